@@ -1,0 +1,46 @@
+"""Separable-convolution networks for Keras 3: build, train, evaluate, predict, ablate.
+
+Names are imported on first use: `import keras_sepnets` loads no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_sepnets.ablation import ablate
+    from keras_sepnets.config import RunConfig, load_config
+    from keras_sepnets.cost import count_cost
+    from keras_sepnets.errors import SepnetsError
+    from keras_sepnets.evaluation import evaluate
+    from keras_sepnets.models.mobilenet import build_mobilenet
+    from keras_sepnets.models.xception import build_xception
+    from keras_sepnets.prediction import predict
+    from keras_sepnets.runs import Run
+    from keras_sepnets.training import train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Run": "runs",
+    "RunConfig": "config",
+    "SepnetsError": "errors",
+    "ablate": "ablation",
+    "build_mobilenet": "models.mobilenet",
+    "build_xception": "models.xception",
+    "count_cost": "cost",
+    "evaluate": "evaluation",
+    "load_config": "config",
+    "predict": "prediction",
+    "train": "training",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

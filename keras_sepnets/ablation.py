@@ -1,0 +1,245 @@
+"""Ablating is comparing: the same network with and without one part, over paired seeds."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_sepnets.config import RunConfig, make_config
+from keras_sepnets.errors import SepnetsError
+from keras_sepnets.evaluation import evaluate
+from keras_sepnets.plots import draw_ablation
+from keras_sepnets.runs import Run, dataset_slug, runs_root, to_json_bytes, write_file
+from keras_sepnets.statistics import PairedDifference, compare_pairs
+from keras_sepnets.training import train
+
+
+class Variant(NamedTuple):
+    """A name and the model settings that make the variant."""
+
+    name: str
+    settings: dict[str, Any]
+
+
+class Ablation(NamedTuple):
+    """A change under test: the reference, and the network that it turns into."""
+
+    reference: Variant
+    ablated: Variant
+
+
+def intermediate_relu_ablation(*, intermediate_relu: bool) -> Ablation:
+    """Return the ablation of the ReLU between the depthwise and the pointwise step (Xception, Figure 10).
+
+    Args:
+        intermediate_relu: Whether the change under test is to put the ReLU in (the reference is then the
+            paper's network, without) or to take it out (the reference is then the network with it).
+    """
+    with_relu = Variant("intermediate_relu", {"intermediate_activation": "relu"})
+    without = Variant("no_intermediate_relu", {"intermediate_activation": None})
+    return Ablation(without, with_relu) if intermediate_relu else Ablation(with_relu, without)
+
+
+def default_output(base: RunConfig, ablation: Ablation) -> Path:
+    """Return the folder of an experiment that was not given one: the same settings, the same folder."""
+    return runs_root() / f"ablate-{base.model.name}-{dataset_slug(base)}-{ablation.ablated.name}"
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One variant over all seeds."""
+
+    top1: list[float]  # final test accuracy, one a seed
+    training_loss: list[float]  # mean of the loss curve over the epochs, one a seed
+    parameters: int  # total
+    multiply_adds: int
+    runs: list[Run]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers of results.json."""
+        return {
+            "top1": self.top1,
+            "mean": float(np.mean(self.top1)),
+            "std": _std(self.top1),
+            "training_loss": self.training_loss,
+            "training_loss_mean": float(np.mean(self.training_loss)),
+            "training_loss_std": _std(self.training_loss),
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "runs": [str(run.path) for run in self.runs],
+        }
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """Reference and ablated network, and their paired differences."""
+
+    output: Path
+    ablation: Ablation
+    seeds: list[int]
+    variants: dict[str, VariantResult]
+    top1: PairedDifference
+    training_loss: PairedDifference
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of results.json, which is what `sepnets ablate --json` prints."""
+        return {
+            "experiment": str(self.output),
+            "seeds": self.seeds,
+            "variants": {name: variant.to_json() for name, variant in self.variants.items()},
+            "comparison": self._comparison("top1", self.top1),
+            "loss_comparison": self._comparison("training_loss", self.training_loss),
+        }
+
+    def _comparison(self, metric: str, difference: PairedDifference) -> dict[str, Any]:
+        return {
+            "metric": metric,
+            "reference": self.ablation.reference.name,
+            "ablated": self.ablation.ablated.name,
+            "difference": difference.difference,
+            "interval": list(difference.interval) if difference.interval else None,
+            "verdict": difference.verdict,
+        }
+
+
+def ablate(
+    base: RunConfig,
+    ablation: Ablation,
+    *,
+    output: Path,
+    seeds: int = 3,
+    download: bool = False,
+    callbacks: Callable[[str], Sequence[keras.callbacks.Callback]] = lambda _: (),
+) -> AblationResult:
+    """Train the reference and the ablated network with paired seeds and compare them.
+
+    A pair shares the initial weights of all layers of one name, the order of the pictures and their
+    augmentation. Finished runs in `output` are kept and not trained again, so that an interrupted ablation goes
+    on, and more seeds can be added.
+
+    Args:
+        base: What both variants share; its seed is replaced.
+        ablation: The change under test.
+        output: The folder of the experiment; new, empty, or of the same experiment.
+        seeds: Number of pairs, trained with the seeds 0, 1, ...
+        download: Whether a TFDS data set may be downloaded.
+        callbacks: Gives Keras callbacks for the run with this title.
+
+    Returns:
+        Both variants and their differences. Also written: experiment.json, results.json, learning_curves.png.
+
+    Raises:
+        SepnetsError: A variant does not exist for this network, or `output` holds something else.
+    """
+    if seeds < 1:
+        raise SepnetsError(f"An ablation needs at least one seed. Received: seeds={seeds}")
+    configs = {variant.name: _apply(variant, base) for variant in ablation}
+    _open_experiment(output, base, ablation)
+    runs: dict[str, list[Run]] = {variant.name: [] for variant in ablation}
+    for seed in range(seeds):
+        for name, config in configs.items():
+            title = f"{name}, seed {seed}"
+            folder = output / name / f"seed-{seed}"
+            run = _train_once(folder, _with_seed(config, seed), download, callbacks, title)
+            runs[name].append(run)
+    variants = {name: _summarize(runs[name]) for name in configs}
+    reference, ablated = (variants[variant.name] for variant in ablation)
+    result = AblationResult(
+        output=output,
+        ablation=ablation,
+        seeds=list(range(seeds)),
+        variants=variants,
+        top1=compare_pairs(reference.top1, ablated.top1, higher_is_better=True),
+        training_loss=compare_pairs(reference.training_loss, ablated.training_loss, higher_is_better=False),
+    )
+    histories = {name: [run.read_history() for run in runs[name]] for name in configs}
+    title = f"{base.model.name} on {base.data.dataset}, {seeds} seed{'s' if seeds > 1 else ''}"
+    write_file(output / "learning_curves.png", draw_ablation(histories, title))
+    write_file(output / "results.json", to_json_bytes(result.to_json()))
+    return result
+
+
+def _apply(variant: Variant, base: RunConfig) -> RunConfig:
+    tree = base.model_dump()
+    missing = set(variant.settings) - set(tree["model"])
+    if missing:
+        raise SepnetsError(
+            f"{base.model.name} cannot be ablated this way: it has no {sorted(missing)[0]}; choose a network "
+            f"that has, such as xception. Received: --model {base.model.name}"
+        )
+    tree["model"].update(variant.settings)
+    return make_config(tree)
+
+
+def _with_seed(config: RunConfig, seed: int) -> RunConfig:
+    return config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
+
+
+def _open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
+    """Write experiment.json, or make sure that the one that is there says the same."""
+    experiment = {
+        "base": _with_seed(base, 0).model_dump(mode="json"),
+        "reference": list(ablation.reference),
+        "ablated": list(ablation.ablated),
+    }
+    file = output / "experiment.json"
+    if file.is_file():
+        found = json.loads(file.read_bytes())
+        if found != experiment:
+            raise SepnetsError(
+                f"The output folder holds another experiment: {_first_difference(found, experiment)}; name a new "
+                f"one with --output. Received: {str(output)!r}"
+            )
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(output)!r}")
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        write_file(file, to_json_bytes(experiment))
+
+
+def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted({*found, *wanted}):
+            if found.get(key) != wanted.get(key):
+                return _first_difference(found.get(key), wanted.get(key), f"{path}.{key}".lstrip("."))
+    return f"its {path} is {found!r}, not {wanted!r}"
+
+
+def _train_once(
+    folder: Path,
+    config: RunConfig,
+    download: bool,
+    callbacks: Callable[[str], Sequence[keras.callbacks.Callback]],
+    title: str,
+) -> Run:
+    """Return the finished run in `folder`; train it if there is none, anew if it was interrupted."""
+    run = Run(folder)
+    if run.is_finished:
+        if not run.has("evaluation-test.json"):
+            evaluate(run, "test")
+        return run
+    if folder.exists():
+        shutil.rmtree(folder)
+    run = train(config, output=folder, download=download, callbacks=callbacks(title)).run
+    keras.backend.clear_session()
+    return run
+
+
+def _summarize(runs: Sequence[Run]) -> VariantResult:
+    cost = runs[0].read_json("cost.json")
+    return VariantResult(
+        top1=[run.read_json("evaluation-test.json")["top1"] for run in runs],
+        training_loss=[float(np.mean([row["loss"] for row in run.read_history()])) for run in runs],
+        parameters=cost["parameters"]["total"],
+        multiply_adds=cost["multiply_adds"],
+        runs=list(runs),
+    )
+
+
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

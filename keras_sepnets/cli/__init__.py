@@ -1,0 +1,29 @@
+"""The command `sepnets`: parse, build a config, one library call, print."""
+
+import click
+
+from keras_sepnets import __version__
+from keras_sepnets.cli.ablate import ablate
+from keras_sepnets.cli.evaluate import evaluate
+from keras_sepnets.cli.predict import predict
+from keras_sepnets.cli.train import train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sepnets")
+def main() -> None:
+    """Train, evaluate and ablate separable-convolution networks (MobileNet, Xception) in Keras 3.
+
+    \b
+    sepnets train --model mobilenet --alpha 0.5      train on the built-in digits
+    sepnets evaluate runs/mobilenet-digits-1         accuracy and confusion matrix
+    sepnets predict runs/mobilenet-digits-1 a.png    the classes of pictures
+    sepnets ablate --no-intermediate-relu            compare Xception with and without a part
+
+    Results go to stdout, messages to stderr. Exit codes: 0 done, 1 a run failed, 2 a mistake in what was
+    asked, 130 interrupted.
+    """
+
+
+for command in (train, evaluate, predict, ablate):
+    main.add_command(command)

@@ -1,0 +1,94 @@
+"""What all commands share: plain error messages, `--debug`, a quiet start of TensorFlow, JSON output."""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from keras_sepnets.errors import SepnetsError
+
+FAILED = 1
+INTERRUPTED = 130
+SILENT = "3"  # TensorFlow's log level that lets nothing through
+
+
+class Command(click.Command):
+    """A command that turns exceptions into one sentence and an exit code; `--debug` shows the traceback."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Add `--debug` to the command's own options."""
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(["--debug"], is_flag=True, help="Show tracebacks and TensorFlow's own messages.")
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit with 2 for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
+        debug = ctx.params.pop("debug")
+        if not debug:
+            _silence_libraries()
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except (KeyboardInterrupt, Exception) as error:
+            message, exit_code = _explain(error)
+            if debug:
+                traceback.print_exc()
+        click.echo(f"Error: {message}", err=True)
+        ctx.exit(exit_code)
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Return the sentence and the exit code for an exception."""
+    if isinstance(error, SepnetsError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted.", INTERRUPTED
+    reason = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {reason} (--debug shows where)", FAILED
+
+
+def print_json(content: Any) -> None:
+    """Print a result for programs."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _silence_libraries() -> None:
+    """Keep the remarks of TensorFlow and TFDS off the terminal; errors still arrive as exceptions."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", SILENT)
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hold back what libraries write to file descriptor 2 while they are imported, unless that fails.
+
+    TensorFlow 2.21 logs before it reads its log level, so the environment variable does not reach these lines.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != SILENT:
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(terminal, held_back.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

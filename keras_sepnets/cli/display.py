@@ -1,0 +1,157 @@
+"""What people see while they wait: the plan, a progress bar, a line an epoch, the result."""
+
+import time
+from collections.abc import Sequence
+
+import keras
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from keras_sepnets.ablation import AblationResult
+from keras_sepnets.data.splits import ROLES
+from keras_sepnets.evaluation import Evaluation
+from keras_sepnets.prediction import Prediction
+from keras_sepnets.training import Plan
+
+
+def make_console(*, as_json: bool) -> Console:
+    """Return a console on stdout, or on stderr when stdout is for JSON."""
+    return Console(stderr=as_json, highlight=False, soft_wrap=True)
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Print what a run will do."""
+    config, training = plan.config, plan.config.training
+    options = config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"})
+    size = config.data.image_size
+    table = Table.grid(padding=(0, 2))
+    table.add_row("network", f"{config.model.name} ({', '.join(f'{k}={v}' for k, v in options.items())})")
+    table.add_row(
+        "cost",
+        f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px",
+    )
+    if plan.cost.not_counted:
+        table.add_row("", f"not counted: {', '.join(plan.cost.not_counted)}")
+    table.add_row("data", f"{escape(plan.splits.source.name)}, {len(plan.splits.class_names)} classes")
+    for role in ROLES:
+        table.add_row("", f"{role} {plan.splits.num_examples(role):,}: {plan.splits.describe(role)}")
+    if plan.splits.source.ignored_files:
+        table.add_row("", f"{plan.splits.source.ignored_files:,} files ignored: not pictures by their names")
+    table.add_row("augmentation", f"{config.data.augment}")
+    table.add_row(
+        "training",
+        f"{training.epochs} epochs x {plan.steps_per_epoch} steps x {training.batch_size} pictures, "
+        f"{training.optimizer}, learning rate {training.learning_rate:g}, seed {training.seed}",
+    )
+    table.add_row("", f"batch norm momentum {config.model.bn_momentum} for {plan.steps:,} steps")
+    console.print(table)
+
+
+def make_progress(console: Console) -> Progress:
+    """Return an empty progress display; it draws nothing where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+class ProgressDisplay(keras.callbacks.Callback):
+    """A bar with steps, images/s and time left, and a line an epoch."""
+
+    def __init__(self, progress: Progress, *, batch_size: int, title: str = "") -> None:
+        """Draw on `progress`; `title` stands before each line."""
+        super().__init__()
+        self._progress = progress
+        self._batch_size = batch_size
+        self._title = f"{title}: " if title else ""
+        self._task = progress.add_task(f"{self._title}reading the data", total=None, detail="")
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Turn to the steps of all epochs."""
+        self._epochs, self._steps = self.params["epochs"], self.params["steps"]
+        self._progress.reset(self._task, total=self._epochs * self._steps)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Name the epoch and restart its clock."""
+        self._begin = time.perf_counter()
+        self._progress.update(self._task, description=f"{self._title}epoch {epoch + 1}/{self._epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Advance the bar."""
+        speed = (batch + 1) * self._batch_size / (time.perf_counter() - self._begin)
+        self._progress.update(
+            self._task, advance=1, detail=f"step {batch + 1}/{self._steps}  {speed:,.0f} images/s"
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Print the epoch's line."""
+        logs = logs or {}
+        self._progress.console.print(
+            f"{self._title}epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}  "
+            f"loss {logs['loss']:.4f}  top-1 {logs['top1']:.2%}  "
+            f"validation loss {logs['val_loss']:.4f}  top-1 {logs['val_top1']:.2%}  "
+            f"{time.perf_counter() - self._begin:.1f} s"
+        )
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Remove the bar."""
+        self._progress.remove_task(self._task)
+
+
+def describe_evaluation(evaluation: Evaluation) -> str:
+    """Return an evaluation in one line."""
+    low, high = evaluation.top1_interval
+    return (
+        f"{evaluation.split}: top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+        f"top-5 {evaluation.top5:.2%}, loss {evaluation.loss:.4f}, {evaluation.num_examples:,} pictures"
+    )
+
+
+def show_predictions(predictions: Sequence[Prediction], console: Console) -> None:
+    """Print a table of pictures with their most probable classes."""
+    table = Table("picture", "predictions", box=None)
+    for prediction in predictions:
+        pairs = zip(prediction.labels, prediction.probabilities, strict=True)
+        table.add_row(
+            escape(prediction.path),
+            escape("  ".join(f"{label} {probability:.1%}" for label, probability in pairs)),
+        )
+    console.print(table)
+
+
+def show_ablation(result: AblationResult, console: Console) -> None:
+    """Print the variants, then the paired differences with their verdicts."""
+    table = Table("variant", "test top-1", "mean training loss", "parameters", "multiply-adds", box=None)
+    for role, variant in zip(("reference", "ablated"), result.ablation, strict=True):
+        values = result.variants[variant.name].to_json()
+        table.add_row(
+            f"{variant.name} ({role})",
+            _with_spread(values["mean"], values["std"], "{:.2%}"),
+            _with_spread(values["training_loss_mean"], values["training_loss_std"], "{:.4f}"),
+            f"{values['parameters']:,}",
+            f"{values['multiply_adds']:,}",
+        )
+    console.print(table)
+    for metric, difference, form in (
+        ("test top-1", result.top1, "{:+.2%}"),
+        ("training loss, mean over the epochs", result.training_loss, "{:+.4f}"),
+    ):
+        interval = ""
+        if difference.interval:
+            low, high = (form.format(end) for end in difference.interval)
+            interval = f" (95 % interval {low} to {high}, {len(result.seeds)} paired seeds)"
+        console.print(
+            f"{metric}, ablated - reference: {form.format(difference.difference)}{interval}: {difference.verdict}"
+        )
+    console.print(f"experiment: {result.output} (results.json, learning_curves.png)", markup=False)
+
+
+def _with_spread(mean: float, std: float | None, form: str) -> str:
+    return form.format(mean) + (f" ± {form.format(std)}" if std is not None else "")

@@ -1,0 +1,41 @@
+"""`sepnets evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from keras_sepnets.cli.command import Command, print_json, quiet_imports
+
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=click.Choice(["final", "best", "last"]),
+    help="Which network: after the last epoch (default), or of the best validation top-1.",
+)
+
+
+@click.command(cls=Command)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True, metavar="NAME", help="train, validation or test.")
+@checkpoint_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+def evaluate(run: Path, split: str, checkpoint: str | None, as_json: bool) -> None:
+    """Measure a run on a split, every example exactly once, and draw its confusion matrix.
+
+    \b
+    sepnets evaluate runs/mobilenet-digits-1
+    sepnets evaluate runs/mobilenet-digits-1 --split validation --checkpoint best --json
+    """
+    from keras_sepnets.runs import Run
+
+    opened = Run.open(run)
+    with quiet_imports():
+        from keras_sepnets import evaluation
+        from keras_sepnets.cli import display
+
+    result = evaluation.evaluate(opened, split, checkpoint=checkpoint)
+    if as_json:
+        print_json({"run": str(run), "split": split, **result.to_json()})
+        return
+    console = display.make_console(as_json=False)
+    console.print(display.describe_evaluation(result))
+    console.print(f"confusion matrix: {run}/confusion-{split}.png and .csv", markup=False)

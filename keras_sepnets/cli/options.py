@@ -1,0 +1,90 @@
+"""The options that `train` and `ablate` share, and the settings that they make."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from keras_sepnets.cli.command import quiet_imports
+from keras_sepnets.config import RunConfig, load_config
+from keras_sepnets.errors import SepnetsError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Option name -> dotted key of the settings.
+SETTINGS = {
+    "model": "model.name",
+    "alpha": "model.alpha",
+    "middle_repeats": "model.middle_repeats",
+    "dataset": "data.dataset",
+    "image_size": "data.image_size",
+    "augment": "data.augment",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "learning_rate": "training.learning_rate",
+    "seed": "training.seed",
+}
+
+_OPTIONS = (
+    click.option("--model", metavar="NAME", help="Network: mobilenet or xception."),
+    click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales every layer's filters."),
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        help="digits (built in), a TFDS name such as cifar10, or folder:PATH with your own pictures.",
+    ),
+    click.option("--download", is_flag=True, help="Allow TFDS to download the data set."),
+    click.option("--image-size", type=int, metavar="N", help="Height and width in pixels."),
+    click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures."),
+    click.option("--batch-size", type=int, metavar="N", help="Pictures a step."),
+    click.option("--learning-rate", type=float, metavar="R", help="Peak, after a warm-up; then a cosine to 0."),
+    click.option("--augment", metavar="NAME", help="none, light (no mirror images) or standard."),
+    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings in TOML."),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting, such as model.residual=false. May be repeated.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout."),
+)
+
+
+def config_options(function: Function) -> Function:
+    """Add the options that describe a network, its data and its training."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def config_from_options(
+    options: dict[str, Any],
+    *,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    rho: float | None = None,
+    defaults: dict[str, Any] | None = None,
+) -> RunConfig:
+    """Return the settings: defaults, then the file, then the options, then KEY=VALUE, each over the last."""
+    settings = {SETTINGS[name]: value for name, value in options.items() if value is not None}
+    if rho is not None:
+        if "data.image_size" in settings:
+            raise SepnetsError("--rho and --image-size say the same thing; leave one of them out.")
+        model = load_config(config, settings, assignments).model.name
+        settings["data.image_size"] = _size_from_rho(rho, model)
+    return load_config(config, settings, assignments, defaults=defaults)
+
+
+def _size_from_rho(rho: float, model: str) -> int:
+    with quiet_imports():
+        from keras_sepnets.models.registry import NETWORKS
+
+    size = round(rho * NETWORKS[model].default_size)
+    if size < NETWORKS[model].minimum_size:
+        raise SepnetsError(
+            f"rho, the resolution multiplier, is too small: {model} needs {NETWORKS[model].minimum_size} of its "
+            f"{NETWORKS[model].default_size} px. Received: rho={rho}"
+        )
+    return size

@@ -1,0 +1,60 @@
+"""`sepnets train`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.options import config_from_options, config_options
+
+
+@click.command(cls=Command)
+@config_options
+@click.option("--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size.")
+@click.option("--seed", type=int, metavar="N", help="Decides weights, order and augmentation.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run folder, new or empty.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; train and write nothing.")
+def train(
+    config: Path | None,
+    assignments: tuple[str, ...],
+    rho: float | None,
+    output: Path | None,
+    download: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a network and test it once; everything is kept in a run folder.
+
+    \b
+    sepnets train --model mobilenet --alpha 0.5
+    sepnets train --model mobilenet --dataset folder:pictures --image-size 128 --epochs 30
+    sepnets train --model xception --set model.middle_repeats=2 --set model.residual=false
+    sepnets train --dataset cifar10 --download --dry-run
+    """
+    settings = config_from_options(options, config=config, assignments=assignments, rho=rho)
+    with quiet_imports():
+        from keras_sepnets import training
+        from keras_sepnets.cli import display
+
+    console = display.make_console(as_json=as_json)
+    if dry_run:
+        plan = training.make_plan(settings, download=download)
+        display.show_plan(plan, console)
+        if as_json:
+            print_json(plan.to_json())
+        return
+    with display.make_progress(console) as progress:
+        result = training.train(
+            settings,
+            output=output,
+            download=download,
+            callbacks=[display.ProgressDisplay(progress, batch_size=settings.training.batch_size)],
+            on_plan=lambda plan: display.show_plan(plan, console),
+        )
+    console.print(display.describe_evaluation(result.test))
+    console.print(f"{result.train_seconds:.0f} s of training, {result.images_per_second:,.0f} images/s")
+    console.print(f"run: {result.run.path}", markup=False)
+    if as_json:
+        print_json(result.to_json())

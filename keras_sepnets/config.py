@@ -1,0 +1,174 @@
+"""What a run is: frozen, strict settings; people write TOML, run folders keep JSON."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from keras_sepnets.errors import SepnetsError, did_you_mean
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _NetworkConfig(_Settings):
+    """What every network takes; the fields are the keyword arguments of its builder."""
+
+    alpha: PositiveFloat = 1.0  # width multiplier
+    bn_momentum: Rate | None = None  # None: chosen from the number of training steps
+    bn_epsilon: PositiveFloat = 1e-3
+
+
+class MobileNetConfig(_NetworkConfig):
+    """Settings of `build_mobilenet`."""
+
+    name: Literal["mobilenet"] = "mobilenet"
+    dropout: Rate = 1e-3
+
+
+class XceptionConfig(_NetworkConfig):
+    """Settings of `build_xception`."""
+
+    name: Literal["xception"] = "xception"
+    dropout: Rate = 0.5
+    intermediate_activation: Literal["relu", "elu"] | None = None
+    residual: bool = True
+    middle_repeats: Annotated[int, Field(ge=0)] = 8
+
+
+ModelConfig = Annotated[MobileNetConfig | XceptionConfig, Field(discriminator="name")]
+
+
+class DataConfig(_Settings):
+    """Which pictures, at which size, and how they vary in training."""
+
+    dataset: Annotated[str, Field(min_length=1)] = "digits"  # a TFDS name or folder:PATH
+    image_size: Annotated[int, Field(ge=1)] | None = None  # px; None: from the data set and the network
+    augment: Literal["none", "light", "standard"] | None = None  # None: what fits the data set
+    # The share of train that is held out for a split (validation, test) that the set does not have.
+    holdout_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+
+
+class TrainingConfig(_Settings):
+    """How the network is trained."""
+
+    epochs: Annotated[int, Field(ge=1)] = 12
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    learning_rate: PositiveFloat = 0.01  # the peak, after the warm-up; it falls to 0 along a cosine
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.004  # none on depthwise kernels, batch norm and biases
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class RunConfig(_Settings):
+    """Everything that decides the outcome of a run."""
+
+    model: ModelConfig = MobileNetConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+NETWORKS: dict[str, type[_NetworkConfig]] = {"mobilenet": MobileNetConfig, "xception": XceptionConfig}
+_SECTIONS: dict[str, type[_Settings]] = {"data": DataConfig, "training": TrainingConfig}
+
+
+def load_config(
+    file: Path | None = None,
+    options: dict[str, Any] | None = None,
+    assignments: tuple[str, ...] = (),
+    *,
+    defaults: dict[str, Any] | None = None,
+) -> RunConfig:
+    """Return the settings of a TOML file, overridden by options, overridden by `dotted.key=value` texts.
+
+    Args:
+        file: A TOML file with the tables `model`, `data` and `training`.
+        options: Dotted keys to values.
+        assignments: Texts such as `model.residual=false`; the value is read as TOML, else as a string.
+        defaults: Dotted keys to values that hold where nothing else is said.
+
+    Raises:
+        SepnetsError: The file cannot be read, or a key or value is not one of ours.
+    """
+    tree = read_toml(file) if file else {}
+    for key, value in (defaults or {}).items():
+        _assign(tree, key, value, only_new=True)
+    for key, value in (options or {}).items():
+        _assign(tree, key, value)
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not (key.strip() and equals):
+            raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")
+        _assign(tree, key.strip(), _toml_value(value))
+    return make_config(tree)
+
+
+def make_config(tree: dict[str, Any]) -> RunConfig:
+    """Return the validated RunConfig of nested plain values; raise SepnetsError with the first fault."""
+    model = tree.setdefault("model", {})
+    if isinstance(model, dict):
+        name = model.setdefault("name", "mobilenet")
+        if name not in NETWORKS:
+            raise SepnetsError(
+                f'Unknown model "{name}".{did_you_mean(str(name), NETWORKS)} Known models: {", ".join(NETWORKS)}.'
+            )
+    try:
+        return TypeAdapter(RunConfig).validate_python(tree)
+    except ValidationError as error:
+        raise SepnetsError(_explain(error)) from None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return a TOML file's content; raise SepnetsError if it is missing or not TOML."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SepnetsError(f"The config file cannot be read: {error}. Received: {str(file)!r}") from None
+
+
+def _assign(tree: dict[str, Any], dotted_key: str, value: Any, *, only_new: bool = False) -> None:
+    *parents, leaf = dotted_key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise SepnetsError(f'"{parent}" is a value, not a table. Received: {dotted_key}={value!r}')
+    if not (only_new and leaf in tree):
+        tree[leaf] = value
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _explain(error: ValidationError) -> str:
+    """Return one sentence for the first fault of a ValidationError, with the nearest valid key."""
+    fault = error.errors(include_url=False)[0]
+    path = [str(part) for part in fault["loc"]]
+    if path[:1] == ["model"] and len(path) > 1:
+        del path[1]  # pydantic puts the network's name here
+    key = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1], error)
+        near = did_you_mean(key, known) or did_you_mean(path[-1], known)
+        return f'Unknown setting "{key}".{near} Known settings: {", ".join(known)}.'
+    return f"{key}: {fault['msg']}. Received: {fault['input']!r}"
+
+
+def _known_keys(parents: list[str], error: ValidationError) -> list[str]:
+    if not parents:
+        return list(RunConfig.model_fields)
+    if parents == ["model"]:
+        network = str(error.errors()[0]["loc"][1])
+        fields = NETWORKS[network].model_fields
+    else:
+        fields = _SECTIONS[parents[0]].model_fields
+    return [f"{parents[0]}.{field}" for field in fields]

@@ -1,0 +1,28 @@
+"""The exceptions that a user may see, and the words for a near miss."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SepnetsError(ValueError):
+    """A user's mistake, told in one sentence; the command line prints it and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class FailedRunError(SepnetsError):
+    """Work that began well and could not be finished (a truncated picture, a loss that is not a number)."""
+
+    exit_code = 1
+
+
+class InterruptedRunError(FailedRunError):
+    """Work that the user stopped with Ctrl-C; the message says what is kept."""
+
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean "x"?` for the known name nearest to `name`, or nothing when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f' Did you mean "{near[0]}"?' if near else ""

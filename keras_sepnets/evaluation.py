@@ -1,0 +1,111 @@
+"""Accuracy of a run on a split: every example exactly once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.metrics import confusion_matrix, log_loss
+
+from keras_sepnets.data.examples import translated_failures
+from keras_sepnets.data.pipeline import evaluation_batches
+from keras_sepnets.data.splits import Splits, open_source
+from keras_sepnets.errors import SepnetsError
+from keras_sepnets.plots import draw_confusion
+from keras_sepnets.runs import Run
+from keras_sepnets.statistics import wilson_interval
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network gets right on a split; accuracies are fractions."""
+
+    split: str
+    top1: float
+    top5: float
+    loss: float  # mean cross-entropy, nats
+    num_examples: int
+    top1_interval: tuple[float, float]  # 95 %, Wilson
+    confusion: np.ndarray  # rows true, columns predicted
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers, without the confusion matrix."""
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "num_examples": self.num_examples,
+            "top1_interval": list(self.top1_interval),
+        }
+
+
+def evaluate(
+    run: Run, split: str = "test", *, checkpoint: str | None = None, splits: Splits | None = None
+) -> Evaluation:
+    """Evaluate a run and keep the result in its folder.
+
+    Args:
+        run: The run.
+        split: "train", "validation" or "test", as the run cut them.
+        checkpoint: "final", "best" or "last"; by default the final network, or the last of an unfinished run.
+        splits: The run's data where it is at hand; by default it is opened as config.json says.
+
+    Returns:
+        Top-1, top-5, loss and confusion matrix. Also written: evaluation-SPLIT.json, confusion-SPLIT.csv, .png.
+
+    Raises:
+        SepnetsError: The run has no such network, the split is unknown, or the data set is not to be had or has
+            other classes than the run.
+    """
+    config = run.config
+    file = run.checkpoint(checkpoint)
+    if splits is None:
+        splits = Splits(open_source(config.data.dataset), config.data)
+    if splits.class_names != run.class_names:
+        raise SepnetsError(
+            f"The data set {config.data.dataset} no longer has the classes that the run was trained for. "
+            f"Received: {', '.join(splits.class_names[:20])}; expected: {', '.join(run.class_names[:20])}"
+        )
+    examples = splits.examples(split)
+    model = run.load_model(checkpoint)
+    with translated_failures(splits.source):
+        probabilities, labels = _predict_all(model, evaluation_batches(examples, batch_size=BATCH_SIZE))
+    evaluation = summarize(probabilities, labels, split)
+    run.write_json(
+        f"evaluation-{split}.json",
+        {"run": str(run.path), "split": split, "checkpoint": file.stem, **evaluation.to_json()},
+    )
+    rows = [["true \\ predicted", *splits.class_names]]
+    rows += [[name, *row] for name, row in zip(splits.class_names, evaluation.confusion.tolist(), strict=True)]
+    run.write_csv(f"confusion-{split}.csv", rows)
+    title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
+    run.write_bytes(f"confusion-{split}.png", draw_confusion(evaluation.confusion, splits.class_names, title))
+    return evaluation
+
+
+def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Evaluation:
+    """Return the metrics of predicted probabilities (examples, classes) for true labels (examples,)."""
+    num_examples, classes = probabilities.shape
+    ranked = np.argsort(-probabilities, axis=1, kind="stable")
+    hits = ranked == labels[:, None]
+    correct = int(hits[:, 0].sum())
+    every_class = range(classes)
+    return Evaluation(
+        split=split,
+        top1=correct / num_examples,
+        top5=float(hits[:, :5].any(axis=1).mean()),
+        loss=float(log_loss(labels, probabilities.astype(np.float64), labels=every_class)),
+        num_examples=num_examples,
+        top1_interval=wilson_interval(correct, num_examples),
+        confusion=confusion_matrix(labels, ranked[:, 0], labels=every_class),
+    )
+
+
+def _predict_all(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, labels = [], []
+    for pictures, batch_labels in batches:
+        probabilities.append(model.predict_on_batch(pictures))
+        labels.append(batch_labels.numpy())
+    return np.concatenate(probabilities), np.concatenate(labels)

@@ -1,0 +1,136 @@
+"""MobileNet: Howard et al. 2017, "MobileNets: Efficient Convolutional Neural Networks", arXiv:1704.04861."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers
+
+from keras_sepnets.models.blocks import (
+    Tensor,
+    check_alpha,
+    classification_head,
+    load_weights,
+    network_input,
+    scale_filters,
+)
+
+DEFAULT_SIZE = 224
+MINIMUM_SIZE = 31
+STEM_FILTERS = 32
+
+
+class Block(NamedTuple):
+    """One depthwise-separable block, a row pair of Table 1."""
+
+    filters: int  # pointwise output channels at alpha = 1
+    stride: int = 1  # of the 3x3 depthwise convolution
+
+
+# Table 1. Its last depthwise row prints stride 2; 7x7 -> 7x7 is only consistent with 1.
+BLOCKS = (
+    Block(64),
+    Block(128, 2),
+    Block(128),
+    Block(256, 2),
+    Block(256),
+    Block(512, 2),
+    *5 * (Block(512),),
+    Block(1024, 2),
+    Block(1024),
+)
+
+
+def build_mobilenet(
+    *,
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "mobilenet",
+    alpha: float = 1.0,
+    dropout: float = 1e-3,
+    include_preprocessing: bool = True,
+    bn_momentum: float = 0.99,
+    bn_epsilon: float = 1e-3,
+) -> keras.Model:
+    """Build MobileNet (arXiv:1704.04861, Table 1), the same function as `keras.applications.MobileNet`.
+
+    Args:
+        include_top: Whether to end in pooling, dropout and a classifier.
+        weights: None for random initialization, or the path of a weights file of this network.
+        input_tensor: A Keras tensor to build on instead of a new input.
+        input_shape: (height, width, channels), each side at least 31 px or None; (224, 224, 3) by default,
+            (None, None, 3) without top.
+        pooling: Without top: None for the last feature map, "avg" or "max" for a vector.
+        classes: Number of classes.
+        classifier_activation: Of the last layer; None for logits.
+        name: The model's name.
+        alpha: Width multiplier, any positive number; every filter count becomes `int(filters * alpha)`.
+        dropout: Rate before the classifier, in training only.
+        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
+        bn_momentum: Of the moving statistics of batch normalization.
+        bn_epsilon: Added to the variance in batch normalization.
+
+    Input shape:
+        (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
+
+    Output shape:
+        (batch, classes); without top (batch, height', width', int(1024 * alpha)), or pooled.
+
+    Returns:
+        A functional Keras model of stock layers.
+
+    Raises:
+        SepnetsError: An argument is out of its range; the message names it.
+
+    Example:
+        >>> build_mobilenet(alpha=0.5, input_shape=(64, 64, 3), classes=10).output_shape
+        (None, 10)
+    """
+    check_alpha(alpha, smallest=STEM_FILTERS)
+    inputs, x = network_input(
+        input_shape,
+        input_tensor,
+        default_size=DEFAULT_SIZE,
+        minimum_size=MINIMUM_SIZE,
+        include_top=include_top,
+        include_preprocessing=include_preprocessing,
+    )
+    batch_norm = partial(layers.BatchNormalization, momentum=bn_momentum, epsilon=bn_epsilon)
+
+    stem_filters = scale_filters(STEM_FILTERS, alpha)
+    x = layers.Conv2D(stem_filters, 3, strides=2, padding="same", use_bias=False, name="stem")(x)
+    x = batch_norm(name="stem_bn")(x)
+    x = layers.ReLU(6, name="stem_relu")(x)
+    for number, block in enumerate(BLOCKS, start=1):
+        x = separable_block(x, block, alpha=alpha, batch_norm=batch_norm, name=f"block{number}")
+    x = classification_head(
+        x,
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        dropout=dropout,
+    )
+    return load_weights(keras.Model(inputs, x, name=name), weights)
+
+
+def separable_block(x: Tensor, block: Block, *, alpha: float, batch_norm: Callable, name: str) -> Tensor:
+    """3x3 depthwise, then 1x1 convolution, each followed by batch norm and ReLU6 (Figure 3, right)."""
+    padding = "same"
+    if block.stride == 2:  # as Keras and Caffe pad: one row and column at the end, on odd sizes too
+        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
+        padding = "valid"
+    x = layers.DepthwiseConv2D(3, strides=block.stride, padding=padding, use_bias=False, name=f"{name}_depthwise")(
+        x
+    )
+    x = batch_norm(name=f"{name}_depthwise_bn")(x)
+    x = layers.ReLU(6, name=f"{name}_depthwise_relu")(x)
+    x = layers.Conv2D(scale_filters(block.filters, alpha), 1, use_bias=False, name=f"{name}_pointwise")(x)
+    x = batch_norm(name=f"{name}_pointwise_bn")(x)
+    return layers.ReLU(6, name=f"{name}_pointwise_relu")(x)

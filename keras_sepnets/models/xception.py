@@ -1,0 +1,181 @@
+"""Xception: Chollet 2017, "Deep Learning with Depthwise Separable Convolutions", arXiv:1610.02357."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers
+
+from keras_sepnets.errors import SepnetsError
+from keras_sepnets.models.blocks import (
+    Tensor,
+    check_alpha,
+    classification_head,
+    load_weights,
+    network_input,
+    scale_filters,
+)
+
+DEFAULT_SIZE = 299
+MINIMUM_SIZE = 7
+STEM_FILTERS = (32, 64)
+INTERMEDIATE_ACTIVATIONS = (None, "relu", "elu")
+
+
+class Module(NamedTuple):
+    """One module of Figure 5: ReLU and separable convolution, again and again, beside a shortcut."""
+
+    filters: tuple[int, ...]  # of each separable convolution at alpha = 1
+    leading_relu: bool = True  # the first module follows the ReLU of the stem
+    downsample: bool = True  # 3x3 max pooling, stride 2, and a 1x1 stride 2 convolution as shortcut
+
+
+# Figure 5. The middle flow's module is repeated 8 times; the exit flow ends in two separable convolutions.
+ENTRY_FLOW = (Module((128, 128), leading_relu=False), Module((256, 256)), Module((728, 728)))
+MIDDLE_MODULE = Module((728, 728, 728), downsample=False)
+EXIT_MODULE = Module((728, 1024))
+EXIT_FILTERS = (1536, 2048)
+
+
+def build_xception(
+    *,
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "xception",
+    alpha: float = 1.0,
+    dropout: float = 0.5,
+    include_preprocessing: bool = True,
+    bn_momentum: float = 0.99,
+    bn_epsilon: float = 1e-3,
+    intermediate_activation: str | None = None,
+    residual: bool = True,
+    middle_repeats: int = 8,
+) -> keras.Model:
+    """Build Xception (arXiv:1610.02357, Figure 5), the same function as `keras.applications.Xception`.
+
+    Args:
+        include_top: Whether to end in pooling, dropout and a classifier.
+        weights: None for random initialization, or the path of a weights file of this network.
+        input_tensor: A Keras tensor to build on instead of a new input.
+        input_shape: (height, width, channels), each side at least 7 px or None; (299, 299, 3) by default,
+            (None, None, 3) without top.
+        pooling: Without top: None for the last feature map, "avg" or "max" for a vector.
+        classes: Number of classes.
+        classifier_activation: Of the last layer; None for logits.
+        name: The model's name.
+        alpha: Width multiplier, any positive number; every filter count becomes `int(filters * alpha)`.
+        dropout: Rate before the classifier, in training only; .5 in the paper (section 4.2.3).
+        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
+        bn_momentum: Of the moving statistics of batch normalization.
+        bn_epsilon: Added to the variance in batch normalization.
+        intermediate_activation: Between the depthwise and the pointwise step: None (the paper), "relu" or
+            "elu" (section 4.7, Figure 10). No batch normalization stands between the two steps.
+        residual: Whether modules have shortcuts (the paper) or not (section 4.6, Figure 9).
+        middle_repeats: Number of middle-flow modules, 8 in the paper.
+
+    Input shape:
+        (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
+
+    Output shape:
+        (batch, classes); without top (batch, height', width', int(2048 * alpha)), or pooled.
+
+    Returns:
+        A functional Keras model of stock layers.
+
+    Raises:
+        SepnetsError: An argument is out of its range; the message names it.
+
+    Example:
+        >>> build_xception(alpha=0.25, input_shape=(64, 64, 1), classes=10).output_shape
+        (None, 10)
+    """
+    check_alpha(alpha, smallest=min(STEM_FILTERS))
+    if intermediate_activation not in INTERMEDIATE_ACTIVATIONS:
+        raise SepnetsError(
+            'intermediate_activation is None, "relu" or "elu". '
+            f"Received: intermediate_activation={intermediate_activation!r}"
+        )
+    if middle_repeats < 0:
+        raise SepnetsError(f"middle_repeats counts modules: 0 or more. Received: middle_repeats={middle_repeats}")
+    inputs, x = network_input(
+        input_shape,
+        input_tensor,
+        default_size=DEFAULT_SIZE,
+        minimum_size=MINIMUM_SIZE,
+        include_top=include_top,
+        include_preprocessing=include_preprocessing,
+    )
+    batch_norm = partial(layers.BatchNormalization, momentum=bn_momentum, epsilon=bn_epsilon)
+    sepconv = partial(
+        separable_convolution,
+        alpha=alpha,
+        batch_norm=batch_norm,
+        intermediate_activation=intermediate_activation,
+    )
+
+    for number, (filters, stride) in enumerate(zip(STEM_FILTERS, (2, 1), strict=True), start=1):
+        conv = f"block1_conv{number}"
+        x = layers.Conv2D(scale_filters(filters, alpha), 3, strides=stride, use_bias=False, name=conv)(x)
+        x = batch_norm(name=f"{conv}_bn")(x)
+        x = layers.ReLU(name=f"{conv}_relu")(x)
+
+    modules = (*ENTRY_FLOW, *middle_repeats * (MIDDLE_MODULE,), EXIT_MODULE)
+    for number, module in enumerate(modules, start=2):
+        x = xception_module(
+            x, module, name=f"block{number}", residual=residual, sepconv=sepconv, batch_norm=batch_norm
+        )
+    for number, filters in enumerate(EXIT_FILTERS, start=1):
+        conv = f"block{len(modules) + 2}_sepconv{number}"
+        x = sepconv(x, filters, name=conv)
+        x = layers.ReLU(name=f"{conv}_relu")(x)
+    x = classification_head(
+        x,
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        dropout=dropout,
+    )
+    return load_weights(keras.Model(inputs, x, name=name), weights)
+
+
+def xception_module(
+    x: Tensor, module: Module, *, name: str, residual: bool, sepconv: Callable, batch_norm: Callable
+) -> Tensor:
+    """Separable convolutions, each after a ReLU, and the shortcut around them (Figure 5)."""
+    shortcut = x
+    for number, filters in enumerate(module.filters, start=1):
+        if module.leading_relu or number > 1:
+            x = layers.ReLU(name=f"{name}_sepconv{number}_relu")(x)
+        x = sepconv(x, filters, name=f"{name}_sepconv{number}")
+    if module.downsample:
+        x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
+    if not residual:
+        return x
+    if module.downsample:
+        shortcut = layers.Conv2D(x.shape[-1], 1, strides=2, use_bias=False, name=f"{name}_shortcut")(shortcut)
+        shortcut = batch_norm(name=f"{name}_shortcut_bn")(shortcut)
+    return layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def separable_convolution(
+    x: Tensor,
+    filters: int,
+    *,
+    name: str,
+    alpha: float,
+    batch_norm: Callable,
+    intermediate_activation: str | None,
+) -> Tensor:
+    """3x3 depthwise, optional activation (section 4.7), 1x1 convolution, batch norm; neither has a bias."""
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
+    if intermediate_activation:
+        x = layers.Activation(intermediate_activation, name=f"{name}_intermediate")(x)
+    x = layers.Conv2D(scale_filters(filters, alpha), 1, use_bias=False, name=f"{name}_pointwise")(x)
+    return batch_norm(name=f"{name}_bn")(x)

@@ -1,0 +1,76 @@
+"""Pictures of results, as PNG bytes; drawn without a display."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MOST_ANNOTATED_CLASSES = 20
+
+
+def draw_learning_curve(history: Sequence[Mapping[str, float]], title: str) -> bytes:
+    """Draw loss and top-1 accuracy over the epochs, for training and validation."""
+    figure, (loss, top1) = _two_panels(title)
+    epochs = [row["epoch"] for row in history]
+    for axes, name in ((loss, "loss"), (top1, "top1")):
+        axes.plot(epochs, [row[name] for row in history], marker=".", label="train")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
+        axes.legend()
+    return _to_png(figure)
+
+
+def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str) -> bytes:
+    """Draw training loss and validation top-1 of each variant: the mean over seeds, and each seed thinly.
+
+    Args:
+        histories: For each variant's name one history a seed.
+        title: Above the panels.
+    """
+    figure, (loss, top1) = _two_panels(title)
+    loss.set_ylabel("training loss")
+    top1.set_ylabel("validation top-1")
+    for number, (variant, seeds) in enumerate(histories.items()):
+        for axes, name in ((loss, "loss"), (top1, "val_top1")):
+            curves = np.array([[row[name] for row in history] for history in seeds])
+            epochs = np.arange(1, curves.shape[1] + 1)
+            for curve in curves:
+                axes.plot(epochs, curve, color=f"C{number}", alpha=0.3, linewidth=0.8)
+            axes.plot(epochs, curves.mean(axis=0), color=f"C{number}", marker=".", label=variant)
+            axes.legend()
+    return _to_png(figure)
+
+
+def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
+    """Draw a confusion matrix (rows true, columns predicted), coloured by the share of the true class."""
+    size = float(np.clip(0.45 * len(class_names), 4, 14)) + 1
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel="predicted class", ylabel="true class")
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(class_names) <= MOST_ANNOTATED_CLASSES:
+        axes.set_xticks(range(len(class_names)), class_names, rotation=90)
+        axes.set_yticks(range(len(class_names)), class_names)
+        for row, column in np.argwhere(matrix > 0):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
+    return _to_png(figure)
+
+
+def _two_panels(title: str) -> tuple[Figure, tuple[Axes, Axes]]:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(title)
+    loss, top1 = figure.subplots(1, 2)
+    loss.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    top1.set(xlabel="epoch", ylabel="top-1 accuracy", ylim=(0, 1.02))
+    for axes in (loss, top1):
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure, (loss, top1)
+
+
+def _to_png(figure: Figure) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
+    return picture.getvalue()

@@ -1,0 +1,220 @@
+"""The run folder: the only code that knows its file names. Files are written aside, synced and renamed."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_sepnets.config import RunConfig
+from keras_sepnets.errors import SepnetsError
+
+CHECKPOINTS = ("final", "best", "last")
+
+
+class Run:
+    """A folder that explains itself.
+
+    config.json         the complete settings, written first and never edited
+    environment.json    versions, machine, time
+    labels.json         the class names in the order of the network's outputs
+    cost.json           parameters and multiply-adds
+    history.csv         a row an epoch
+    last.keras          the network after the last finished epoch, only while the run is unfinished
+    best.keras          the network of the epoch with the best validation top-1
+    final.keras         the network after the last epoch
+    training.json       time and speed, written when the training is finished
+    learning_curve.png  and, after an evaluation, evaluation-SPLIT.json, confusion-SPLIT.csv and .png
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name a run folder; `create` and `open` make sure that it is one."""
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path | None, config: RunConfig) -> "Run":
+        """Make a new run folder and write its settings.
+
+        Args:
+            path: The folder, which must be new or empty; None for the next number under $SEPNETS_RUNS or runs/.
+            config: The complete settings.
+
+        Raises:
+            SepnetsError: The folder holds something already, or cannot be made.
+        """
+        try:
+            run = cls(_next_folder(config) if path is None else _empty_folder(path))
+            run.write_json("config.json", config.model_dump(mode="json"))
+        except OSError as error:
+            raise SepnetsError(f"The run folder cannot be written: {error}") from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Return the run in a folder; raise SepnetsError if there is none."""
+        run = cls(Path(path))
+        if not run.has("config.json"):
+            raise SepnetsError(
+                f"This is no run folder: it has no config.json; name a folder that sepnets train has written. "
+                f"Received: {str(path)!r}"
+            )
+        return run
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's complete settings."""
+        try:
+            return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            raise SepnetsError(f"{self.path}/config.json is not one of this version: {reason}") from None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class names in the order of the network's outputs."""
+        return tuple(self.read_json("labels.json"))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training came to its end."""
+        return self.has("training.json")
+
+    def has(self, name: str) -> bool:
+        """Tell whether the run folder has a file."""
+        return (self.path / name).is_file()
+
+    def checkpoint(self, name: str | None = None) -> Path:
+        """Return the file of the final, best or last network; by default the final one, else the last.
+
+        Raises:
+            SepnetsError: The run has no such file.
+        """
+        for candidate in (name,) if name else ("final", "last"):
+            file = self.path / f"{candidate}.keras"
+            if file.is_file():
+                return file
+        raise SepnetsError(f"The run has no {name or 'finished epoch'} to load. Received: {str(self.path)!r}")
+
+    def load_model(self, checkpoint: str | None = None) -> Any:
+        """Return the run's Keras model, not compiled."""
+        import keras
+
+        file = self.checkpoint(checkpoint)
+        try:
+            return keras.models.load_model(file, compile=False)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SepnetsError(f"The network in {str(file)!r} cannot be loaded: {reason}") from error
+
+    def save_model(self, model: Any, checkpoint: str) -> None:
+        """Save a Keras model as the final, best or last network."""
+        with written_aside(self.path / f"{checkpoint}.keras") as aside:
+            model.save(aside)
+
+    def finish_model(self) -> None:
+        """Make the network of the last finished epoch the final one."""
+        (self.path / "last.keras").replace(self.path / "final.keras")
+        _sync_folder(self.path)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of the run at once, or not at all."""
+        write_file(self.path / name, content)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file of the run."""
+        self.write_bytes(name, to_json_bytes(content))
+
+    def write_csv(self, name: str, rows: list[list[Any]]) -> None:
+        """Write a CSV file of the run."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self.write_bytes(name, text.getvalue().encode())
+
+    def read_json(self, name: str) -> Any:
+        """Return the content of a JSON file of the run; raise SepnetsError if it is missing or damaged."""
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise SepnetsError(f"The run folder is damaged: {name}: {error}") from None
+
+    def read_history(self) -> list[dict[str, float]]:
+        """Return history.csv, a row an epoch; empty before the first epoch is finished."""
+        file = self.path / "history.csv"
+        if not file.is_file():
+            return []
+        rows = csv.DictReader(io.StringIO(file.read_text()))
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it."""
+        shutil.rmtree(self.path)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file at once, or not at all."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes the file `path` when the block has ended well."""
+    aside = path.with_name(f".writing-{path.name}")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def to_json_bytes(content: Any) -> bytes:
+    """Return JSON as every file of ours holds it."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _empty_folder(path: Path) -> Path:
+    if (path / "config.json").exists():
+        raise SepnetsError(f"The output folder holds another run; name a new one. Received: {str(path)!r}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(path)!r}")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def runs_root() -> Path:
+    """Return the folder in which runs get their numbers: $SEPNETS_RUNS or runs/."""
+    return Path(os.environ.get("SEPNETS_RUNS", "runs"))
+
+
+def dataset_slug(config: RunConfig) -> str:
+    """Return the data set's name in letters that suit a folder's name."""
+    name = Path(config.data.dataset.removeprefix("folder:")).name
+    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
+
+
+def _next_folder(config: RunConfig) -> Path:
+    root = runs_root()
+    root.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = root / f"{config.model.name}-{dataset_slug(config)}-{number}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+        number += 1
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,331 @@
+"""A training run: first the plan, then the training, then the test."""
+
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import psutil
+import tensorflow as tf
+
+from keras_sepnets.config import RunConfig, TrainingConfig
+from keras_sepnets.cost import Cost, count_cost
+from keras_sepnets.data.examples import translated_failures
+from keras_sepnets.data.pipeline import evaluation_batches, training_batches
+from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
+from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError
+from keras_sepnets.evaluation import BATCH_SIZE, Evaluation, evaluate
+from keras_sepnets.models.registry import NETWORKS, build_network
+from keras_sepnets.plots import draw_learning_curve
+from keras_sepnets.runs import Run
+
+LARGEST_BN_MOMENTUM = 0.99  # Keras' default
+INITIAL_STATISTICS_LEFT = 0.05  # share of batch norm's initial statistics that may be left ...
+STATISTICS_WARMUP = 0.1  # ... after this share of all steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do, before anything is written."""
+
+    config: RunConfig  # complete: nothing is left open
+    splits: Splits
+    model: keras.Model  # freshly initialized
+    cost: Cost
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """All optimizer steps of the run."""
+        return self.steps_per_epoch * self.config.training.epochs
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as `sepnets train --dry-run --json` prints it."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            **self.cost.to_json(),
+            "num_examples": {role: self.splits.num_examples(role) for role in ROLES},
+            "steps_per_epoch": self.steps_per_epoch,
+            "steps": self.steps,
+        }
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run came to."""
+
+    run: Run
+    train_seconds: float
+    images_per_second: float
+    cost: Cost
+    test: Evaluation
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as `sepnets train --json` prints it; parameters are the total."""
+        return {
+            "run": str(self.run.path),
+            "train_seconds": self.train_seconds,
+            "images_per_second": self.images_per_second,
+            "parameters": self.cost.total,
+            "multiply_adds": self.cost.multiply_adds,
+            "test": self.test.to_json(),
+        }
+
+
+def make_plan(config: RunConfig, *, download: bool = False) -> Plan:
+    """Open the data, settle every open setting and build the network; write nothing.
+
+    Args:
+        config: The settings; None values are chosen here, from the data set and the number of steps.
+        download: Whether a TFDS data set may be downloaded.
+
+    Raises:
+        SepnetsError: The data cannot be had, or the network does not exist for these settings.
+    """
+    network = NETWORKS[config.model.name]
+    source = open_source(config.data.dataset, download=download)
+    data = resolve_data(config.data, source, network.default_size)
+    splits = Splits(source, data)
+    num_train = splits.num_examples("train")
+    batch_size = min(config.training.batch_size, num_train)
+    steps_per_epoch = num_train // batch_size
+    training = config.training.model_copy(update={"batch_size": batch_size})
+    momentum = config.model.bn_momentum
+    if momentum is None:
+        momentum = choose_bn_momentum(steps_per_epoch * training.epochs)
+    model_config = config.model.model_copy(update={"bn_momentum": momentum})
+    model = build_network(
+        model_config, image_size=data.image_size or 0, classes=len(splits.class_names), seed=training.seed
+    )
+    return Plan(
+        config=RunConfig(model=model_config, data=data, training=training),
+        splits=splits,
+        model=model,
+        cost=count_cost(model),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def choose_bn_momentum(steps: int) -> float:
+    """Return the momentum that leaves at most 5 % of batch norm's initial statistics after a tenth of `steps`.
+
+    A moving average of momentum m keeps m^n of its start after n steps; with Keras' .99 that is 37 % after 100
+    steps, which ruins the evaluation of short runs. Never more than .99.
+    """
+    return round(min(LARGEST_BN_MOMENTUM, INITIAL_STATISTICS_LEFT ** (1 / (STATISTICS_WARMUP * steps))), 6)
+
+
+def train(
+    config: RunConfig,
+    *,
+    output: Path | None = None,
+    download: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    on_plan: Callable[[Plan], None] | None = None,
+) -> TrainingResult:
+    """Train a network, evaluate it on the test split and keep everything in a run folder.
+
+    Args:
+        config: The settings; see `RunConfig`.
+        output: The run folder, new or empty; None for the next number under $SEPNETS_RUNS or runs/.
+        download: Whether a TFDS data set may be downloaded.
+        callbacks: Keras callbacks of the caller's own.
+        on_plan: Called with the plan before anything is written.
+
+    Returns:
+        The run, its speed, its cost and its test result.
+
+    Raises:
+        SepnetsError: The settings, the data or the output folder cannot be used; nothing was written.
+        FailedRunError: The training failed; the run folder keeps the last finished epoch.
+        InterruptedRunError: Ctrl-C; the run folder keeps the last finished epoch.
+    """
+    plan = make_plan(config, download=download)
+    if on_plan:
+        on_plan(plan)
+    examples = plan.splits.examples("train"), plan.splits.examples("validation")
+    keras.utils.set_random_seed(plan.config.training.seed)
+    compile_model(plan.model, plan.config.training, plan.steps_per_epoch)
+    environment = describe_environment()
+    run = Run.create(output, plan.config)
+    recorder = _Recorder(run, plan.config)
+    try:
+        run.write_json("environment.json", environment)
+        run.write_json("labels.json", list(plan.splits.class_names))
+        run.write_json("cost.json", plan.cost.to_json())
+        _fit(plan, *examples, callbacks=[recorder, *callbacks])
+    except (KeyboardInterrupt, Exception) as error:
+        raise _kept(error, run, recorder.finished_epochs) from error
+    run.finish_model()
+    run.write_json("training.json", recorder.speed())
+    return TrainingResult(
+        run=run,
+        **recorder.speed(),
+        cost=plan.cost,
+        test=evaluate(run, "test", splits=plan.splits),
+    )
+
+
+def compile_model(model: keras.Model, config: TrainingConfig, steps_per_epoch: int) -> None:
+    """Give a model its optimizer, schedule and loss: linear warm-up to the learning rate, then a cosine to 0."""
+    steps = steps_per_epoch * config.epochs
+    warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), steps - 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup_steps else config.learning_rate,
+        decay_steps=steps - warmup_steps,
+        warmup_target=config.learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+    optimizer: keras.optimizers.Optimizer
+    if config.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    elif config.optimizer == "rmsprop":  # both papers' optimizer, with MobileNetV2's decay and momentum
+        optimizer = keras.optimizers.RMSprop(
+            schedule, rho=0.9, momentum=0.9, epsilon=1e-3, weight_decay=config.weight_decay
+        )
+    else:
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_list=undecayed_variables(model))
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
+    )
+
+
+def undecayed_variables(model: keras.Model) -> list[keras.Variable]:
+    """Return what weight decay leaves alone: depthwise kernels (MobileNets, section 3.2), batch norm, biases."""
+    decayed = {
+        id(layer.kernel) for layer in model.layers if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)
+    }
+    return [variable for variable in model.trainable_variables if id(variable) not in decayed]
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what a result may depend on besides its settings: versions, machine, devices, command, time."""
+    packages = ("keras-sepnets", "keras", "tensorflow", "tensorflow-datasets", "numpy")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "cpu_cores": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+    }
+
+
+def _fit(plan: Plan, train_examples: Any, validation_examples: Any, *, callbacks: list) -> None:
+    config = plan.config
+    batches = training_batches(
+        train_examples,
+        batch_size=config.training.batch_size,
+        steps_per_epoch=plan.steps_per_epoch,
+        augment=config.data.augment or "none",
+        seed=config.training.seed,
+    )
+    with translated_failures(plan.splits.source):
+        plan.model.fit(
+            batches,
+            epochs=config.training.epochs,
+            steps_per_epoch=plan.steps_per_epoch,
+            validation_data=evaluation_batches(validation_examples, batch_size=BATCH_SIZE),
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+
+
+def _kept(error: BaseException, run: Run, finished_epochs: int) -> FailedRunError:
+    """Return the error that says what an ended run leaves; a run without a finished epoch leaves nothing."""
+    interrupted = isinstance(error, KeyboardInterrupt)
+    if interrupted:
+        reason = f"Interrupted in epoch {finished_epochs + 1}."
+    else:
+        reason = str(error) if isinstance(error, SepnetsError) else f"{type(error).__name__}: {error}"
+    if finished_epochs:
+        kept = f"Epoch {finished_epochs}, the last one that was finished, is kept: sepnets evaluate {run.path}"
+    else:
+        run.remove()
+        kept = "No epoch was finished, so nothing is kept."
+    return (InterruptedRunError if interrupted else FailedRunError)(f"{reason} {kept}")
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Keeps history.csv, the learning curve, and the last and the best network after every epoch."""
+
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        super().__init__()
+        self.finished_epochs = 0
+        self._run = run
+        self._config = config
+        self._history: list[dict[str, float]] = []
+        self._best = (-1.0, 0.0)
+        self._images = 0
+        self._image_seconds = 0.0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._begin = time.perf_counter()
+        # Shares the layers but is not compiled, so that files hold no optimizer.
+        self._network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._steps_begin = self._steps_end = time.perf_counter()
+        self._steps = 0
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._steps_end = time.perf_counter()
+        if self._steps == 0 and self.finished_epochs == 0:
+            self._steps_begin = self._steps_end  # the first step traces the graph: not counted
+        else:
+            self._images += self._config.training.batch_size
+        self._steps += 1
+        if logs and not np.isfinite(logs["loss"]):
+            raise FailedRunError(
+                f"The loss became {logs['loss']} in epoch {self.finished_epochs + 1}, step {batch + 1}; lower the "
+                f"learning rate. Received: learning_rate={self._config.training.learning_rate}."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        self._image_seconds += self._steps_end - self._steps_begin
+        self._history.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": float(self.model.optimizer.learning_rate),
+                **{name: float(logs[name]) for name in ("loss", "top1", "val_loss", "val_top1")},
+                "seconds": round(time.perf_counter() - self._begin, 3),
+            }
+        )
+        self._run.save_model(self._network, "last")
+        if (logs["val_top1"], -logs["val_loss"]) > self._best:
+            self._best = (logs["val_top1"], -logs["val_loss"])
+            self._run.save_model(self._network, "best")
+        columns = list(self._history[0])
+        self._run.write_csv(
+            "history.csv", [columns, *([row[column] for column in columns] for row in self._history)]
+        )
+        self.finished_epochs = epoch + 1
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        title = f"{self._config.model.name} on {self._config.data.dataset}"
+        try:
+            self._run.write_bytes("learning_curve.png", draw_learning_curve(self._history, title))
+        except Exception as error:  # a picture is no reason to lose a run
+            warnings.warn(f"The learning curve could not be drawn: {error}", stacklevel=2)
+
+    def speed(self) -> dict[str, float]:
+        """Return seconds of the whole training, and images per second of its steps."""
+        return {
+            "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
+            "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
+        }

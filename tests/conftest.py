@@ -1,0 +1,59 @@
+"""Shared by all tests: a data folder of their own, no TensorFlow chatter, one small finished run."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process a core
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sepnets.config import load_config
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    os.environ["TFDS_DATA_DIR"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """The smallest MobileNet on digits: an epoch takes a second or two."""
+    return load_config(
+        options={
+            "model.alpha": 0.0625,
+            "data.image_size": 32,
+            "training.epochs": 1,
+            "training.batch_size": 128,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_config, tmp_path_factory):
+    """The result of a finished run; tests read it and add no files that others would mind."""
+    from keras_sepnets.training import train
+
+    return train(tiny_config, output=tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory):
+    """Three classes of 20 coloured JPEG pictures each, not split, of various sizes."""
+    root = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(1)
+    for number, name in enumerate(("blue", "green", "red")):
+        (root / name).mkdir()
+        for index in range(20):
+            pixels = random.integers(0, 60, (40 + index, 70 - index, 3), dtype=np.uint8)
+            pixels[..., 2 - number] += 150
+            Image.fromarray(pixels).save(root / name / f"{index:02d}.jpg")
+    return root

@@ -1,0 +1,165 @@
+import keras
+import pytest
+from parity import assert_same_outputs, copy_weights, randomize
+
+from keras_sepnets import SepnetsError, build_mobilenet
+from keras_sepnets.models import mobilenet
+
+HEADS = [
+    {"include_top": True, "classes": 10},
+    {"include_top": False, "pooling": None},
+    {"include_top": False, "pooling": "avg"},
+    {"include_top": False, "pooling": "max"},
+]
+
+
+def layer_names(include_top):
+    names = {"conv1": ["stem"], "conv1_bn": ["stem_bn"]}
+    for number in range(1, 14):
+        for theirs, ours in (("dw", "depthwise"), ("pw", "pointwise")):
+            names[f"conv_{theirs}_{number}"] = [f"block{number}_{ours}"]
+            names[f"conv_{theirs}_{number}_bn"] = [f"block{number}_{ours}_bn"]
+    return names | ({"conv_preds": ["predictions"]} if include_top else {})
+
+
+def build_pair(alpha, head, size):
+    reference = keras.applications.MobileNet(
+        weights=None, input_shape=(size, size, 3), alpha=alpha, **head
+    )
+    randomize(reference, seed=1, largest_gamma=3)  # so that some values exceed the 6 of ReLU6
+    ours = build_mobilenet(input_shape=(size, size, 3), alpha=alpha, **head)
+    copy_weights(reference, ours, layer_names(head["include_top"]))
+    return ours, reference
+
+
+@pytest.mark.parametrize("size", [64, 75])
+@pytest.mark.parametrize("head", HEADS, ids=["top", "map", "avg", "max"])
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75, 1.0])
+def test_agrees_with_keras_applications(alpha, head, size):
+    assert_same_outputs(*build_pair(alpha, head, size), size)
+
+
+def test_parity_check_notices_one_wrong_stride(monkeypatch):
+    blocks = list(mobilenet.BLOCKS)
+    blocks[12] = blocks[12]._replace(stride=2)  # as the paper misprints it
+    monkeypatch.setattr(mobilenet, "BLOCKS", tuple(blocks))
+    with pytest.raises(AssertionError):
+        assert_same_outputs(*build_pair(0.25, HEADS[0], 64), 64)
+
+
+def test_parity_check_notices_one_wrong_activation():
+    ours, reference = build_pair(0.25, HEADS[0], 64)
+    assert_same_outputs(ours, reference, 64)
+    ours.get_layer("block5_pointwise_relu").max_value = None
+    ours.predict_function = None  # Keras traced it with the right activation
+    with pytest.raises(AssertionError):
+        assert_same_outputs(ours, reference, 64)
+
+
+# paper_facts: weights without batch norm, trainable, total
+@pytest.mark.parametrize(
+    ("alpha", "without_bn", "trainable", "total", "multiply_adds"),
+    [
+        (1.0, 4_210_088, 4_231_976, 4_253_864, 568_740_352),
+        (0.75, 2_569_144, 2_585_560, 2_601_976, 325_400_448),
+        (0.5, 1_320_648, 1_331_592, 1_342_536, 149_497_088),
+        (0.25, 464_600, 470_072, 475_544, 41_030_272),
+    ],
+)
+def test_counts_are_the_papers(alpha, without_bn, trainable, total, multiply_adds):
+    from keras_sepnets import count_cost
+
+    model = build_mobilenet(alpha=alpha)
+    cost = count_cost(model)
+    assert (cost.without_bn, cost.trainable, cost.total) == (without_bn, trainable, total)
+    assert cost.multiply_adds == multiply_adds
+    assert cost.not_counted == ()
+    assert model.count_params() == total
+
+
+@pytest.mark.parametrize(
+    ("size", "multiply_adds"), [(192, 418_121_728), (160, 290_675_200), (128, 186_400_768)]
+)
+def test_resolution_multiplier_scales_multiply_adds_only(size, multiply_adds):
+    from keras_sepnets import count_cost
+
+    cost = count_cost(build_mobilenet(input_shape=(size, size, 3)))
+    assert (cost.multiply_adds, cost.total) == (multiply_adds, 4_253_864)
+
+
+def test_smallest_size_is_the_true_minimum():
+    assert build_mobilenet(input_shape=(31, 31, 1), alpha=0.25, classes=2).output_shape == (None, 2)
+    with pytest.raises(SepnetsError, match=r"at least 31x31 px.*Received: 30x64"):
+        build_mobilenet(input_shape=(30, 64, 3))
+
+
+def test_any_size_without_top_and_any_channels():
+    model = build_mobilenet(include_top=False, input_shape=(None, None, 5), alpha=0.25)
+    assert model.input_shape == (None, None, None, 5)
+    assert model.output_shape == (None, None, None, 256)
+    assert build_mobilenet(include_top=False).input_shape == (None, None, None, 3)
+
+
+def test_dropout_is_before_the_classifier_only_in_training():
+    model = build_mobilenet(alpha=0.25, input_shape=(32, 32, 3), classes=3, dropout=0.7)
+    assert model.get_layer("dropout").rate == 0.7
+    pixels = keras.random.uniform((2, 32, 32, 3), 0, 255)
+    assert keras.ops.all(model(pixels, training=False) == model(pixels, training=False))
+
+
+def test_batch_norm_settings_reach_every_layer():
+    model = build_mobilenet(alpha=0.25, input_shape=(32, 32, 3), bn_momentum=0.5, bn_epsilon=0.1)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 27
+    assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.5, 0.1)}
+    default = build_mobilenet(alpha=0.25, input_shape=(32, 32, 3)).get_layer("stem_bn")
+    assert (default.momentum, default.epsilon) == (0.99, 1e-3)
+
+
+def test_input_tensor_is_built_upon():
+    tensor = keras.Input((40, 40, 3))
+    model = build_mobilenet(input_tensor=keras.layers.GaussianNoise(0.1)(tensor), alpha=0.25, classes=4)
+    assert model.inputs[0] is tensor
+    with pytest.raises(SepnetsError, match="contradicts input_tensor"):
+        build_mobilenet(input_tensor=tensor, input_shape=(64, 64, 3))
+
+
+def test_name_activation_and_preprocessing_can_be_chosen():
+    model = build_mobilenet(
+        name="mine", alpha=0.25, input_shape=(32, 32, 3), classes=3, classifier_activation=None,
+        include_preprocessing=False,
+    )
+    assert model.name == "mine"
+    assert model.get_layer("predictions").activation is keras.activations.linear
+    assert "preprocessing" not in [layer.name for layer in model.layers]
+
+
+def test_weights_from_a_file(tmp_path):
+    path = str(tmp_path / "w.weights.h5")
+    source = build_mobilenet(alpha=0.25, input_shape=(32, 32, 3), classes=3)
+    source.save_weights(path)
+    loaded = build_mobilenet(alpha=0.25, input_shape=(32, 32, 3), classes=3, weights=path)
+    pixels = keras.random.uniform((1, 32, 32, 3), 0, 255)
+    assert keras.ops.all(source(pixels) == loaded(pixels))
+    with pytest.raises(SepnetsError, match="do not load"):
+        build_mobilenet(alpha=0.5, input_shape=(32, 32, 3), classes=3, weights=path)
+    with pytest.raises(SepnetsError, match="not offered yet"):
+        build_mobilenet(weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"alpha": 0}, "positive number. Received: alpha=0"),
+        ({"alpha": -1.0}, "positive number. Received: alpha=-1.0"),
+        ({"alpha": float("nan")}, "positive number"),
+        ({"alpha": 0.03}, "use at least 0.03125. Received: alpha=0.03"),
+        ({"pooling": "sum", "include_top": False}, "Received: pooling='sum'"),
+        ({"classes": 0}, "Received: classes=0"),
+        ({"dropout": 1.0}, "Received: dropout=1.0"),
+        ({"input_shape": (64, 64)}, r"channels last.*Received: input_shape=\(64, 64\)"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        build_mobilenet(**arguments)

@@ -60,7 +60,7 @@ class TrainingConfig(_Settings):
     epochs: Annotated[int, Field(ge=1)] = 12
     batch_size: Annotated[int, Field(ge=1)] = 32
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
-    learning_rate: PositiveFloat = 0.01  # the peak, after the warm-up; it falls to 0 along a cosine
+    learning_rate: PositiveFloat = 0.02  # the peak, after the warm-up; it falls to 0 along a cosine
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.004  # none on depthwise kernels, batch norm and biases
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

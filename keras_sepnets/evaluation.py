@@ -96,7 +96,7 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
         split=split,
         top1=correct / num_examples,
         top5=float(hits[:, :5].any(axis=1).mean()),
-        loss=float(log_loss(labels, probabilities.astype(np.float64), labels=every_class)),
+        loss=float(log_loss(labels, probabilities, labels=every_class)),
         num_examples=num_examples,
         top1_interval=wilson_interval(correct, num_examples),
         confusion=confusion_matrix(labels, ranked[:, 0], labels=every_class),

@@ -194,6 +194,7 @@ def compile_model(model: keras.Model, config: TrainingConfig, steps_per_epoch: i
     else:
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_list=undecayed_variables(model))
+    optimizer.build(model.trainable_variables)  # or TensorFlow traces the first training step twice
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 
-def randomize(model: keras.Model, seed: int, largest_gamma: float) -> None:
+def randomize(model: keras.Model, seed: int) -> None:
     """Give batch norm random weights and statistics, and kernels a size that keeps signals alive to the end."""
     random = np.random.default_rng(seed)
     for variable in model.trainable_variables:
@@ -15,7 +15,7 @@ def randomize(model: keras.Model, seed: int, largest_gamma: float) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             size = layer.gamma.shape
-            ranges = ((0.5, largest_gamma), (-0.5, 0.5), (-0.2, 0.2), (0.5, 1.5))  # gamma, beta, mean, variance
+            ranges = ((0.5, 1.5), (-0.5, 0.5), (-0.2, 0.2), (0.5, 1.5))  # gamma, beta, mean, variance
             layer.set_weights([random.uniform(*bounds, size) for bounds in ranges])
 
 

@@ -115,15 +115,11 @@ def describe_evaluation(evaluation: Evaluation) -> str:
 
 
 def show_predictions(predictions: Sequence[Prediction], console: Console) -> None:
-    """Print a table of pictures with their most probable classes."""
-    table = Table("picture", "predictions", box=None)
+    """Print a line a picture: its path and its most probable classes."""
     for prediction in predictions:
         pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-        table.add_row(
-            escape(prediction.path),
-            escape("  ".join(f"{label} {probability:.1%}" for label, probability in pairs)),
-        )
-    console.print(table)
+        classes = ", ".join(f"{label} {probability:.1%}" for label, probability in pairs)
+        console.print(f"{prediction.path}: {classes}", markup=False)
 
 
 def show_ablation(result: AblationResult, console: Console) -> None:

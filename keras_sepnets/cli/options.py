@@ -1,5 +1,6 @@
 """The options that `train` and `ablate` share, and the settings that they make."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,10 +82,11 @@ def _size_from_rho(rho: float, model: str) -> int:
     with quiet_imports():
         from keras_sepnets.models.registry import NETWORKS
 
-    size = round(rho * NETWORKS[model].default_size)
+    size = round(rho * NETWORKS[model].default_size) if math.isfinite(rho) else 0
     if size < NETWORKS[model].minimum_size:
         raise SepnetsError(
-            f"rho, the resolution multiplier, is too small: {model} needs {NETWORKS[model].minimum_size} of its "
+            "rho, the resolution multiplier, is too small or no number: "
+            f"{model} needs {NETWORKS[model].minimum_size} of its "
             f"{NETWORKS[model].default_size} px. Received: rho={rho}"
         )
     return size

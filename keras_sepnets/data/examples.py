@@ -43,16 +43,19 @@ class IndexedExamples:
         return tf.data.Dataset.range(self.num_examples).map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
 
     def shuffled(self, seed: int, per_epoch: int) -> tf.data.Dataset:
-        """Return (position, picture, label) without end; starting at any position costs nothing."""
+        """Return (position, picture, label) without end; the order of an epoch follows from (seed, epoch)."""
 
-        def load(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            epoch, place = position // per_epoch, position % per_epoch
-            index = tf.random.experimental.index_shuffle(
-                place, tf.stack([tf.constant(seed, tf.int64), epoch]), self.num_examples - 1
-            )
-            return (position, *self._load(index))
+        def order(epoch: tf.Tensor) -> tf.data.Dataset:
+            # Not tf.random.experimental.index_shuffle: over many epochs it puts examples at some places far more
+            # often than at others (chi-squared 15 times its degrees of freedom for 10, 50 and 1293 examples).
+            numbers = tf.range(tf.constant(self.num_examples, tf.int64))
+            permutation = tf.random.experimental.stateless_shuffle(numbers, [tf.constant(seed, tf.int64), epoch])
+            return tf.data.Dataset.from_tensor_slices(permutation[:per_epoch])
 
-        return tf.data.Dataset.counter().map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        indices = tf.data.Dataset.counter().flat_map(order)
+        return tf.data.Dataset.zip(tf.data.Dataset.counter(), indices).map(
+            lambda position, index: (position, *self._load(index)), num_parallel_calls=tf.data.AUTOTUNE
+        )
 
     def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture = self._pictures[index]

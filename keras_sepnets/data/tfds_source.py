@@ -50,8 +50,10 @@ class TfdsSource:
     @functools.lru_cache(maxsize=4)  # noqa: B019  a source lives as long as its run
     def index(self, split: str) -> Index:
         """Return the TFDS id and label of every example, in the order of `read`."""
-        rows = list(self.read(split).map(lambda key, label, _: (key, label)).as_numpy_iterator())
-        return Index([key.decode() for key, _ in rows], np.array([label for _, label in rows], np.int32))
+        rows = self.read(split).map(lambda key, label, _picture: (key, label)).batch(4096)
+        batches = list(rows.as_numpy_iterator())
+        keys = [key.decode() for keys, _ in batches for key in keys]
+        return Index(keys, np.concatenate([labels for _, labels in batches]))
 
     def read(self, split: str, *, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Return (id, label, encoded picture) of every example once; in file order unless shuffled."""

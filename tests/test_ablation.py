@@ -1,0 +1,133 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sepnets import SepnetsError
+from keras_sepnets.ablation import ablate, intermediate_relu_ablation
+from keras_sepnets.config import load_config
+
+ABLATION = intermediate_relu_ablation(intermediate_relu=False)
+
+
+def base(**settings):
+    options = {
+        "model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0, "data.image_size": 16,
+        "training.epochs": 1, "training.batch_size": 256,
+    }  # fmt: skip
+    return load_config(options=options | {key.replace("__", "."): value for key, value in settings.items()})
+
+
+class FirstLoss(keras.callbacks.Callback):
+    def __init__(self, title, losses):
+        super().__init__()
+        self.title, self.losses = title, losses
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.setdefault(self.title, logs["loss"])
+
+
+@pytest.fixture(scope="module")
+def result_and_titles(tmp_path_factory):
+    titles = []
+
+    def callbacks(title):
+        titles.append(title)
+        return []
+
+    output = tmp_path_factory.mktemp("ablation") / "relu"
+    return ablate(base(), ABLATION, output=output, seeds=2, callbacks=callbacks), titles
+
+
+def test_flags_name_the_change_under_test():
+    out, into = (intermediate_relu_ablation(intermediate_relu=flag) for flag in (False, True))
+    assert (out.reference.name, out.ablated.name) == ("intermediate_relu", "no_intermediate_relu")
+    assert into == (out.ablated, out.reference)
+    assert out.ablated.settings == {"intermediate_activation": None}
+    assert out.reference.settings == {"intermediate_activation": "relu"}
+
+
+def test_trains_each_variant_with_each_seed(result_and_titles):
+    result, titles = result_and_titles
+    assert titles == [
+        f"{variant}, seed {seed}" for seed in (0, 1) for variant in ("intermediate_relu", "no_intermediate_relu")
+    ]
+    for name, variant in result.variants.items():
+        assert [run.path for run in variant.runs] == [result.output / name / f"seed-{seed}" for seed in (0, 1)]
+        assert [run.config.training.seed for run in variant.runs] == [0, 1]
+        activations = {run.config.model.intermediate_activation for run in variant.runs}
+        assert activations == {"relu" if name == "intermediate_relu" else None}
+
+
+def test_results_follow_from_the_runs(result_and_titles):
+    result, _ = result_and_titles
+    written = json.loads((result.output / "results.json").read_text())
+    assert written == result.to_json()
+    means = {}
+    for name, variant in written["variants"].items():
+        per_run = [
+            json.loads((run.path / "evaluation-test.json").read_text()) for run in result.variants[name].runs
+        ]
+        assert variant["top1"] == [one["top1"] for one in per_run]
+        assert variant["mean"] == pytest.approx(np.mean(variant["top1"]))
+        assert variant["std"] == pytest.approx(np.std(variant["top1"], ddof=1))
+        assert variant["training_loss"] == [run.read_history()[0]["loss"] for run in result.variants[name].runs]
+        means[name] = variant["mean"]
+    comparison = written["comparison"]
+    assert comparison["metric"] == "top1"
+    assert comparison["difference"] == pytest.approx(means["no_intermediate_relu"] - means["intermediate_relu"])
+    assert written["loss_comparison"]["metric"] == "training_loss"
+    assert (result.output / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_finished_runs_are_kept_and_seeds_can_be_added(result_and_titles):
+    result, _ = result_and_titles
+    before = {
+        run.path: (run.path / "final.keras").stat().st_mtime_ns for v in result.variants.values() for run in v.runs
+    }
+    titles = []
+    (result.variants["intermediate_relu"].runs[1].path / "training.json").unlink()  # as if it was interrupted
+    again = ablate(
+        base(), ABLATION, output=result.output, seeds=2, callbacks=lambda title: titles.append(title) or []
+    )
+    assert titles == ["intermediate_relu, seed 1"]
+    after = {path: (path / "final.keras").stat().st_mtime_ns for path in before}
+    assert [path.parts[-2:] for path in before if before[path] != after[path]] == [("intermediate_relu", "seed-1")]
+    assert again.to_json()["variants"] == result.to_json()["variants"]
+
+
+def test_another_experiment_in_the_folder_is_refused(result_and_titles, tmp_path):
+    result, _ = result_and_titles
+    with pytest.raises(SepnetsError, match="another experiment: its base.training.epochs is 1, not 2"):
+        ablate(base(training__epochs=2), ABLATION, output=result.output, seeds=2)
+    with pytest.raises(SepnetsError, match="another experiment"):
+        ablate(base(), intermediate_relu_ablation(intermediate_relu=True), output=result.output)
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(SepnetsError, match="not empty"):
+        ablate(base(), ABLATION, output=tmp_path)
+
+
+def test_pairs_start_from_the_same_weights_and_see_the_same_pictures(tmp_path):
+    """With the ablated part made a no-op, the two runs of a pair are the same run."""
+    losses = {}
+    linear = ABLATION._replace(
+        reference=ABLATION.ablated._replace(name="one"), ablated=ABLATION.ablated._replace(name="other")
+    )
+    result = ablate(
+        base(), linear, output=tmp_path / "same", seeds=1, callbacks=lambda title: [FirstLoss(title, losses)]
+    )
+    assert losses["one, seed 0"] == losses["other, seed 0"]
+    one, other = (v.runs[0].load_model().get_weights() for v in result.variants.values())
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert result.top1.interval is None
+
+
+def test_networks_without_the_part_are_refused(tmp_path):
+    with pytest.raises(
+        SepnetsError, match="mobilenet cannot be ablated this way: it has no intermediate_activation"
+    ):
+        ablate(load_config(), ABLATION, output=tmp_path / "a")
+    with pytest.raises(SepnetsError, match="at least one seed"):
+        ablate(base(), ABLATION, output=tmp_path / "a", seeds=0)
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,79 @@
+"""The installed console script, as a user runs it: train, evaluate, predict, ablate."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SEPNETS = Path(sys.executable).with_name("sepnets")
+TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "32", "--alpha", "0.0625")
+
+
+@pytest.fixture(scope="module")
+def work_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("user")
+
+
+def sepnets(*arguments, cwd):
+    """Run the console script in an environment of its own; return what it prints as JSON."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "PYTEST"))}
+    result = subprocess.run(
+        [SEPNETS, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def test_train_evaluate_predict_ablate(work_folder):
+    trained = sepnets("train", "--model", "mobilenet", *TINY, "--json", cwd=work_folder)
+    result = json.loads(trained.stdout)
+    assert result["run"] == "runs/mobilenet-digits-1"
+    assert result["test"]["num_examples"] == 360
+    assert result.keys() == {
+        "run", "train_seconds", "images_per_second", "parameters", "multiply_adds", "test",
+    }  # fmt: skip
+    assert "epoch 1/1  loss" in trained.stderr
+    for noise in ("WARNING", "oneDNN", "cuda", "I0000", "E0000"):
+        assert noise not in trained.stderr
+
+    evaluated = json.loads(sepnets("evaluate", result["run"], "--json", cwd=work_folder).stdout)
+    assert evaluated["top1"] == result["test"]["top1"]
+
+    Image.new("RGBA", (30, 50), "red").save(work_folder / "red.png")
+    (prediction,) = json.loads(sepnets("predict", result["run"], "red.png", "--json", cwd=work_folder).stdout)
+    assert prediction["path"] == "red.png"
+    assert len(prediction["predictions"]) == 5
+
+    ablated = sepnets(
+        "ablate",
+        "--no-intermediate-relu",
+        *TINY,
+        "--middle-repeats",
+        "0",
+        "--seeds",
+        "1",
+        "--json",
+        cwd=work_folder,
+    )
+    answer = json.loads(ablated.stdout)
+    assert answer["comparison"]["reference"] == "intermediate_relu"
+    assert answer["comparison"]["verdict"] == "one seed: no interval"
+    assert Path(work_folder, answer["experiment"], "learning_curves.png").exists()
+
+
+def test_own_pictures_from_the_first_command_to_the_last(work_folder, picture_folder):
+    shutil.copytree(picture_folder, work_folder / "pictures")
+    run = sepnets("train", "--dataset", "folder:pictures", *TINY[4:], "--epochs", "2", "--batch-size", "16",
+                  "--output", "mine", "--json", cwd=work_folder)  # fmt: skip
+    assert json.loads(run.stdout)["test"]["num_examples"] == 6
+    text = sepnets("evaluate", "mine", "--split", "validation", cwd=work_folder).stdout
+    assert text.startswith("validation: top-1 ")
+    answer = json.loads(sepnets("predict", "mine", "pictures/red", "--top", "1", "--json", cwd=work_folder).stdout)
+    assert len(answer) == 20
+    labels = [row["predictions"][0]["label"] for row in answer]
+    assert set(labels) <= {"blue", "green", "red"}

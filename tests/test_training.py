@@ -1,0 +1,208 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sepnets import SepnetsError, build_mobilenet
+from keras_sepnets.config import TrainingConfig, load_config
+from keras_sepnets.errors import FailedRunError, InterruptedRunError
+from keras_sepnets.training import choose_bn_momentum, compile_model, make_plan, train, undecayed_variables
+
+
+def changed(config, **assignments):
+    settings = [f"{key.replace('__', '.')}={value}" for key, value in assignments.items()]
+    tree = config.model_dump(exclude_none=True)
+    flat = {f"{section}.{key}": value for section, values in tree.items() for key, value in values.items()}
+    return load_config(options=flat, assignments=tuple(settings))
+
+
+def test_run_folder_explains_itself(finished):
+    names = {path.name for path in finished.run.path.iterdir()}
+    assert names == {
+        "config.json", "environment.json", "labels.json", "cost.json", "history.csv", "training.json",
+        "best.keras", "final.keras", "learning_curve.png",
+        "evaluation-test.json", "confusion-test.csv", "confusion-test.png",
+    }  # fmt: skip
+    config = json.loads((finished.run.path / "config.json").read_text())
+    open_settings = [key for section in config.values() for key, value in section.items() if value is None]
+    assert open_settings == []
+    assert config["data"] == {
+        "dataset": "digits", "image_size": 32, "augment": "light", "holdout_fraction": 0.1,
+    }  # fmt: skip
+    assert finished.run.class_names == tuple("0123456789")
+    assert finished.run.is_finished
+    environment = json.loads((finished.run.path / "environment.json").read_text())
+    assert environment["packages"]["keras"] == keras.__version__
+
+
+def test_history_has_a_row_an_epoch(finished):
+    (row,) = finished.run.read_history()
+    assert row.keys() == {"epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1", "seconds"}
+    assert row["epoch"] == 1
+
+
+def test_result_is_what_the_files_say(finished):
+    result = finished.to_json()
+    assert result["parameters"] == json.loads((finished.run.path / "cost.json").read_text())["parameters"]["total"]
+    assert result["train_seconds"] > 0
+    assert result["images_per_second"] > 0
+    assert result["test"]["num_examples"] == 360
+    written = json.loads((finished.run.path / "evaluation-test.json").read_text())
+    assert {key: written[key] for key in result["test"]} == result["test"]
+
+
+def test_saved_network_opens_without_this_package(finished):
+    code = (
+        "import sys, keras, numpy; m = keras.models.load_model(sys.argv[1]);"
+        "print(m.predict(numpy.zeros((1, 32, 32, 3)), verbose=0).shape, 'keras_sepnets' in sys.modules)"
+    )
+    file = str(finished.run.path / "final.keras")
+    answer = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True)
+    assert answer.stdout.split("\n")[-2] == "(1, 10) False"
+
+
+def test_the_same_seed_gives_the_same_numbers(finished, tiny_config, tmp_path):
+    again = train(tiny_config, output=tmp_path / "again")
+    first, second = (run.load_model() for run in (finished.run, again.run))
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+    assert again.test.to_json() == finished.test.to_json()
+    drop_time = [
+        {k: v for k, v in r.read_history()[0].items() if k != "seconds"} for r in (finished.run, again.run)
+    ]
+    assert drop_time[0] == drop_time[1]
+
+
+def test_plan_settles_everything_and_writes_nothing(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(tiny_config)
+    assert list(tmp_path.iterdir()) == []
+    assert plan.steps_per_epoch == 1293 // 128
+    assert plan.config.model.bn_momentum == choose_bn_momentum(10)
+    assert plan.to_json()["num_examples"] == {"train": 1293, "validation": 144, "test": 360}
+    huge = make_plan(changed(tiny_config, training__batch_size=5000))
+    assert (huge.config.training.batch_size, huge.steps_per_epoch) == (1293, 1)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 100, 3000, 10**6])
+def test_bn_momentum_forgets_its_start_in_a_tenth_of_the_steps(steps):
+    momentum = choose_bn_momentum(steps)
+    assert 0 <= momentum <= 0.99
+    if steps == 1:
+        assert momentum < 1e-6
+    elif momentum < 0.99:
+        assert momentum ** (steps / 10) == pytest.approx(0.05, rel=0.02, abs=1e-6)
+    else:
+        assert momentum ** (steps / 10) <= 0.05
+
+
+def small_model():
+    return build_mobilenet(alpha=0.0625, input_shape=(32, 32, 3), classes=3)
+
+
+def test_weight_decay_leaves_depthwise_kernels_norms_and_biases_alone():
+    model = small_model()
+    compile_model(model, TrainingConfig(learning_rate=0.1, weight_decay=0.5, warmup_epochs=0.0), steps_per_epoch=5)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    gradients = [np.zeros(variable.shape, np.float32) for variable in model.trainable_variables]
+    model.optimizer.apply(gradients, model.trainable_variables)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        decays = variable.name == "kernel" and "depthwise" not in variable.path
+        expected = old * (1 - 0.1 * 0.5) if decays else old
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
+
+
+def test_undecayed_variables_are_counted_by_hand():
+    assert len(undecayed_variables(small_model())) == 13 + 2 * 27 + 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("rmsprop", "RMSprop"), ("sgd", "SGD")])
+def test_optimizer_is_chosen_by_name(name, kind):
+    model = small_model()
+    compile_model(model, TrainingConfig(optimizer=name), steps_per_epoch=5)
+    assert type(model.optimizer).__name__ == kind
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    model = small_model()
+    compile_model(model, TrainingConfig(learning_rate=0.5, epochs=10, warmup_epochs=1.0), steps_per_epoch=10)
+    schedule = model.optimizer._learning_rate
+    assert float(schedule(0)) == 0
+    assert float(schedule(5)) == pytest.approx(0.25)
+    assert float(schedule(10)) == pytest.approx(0.5)
+    assert float(schedule(55)) == pytest.approx(0.25)
+    assert float(schedule(100)) == pytest.approx(0, abs=1e-7)
+
+
+class StopAt(keras.callbacks.Callback):
+    """Raises an exception at a step of an epoch."""
+
+    def __init__(self, epoch, error):
+        super().__init__()
+        self.epoch, self.error, self.now = epoch, error, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and batch == 2:
+            raise self.error
+
+
+def test_ctrl_c_keeps_the_last_finished_epoch(tiny_config, tmp_path):
+    from keras_sepnets import Run, evaluate
+
+    config = changed(tiny_config, training__epochs=3)
+    with pytest.raises(InterruptedRunError, match=r"Interrupted in epoch 2. Epoch 1.*is kept"):
+        train(config, output=tmp_path / "a", callbacks=[StopAt(1, KeyboardInterrupt())])
+    run = Run.open(tmp_path / "a")
+    assert not run.is_finished
+    assert len(run.read_history()) == 1
+    assert run.checkpoint().name == "last.keras"
+    assert evaluate(run, "validation").num_examples == 144
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_nothing(tiny_config, tmp_path):
+    with pytest.raises(InterruptedRunError, match="nothing is kept"):
+        train(tiny_config, output=tmp_path / "a", callbacks=[StopAt(0, KeyboardInterrupt())])
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_failure_in_training_keeps_the_last_finished_epoch(tiny_config, tmp_path):
+    config = changed(tiny_config, training__epochs=2)
+    with pytest.raises(FailedRunError, match=r"RuntimeError: out of luck Epoch 1"):
+        train(config, output=tmp_path / "a", callbacks=[StopAt(1, RuntimeError("out of luck"))])
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
+    config = changed(tiny_config, training__learning_rate=1e30, training__warmup_epochs=0)
+    with pytest.raises(FailedRunError, match=r"The loss became (nan|inf) in epoch 1.*lower the learning rate"):
+        train(config, output=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_real_sigint_exits_130_and_names_what_is_kept(tmp_path):
+    command = [
+        sys.executable, "-m", "keras_sepnets", "train", "--alpha", "0.0625", "--image-size", "32",
+        "--epochs", "500", "--batch-size", "128", "--output", str(tmp_path / "a"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    for line in process.stdout:
+        if line.startswith("epoch   2/500"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+    assert "Error: Interrupted in epoch" in errors
+    assert "is kept: sepnets evaluate" in errors
+    assert (tmp_path / "a" / "last.keras").exists()
+
+
+def test_bad_output_is_refused_before_training(tiny_config, finished):
+    with pytest.raises(SepnetsError, match="holds another run"):
+        train(tiny_config, output=finished.run.path, callbacks=[StopAt(0, AssertionError("trained"))])

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 
 from keras_sepnets.config import RunConfig, make_config
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import InterruptedRunError, SepnetsError
 from keras_sepnets.evaluation import evaluate
 from keras_sepnets.plots import draw_ablation
 from keras_sepnets.runs import Run, dataset_slug, runs_root, to_json_bytes, write_file
 from keras_sepnets.statistics import PairedDifference, compare_pairs
-from keras_sepnets.training import train
+from keras_sepnets.training import Plan, make_plan, train
 
 
 class Variant(NamedTuple):
@@ -115,6 +115,7 @@ def ablate(
     seeds: int = 3,
     download: bool = False,
     callbacks: Callable[[str], Sequence[keras.callbacks.Callback]] = lambda _: (),
+    on_plan: Callable[[Plan], None] | None = None,
 ) -> AblationResult:
     """Train the reference and the ablated network with paired seeds and compare them.
 
@@ -129,24 +130,24 @@ def ablate(
         seeds: Number of pairs, trained with the seeds 0, 1, ...
         download: Whether a TFDS data set may be downloaded.
         callbacks: Gives Keras callbacks for the run with this title.
+        on_plan: Called with the plan of the reference before anything is written.
 
     Returns:
         Both variants and their differences. Also written: experiment.json, results.json, learning_curves.png.
 
     Raises:
-        SepnetsError: A variant does not exist for this network, or `output` holds something else.
+        SepnetsError: A variant cannot be trained with these settings, or `output` holds something else.
+        InterruptedRunError: Ctrl-C; finished runs are kept.
     """
     if seeds < 1:
         raise SepnetsError(f"An ablation needs at least one seed. Received: seeds={seeds}")
     configs = {variant.name: _apply(variant, base) for variant in ablation}
+    plan, _ = (make_plan(config, download=download) for config in configs.values())
+    if on_plan:
+        on_plan(plan)
+    del plan
     _open_experiment(output, base, ablation)
-    runs: dict[str, list[Run]] = {variant.name: [] for variant in ablation}
-    for seed in range(seeds):
-        for name, config in configs.items():
-            title = f"{name}, seed {seed}"
-            folder = output / name / f"seed-{seed}"
-            run = _train_once(folder, _with_seed(config, seed), download, callbacks, title)
-            runs[name].append(run)
+    runs = _train_pairs(configs, output, seeds, callbacks)
     variants = {name: _summarize(runs[name]) for name in configs}
     reference, ablated = (variants[variant.name] for variant in ablation)
     result = AblationResult(
@@ -210,10 +211,33 @@ def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
     return f"its {path} is {found!r}, not {wanted!r}"
 
 
+def _train_pairs(
+    configs: dict[str, RunConfig],
+    output: Path,
+    seeds: int,
+    callbacks: Callable[[str], Sequence[keras.callbacks.Callback]],
+) -> dict[str, list[Run]]:
+    """Return for each variant its finished runs, one a seed; train those that are missing, pair by pair."""
+    runs: dict[str, list[Run]] = {name: [] for name in configs}
+    for seed in range(seeds):
+        for name, config in configs.items():
+            title = f"{name}, seed {seed}"
+            keras.backend.clear_session()
+            try:
+                run = _train_once(output / name / f"seed-{seed}", _with_seed(config, seed), callbacks, title)
+            except InterruptedRunError as error:
+                finished = sum(map(len, runs.values()))
+                raise InterruptedRunError(
+                    f"Interrupted in {title}; {finished} of {seeds * len(configs)} runs are finished. "
+                    "Run the same command again to go on with the others."
+                ) from error
+            runs[name].append(run)
+    return runs
+
+
 def _train_once(
     folder: Path,
     config: RunConfig,
-    download: bool,
     callbacks: Callable[[str], Sequence[keras.callbacks.Callback]],
     title: str,
 ) -> Run:
@@ -225,9 +249,7 @@ def _train_once(
         return run
     if folder.exists():
         shutil.rmtree(folder)
-    run = train(config, output=folder, download=download, callbacks=callbacks(title)).run
-    keras.backend.clear_session()
-    return run
+    return train(config, output=folder, callbacks=callbacks(title)).run
 
 
 def _summarize(runs: Sequence[Run]) -> VariantResult:

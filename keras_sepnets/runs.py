@@ -196,7 +196,8 @@ def runs_root() -> Path:
 
 def dataset_slug(config: RunConfig) -> str:
     """Return the data set's name in letters that suit a folder's name."""
-    name = Path(config.data.dataset.removeprefix("folder:")).name
+    scheme, _, path = config.data.dataset.partition(":")
+    name = Path(path).name if scheme == "folder" else scheme  # a TFDS name, without its version
     return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
 
 

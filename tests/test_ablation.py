@@ -7,6 +7,7 @@ import pytest
 from keras_sepnets import SepnetsError
 from keras_sepnets.ablation import ablate, intermediate_relu_ablation
 from keras_sepnets.config import load_config
+from keras_sepnets.errors import InterruptedRunError
 
 ABLATION = intermediate_relu_ablation(intermediate_relu=False)
 
@@ -121,6 +122,20 @@ def test_pairs_start_from_the_same_weights_and_see_the_same_pictures(tmp_path):
     one, other = (v.runs[0].load_model().get_weights() for v in result.variants.values())
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     assert result.top1.interval is None
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_says_how_to_go_on(result_and_titles):
+    result, _ = result_and_titles
+    with pytest.raises(
+        InterruptedRunError, match=r"in intermediate_relu, seed 2; 4 of 6 runs are finished. Run the same"
+    ):
+        ablate(base(), ABLATION, output=result.output, seeds=3, callbacks=lambda _: [Interrupt()])
+    assert not (result.output / "intermediate_relu" / "seed-2").exists()
 
 
 def test_networks_without_the_part_are_refused(tmp_path):

@@ -55,6 +55,8 @@ MISTAKES = [
     (("predict", "nowhere", "a.png"), "no run folder"),
     (("ablate", "--model", "mobilenet", "--set", "model.middle_repeats=1"), "model.middle_repeats"),
     (("ablate", "--seeds", "0"), "at least one seed"),
+    (("ablate", "--dataset", "cifr10"), 'Did you mean "cifar10"'),
+    (("ablate", "--image-size", "6"), "at least 7x7 px"),
 ]
 
 

@@ -8,7 +8,7 @@ from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 
 def test_is_a_tfds_data_set_with_fixed_stratified_splits():
     source = open_source("digits")
-    assert (source.name, source.splits) == ("digits/1.0.0", ("train", "test"))
+    assert (source.name, source.splits) == ("digits:1.0.0", ("train", "test"))
     builder = tfds.builder("digits")
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
         "train": 1437,

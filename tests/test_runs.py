@@ -23,7 +23,7 @@ def test_folders_are_numbered_and_never_reused(tmp_path, monkeypatch):
     ("dataset", "slug"),
     [
         ("digits", "digits"),
-        ("imagenet_resized/32x32:0.1.0", "32x32-0.1.0"),
+        ("imagenet_resized/32x32:0.1.0", "imagenet_resized-32x32"),
         ("folder:/a/my pictures/", "my-pictures"),
         ("folder:..", "pictures"),
     ],

@@ -32,7 +32,7 @@ def test_run_folder_explains_itself(finished):
     open_settings = [key for section in config.values() for key, value in section.items() if value is None]
     assert open_settings == []
     assert config["data"] == {
-        "dataset": "digits", "image_size": 32, "augment": "light", "holdout_fraction": 0.1,
+        "dataset": "digits:1.0.0", "image_size": 32, "augment": "light", "holdout_fraction": 0.1,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")
     assert finished.run.is_finished

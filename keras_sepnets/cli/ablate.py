@@ -66,6 +66,7 @@ def ablate(
             callbacks=lambda title: [
                 display.ProgressDisplay(progress, batch_size=settings.training.batch_size, title=title)
             ],
+            on_plan=lambda plan: display.show_ablation_plan(change, seeds, plan, console),
         )
     display.show_ablation(result, console)
     if as_json:

@@ -5,48 +5,49 @@ from collections.abc import Sequence
 
 import keras
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from keras_sepnets.ablation import AblationResult
+from keras_sepnets.ablation import Ablation, AblationResult
 from keras_sepnets.data.splits import ROLES
 from keras_sepnets.evaluation import Evaluation
 from keras_sepnets.prediction import Prediction
 from keras_sepnets.training import Plan
 
+WIDTH_OF_FILES = 120  # of tables that are written to a file or a pipe
+
 
 def make_console(*, as_json: bool) -> Console:
     """Return a console on stdout, or on stderr when stdout is for JSON."""
-    return Console(stderr=as_json, highlight=False, soft_wrap=True)
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
+    return console
 
 
 def show_plan(plan: Plan, console: Console) -> None:
     """Print what a run will do."""
-    config, training = plan.config, plan.config.training
+    config, training, splits = plan.config, plan.config.training, plan.splits
     options = config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"})
     size = config.data.image_size
-    table = Table.grid(padding=(0, 2))
-    table.add_row("network", f"{config.model.name} ({', '.join(f'{k}={v}' for k, v in options.items())})")
-    table.add_row(
-        "cost",
-        f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px",
-    )
+    rows = [
+        ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),
+        ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
+        ("data", f"{splits.source.name}, {len(splits.class_names)} classes"),
+        *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
+        ("training", f"{training.epochs} epochs x {plan.steps_per_epoch} steps x {training.batch_size} pictures"),
+        (
+            "",
+            f"{training.optimizer}, learning rate {training.learning_rate:g}, augmentation {config.data.augment}",
+        ),
+        ("", f"batch norm momentum {config.model.bn_momentum} for {plan.steps:,} steps, seed {training.seed}"),
+    ]
     if plan.cost.not_counted:
-        table.add_row("", f"not counted: {', '.join(plan.cost.not_counted)}")
-    table.add_row("data", f"{escape(plan.splits.source.name)}, {len(plan.splits.class_names)} classes")
-    for role in ROLES:
-        table.add_row("", f"{role} {plan.splits.num_examples(role):,}: {plan.splits.describe(role)}")
-    if plan.splits.source.ignored_files:
-        table.add_row("", f"{plan.splits.source.ignored_files:,} files ignored: not pictures by their names")
-    table.add_row("augmentation", f"{config.data.augment}")
-    table.add_row(
-        "training",
-        f"{training.epochs} epochs x {plan.steps_per_epoch} steps x {training.batch_size} pictures, "
-        f"{training.optimizer}, learning rate {training.learning_rate:g}, seed {training.seed}",
-    )
-    table.add_row("", f"batch norm momentum {config.model.bn_momentum} for {plan.steps:,} steps")
-    console.print(table)
+        rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
+    if splits.source.ignored_files:
+        rows.append(("ignored", f"{splits.source.ignored_files:,} files that are no pictures by their names"))
+    for heading, text in rows:
+        console.print(f"{heading:<9} {text}", markup=False)
 
 
 def make_progress(console: Console) -> Progress:
@@ -120,6 +121,15 @@ def show_predictions(predictions: Sequence[Prediction], console: Console) -> Non
         pairs = zip(prediction.labels, prediction.probabilities, strict=True)
         classes = ", ".join(f"{label} {probability:.1%}" for label, probability in pairs)
         console.print(f"{prediction.path}: {classes}", markup=False)
+
+
+def show_ablation_plan(ablation: Ablation, seeds: int, plan: Plan, console: Console) -> None:
+    """Print what an ablation will do, with the plan of its reference."""
+    console.print(
+        f"{ablation.reference.name} (reference) against {ablation.ablated.name} (ablated), {seeds} paired "
+        f"seed{'s' if seeds > 1 else ''}: {2 * seeds} runs; the reference:"
+    )
+    show_plan(plan, console)
 
 
 def show_ablation(result: AblationResult, console: Console) -> None:

@@ -33,8 +33,9 @@ class IndexedExamples:
     def __init__(self, pictures: np.ndarray, labels: np.ndarray, source: Source, size: int) -> None:
         """Keep decoded pictures (an array), or encoded ones (paths) that are decoded when they are needed."""
         self.num_examples = len(labels)
-        self._pictures = tf.constant(pictures)
-        self._labels = tf.constant(labels)
+        with tf.device("CPU"):  # where tf.data runs; on a GPU they would take its memory and travel back
+            self._pictures = tf.constant(pictures)
+            self._labels = tf.constant(labels)
         self._source = source
         self._size = size
 
@@ -75,11 +76,9 @@ class StreamedExamples:
         self._size = size
         self._chosen_keys = None
         if chosen is not None:
-            keys = tf.constant(source.index(split).keys)
-            values = tf.constant(chosen)
-            self._chosen_keys = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(keys, values), default_value=False
-            )
+            with tf.device("CPU"):
+                table = tf.lookup.KeyValueTensorInitializer(source.index(split).keys, chosen, tf.string, tf.bool)
+                self._chosen_keys = tf.lookup.StaticHashTable(table, default_value=False)
 
     def in_order(self) -> tf.data.Dataset:
         """Return (picture, label) of every example once, always in the same order."""

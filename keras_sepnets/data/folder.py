@@ -36,8 +36,8 @@ class FolderSource:
             SepnetsError: The folder does not exist, has no classes or only one, a split has a class that
                 train lacks, or a file is no picture.
         """
-        self._root = Path(root).expanduser()
-        self.name = f"folder:{root}"
+        self._root = Path(root).expanduser().resolve()
+        self.name = f"folder:{self._root}"
         self.ignored_files = 0
         self._failure: SepnetsError | None = None
         if not self._root.is_dir():

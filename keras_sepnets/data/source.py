@@ -18,7 +18,7 @@ class Index(NamedTuple):
 class Source(Protocol):
     """Labelled pictures in named splits."""
 
-    name: str  # as it is written down, with the version where there is one
+    name: str  # opens the same data anywhere on this machine: with the version, or the absolute path
     class_names: tuple[str, ...]
     splits: tuple[str, ...]  # those with labels
     picture_size: int | None  # the longer side in pixels where all pictures are of one size

@@ -1,5 +1,7 @@
 """A data set as a run sees it: train, validation and test examples of one picture size."""
 
+import re
+
 import numpy as np
 
 from keras_sepnets.config import DataConfig
@@ -32,15 +34,16 @@ def resolve_data(config: DataConfig, source: Source, default_size: int) -> DataC
         default_size: The network's own picture size in pixels.
 
     Returns:
-        The settings with `image_size` (twice the size of small pictures, at least 64, at most the network's
-        own) and `augment` ("light" for symbols, which must not be mirrored, else "standard").
+        The settings with the data set's full name, `image_size` (twice the size of small pictures, at least
+        64, at most the network's own) and `augment` ("light" for symbols, which must not be mirrored, else
+        "standard").
     """
     image_size = config.image_size
     if image_size is None:
         image_size = min(default_size, max(64, 2 * source.picture_size)) if source.picture_size else default_size
-    symbols = source.name.split("/")[0] in SYMBOLS
+    symbols = re.split("[/:]", source.name)[0] in SYMBOLS
     augment = config.augment or ("light" if symbols else "standard")
-    return config.model_copy(update={"image_size": image_size, "augment": augment})
+    return config.model_copy(update={"dataset": source.name, "image_size": image_size, "augment": augment})
 
 
 class Splits:

@@ -31,7 +31,8 @@ class TfdsSource:
         if not download:
             tfds.disable_progress_bar()
         self._builder = _find_builder(name)
-        self.name = self._builder.info.full_name
+        config = f"/{self._builder.builder_config.name}" if self._builder.builder_config else ""
+        self.name = f"{self._builder.name}{config}:{self._builder.version}"
         self._image_key, self._label_key = self._check_features()
         self._prepare(name, download)
         features = self._builder.info.features

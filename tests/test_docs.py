@@ -1,0 +1,72 @@
+"""What the README says is so."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from keras_sepnets import RunConfig
+from keras_sepnets.cli import main
+from keras_sepnets.config import make_config
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_is_shown():
+    for command in main.commands:
+        assert f"`sepnets {command}" in README
+
+
+def test_every_option_in_a_shown_command_exists():
+    shown = re.findall(r"^(?:.*&& )?sepnets (\w+) (.*)$", "\n".join(blocks("sh")), re.MULTILINE)
+    assert shown
+    for command, arguments in shown:
+        known = {name for parameter in main.commands[command].params for name in parameter.opts}
+        assert set(re.findall(r"--[\w-]+", arguments)) <= known
+
+
+def test_shown_settings_are_the_defaults():
+    (text,) = blocks("toml")
+    assert make_config(tomllib.loads(text)) == RunConfig()
+    for key in (*RunConfig().data.model_dump(), *RunConfig().training.model_dump()):
+        assert key in text
+
+
+def test_python_examples_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (30, 30)).save("seven.png")
+    build, training = blocks("python")
+    exec(build, {})
+    assert capsys.readouterr().out.strip() == build.split("# ")[-1].strip() == "568740352"
+    exec(training, {})
+    top1, validation_top1 = capsys.readouterr().out.split("\n")[0].split()
+    assert 0 <= float(top1) <= 1
+    assert 0 <= float(validation_top1) <= 1
+
+
+def test_run_folder_is_as_shown(finished):
+    shown = re.search(r"^runs/mobilenet-digits-1/\n(.*?)^```", README, re.MULTILINE | re.DOTALL).group(1)
+    names = {line.split()[0] for line in shown.splitlines()}
+    assert names <= {path.name for path in finished.run.path.iterdir()}
+
+
+def test_json_keys_are_as_shown(finished):
+    shown = README.split("### JSON")[1].split("###")[0].split("## Ablation")[0]
+    for key in (*finished.to_json(), *finished.test.to_json()):
+        assert key in shown
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http)[^)]+)\)", README))
+def test_links_lead_somewhere(path):
+    assert (ROOT / path).exists()
+
+
+def test_no_placeholder_is_left():
+    assert "@@" not in README

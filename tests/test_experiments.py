@@ -1,0 +1,59 @@
+"""What experiments/ says it ran is what its commands run, and its figures follow from its files."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from keras_sepnets.ablation import intermediate_relu_ablation
+from keras_sepnets.cli.ablate import DEFAULTS
+from keras_sepnets.config import load_config, make_config
+from keras_sepnets.statistics import compare_pairs
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+HEADS = ["Question", "Source", "Setting", "Results", "Reading", "Limits"]
+RELU = EXPERIMENTS / "xception_intermediate_relu"
+
+
+@pytest.mark.parametrize("folder", sorted(EXPERIMENTS.iterdir()), ids=lambda folder: folder.name)
+def test_report_has_its_heads_and_names_its_command(folder):
+    experiment = tomllib.loads((folder / "experiment.toml").read_text())
+    assert {"question", "source", "command", "cost", "expected", "base"} <= experiment.keys()
+    report = (folder / "report.md").read_text()
+    assert [line.removeprefix("## ") for line in report.splitlines() if line.startswith("## ")] == HEADS
+    assert experiment["command"] in report
+    make_config(experiment["base"])
+
+
+def test_relu_experiment_is_the_commands_default():
+    experiment = tomllib.loads((RELU / "experiment.toml").read_text())
+    assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS)
+    ablation = intermediate_relu_ablation(intermediate_relu=False)
+    for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
+        assert experiment[role]["name"] == variant.name
+        said = {"intermediate_activation": None} | experiment[role]["settings"]
+        assert said == variant.settings
+
+
+def test_relu_experiment_ran_with_these_settings():
+    ran = json.loads((RELU / "experiment.json").read_text())
+    assert ran["base"] == load_config(defaults=DEFAULTS).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(("comparison", "metric"), [("comparison", "top1"), ("loss_comparison", "training_loss")])
+def test_relu_experiments_verdict_follows_from_its_runs(comparison, metric):
+    results = json.loads((RELU / "results.json").read_text())
+    said = results[comparison]
+    reference, ablated = (results["variants"][said[role]][metric] for role in ("reference", "ablated"))
+    found = compare_pairs(reference, ablated, higher_is_better=metric == "top1")
+    assert (said["difference"], said["verdict"]) == (pytest.approx(found.difference), found.verdict)
+    assert said["interval"] == pytest.approx(found.interval)
+    report = (RELU / "report.md").read_text()
+    assert said["verdict"] in report
+
+
+def test_mobilenet_on_digits_holds_its_promise():
+    results = json.loads((EXPERIMENTS / "mobilenet_digits" / "results.json").read_text())
+    assert len(results) == 3
+    assert min(result["test"]["top1"] for result in results) >= 0.98

@@ -5,16 +5,16 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_sepnets.config import RunConfig, make_config
-from keras_sepnets.errors import InterruptedRunError, SepnetsError
+from keras_sepnets.errors import InterruptedRunError, SepnetsError, one_line
 from keras_sepnets.evaluation import evaluate
 from keras_sepnets.plots import draw_ablation
-from keras_sepnets.runs import Run, dataset_slug, runs_root, to_json_bytes, write_file
+from keras_sepnets.runs import Run, check_output, dataset_slug, runs_root, to_json_bytes, write_file
 from keras_sepnets.statistics import PairedDifference, compare_pairs
 from keras_sepnets.training import Plan, make_plan, train
 
@@ -46,8 +46,11 @@ def intermediate_relu_ablation(*, intermediate_relu: bool) -> Ablation:
 
 
 def default_output(base: RunConfig, ablation: Ablation) -> Path:
-    """Return the folder of an experiment that was not given one: the same settings, the same folder."""
+    """Return the folder of an experiment that was not given one; the same command finds it again."""
     return runs_root() / f"ablate-{base.model.name}-{dataset_slug(base)}-{ablation.ablated.name}"
+
+
+Callbacks: TypeAlias = Callable[[str, Plan], Sequence[keras.callbacks.Callback]]
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def ablate(
     output: Path,
     seeds: int = 3,
     download: bool = False,
-    callbacks: Callable[[str], Sequence[keras.callbacks.Callback]] = lambda _: (),
+    callbacks: Callbacks = lambda _title, _plan: (),
     on_plan: Callable[[Plan], None] | None = None,
 ) -> AblationResult:
     """Train the reference and the ablated network with paired seeds and compare them.
@@ -129,7 +132,7 @@ def ablate(
         output: The folder of the experiment; new, empty, or of the same experiment.
         seeds: Number of pairs, trained with the seeds 0, 1, ...
         download: Whether a TFDS data set may be downloaded.
-        callbacks: Gives Keras callbacks for the run with this title.
+        callbacks: Gives Keras callbacks for the run of this title and plan.
         on_plan: Called with the plan of the reference before anything is written.
 
     Returns:
@@ -141,13 +144,14 @@ def ablate(
     """
     if seeds < 1:
         raise SepnetsError(f"An ablation needs at least one seed. Received: seeds={seeds}")
+    output = Path(output)
     configs = {variant.name: _apply(variant, base) for variant in ablation}
+    _check_is_free(base, ablation)
     plan, _ = (make_plan(config, download=download) for config in configs.values())
     if on_plan:
         on_plan(plan)
-    del plan
     _open_experiment(output, base, ablation)
-    runs = _train_pairs(configs, output, seeds, callbacks)
+    runs = _train_pairs(configs, output, seeds, lambda title: callbacks(title, plan))
     variants = {name: _summarize(runs[name]) for name in configs}
     reference, ablated = (variants[variant.name] for variant in ablation)
     result = AblationResult(
@@ -177,6 +181,21 @@ def _apply(variant: Variant, base: RunConfig) -> RunConfig:
     return make_config(tree)
 
 
+def _check_is_free(base: RunConfig, ablation: Ablation) -> None:
+    """Refuse settings that the ablation would override."""
+    if base.training.seed:
+        raise SepnetsError(
+            "An ablation trains with the seeds 0, 1, ...; say how many with --seeds and leave training.seed out. "
+            f"Received: training.seed={base.training.seed}"
+        )
+    for setting in ablation.reference.settings:
+        value = getattr(base.model, setting)
+        if value != type(base.model).model_fields[setting].default:
+            raise SepnetsError(
+                f"This ablation itself changes model.{setting}; leave it out. Received: model.{setting}={value!r}"
+            )
+
+
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
 
@@ -184,23 +203,28 @@ def _with_seed(config: RunConfig, seed: int) -> RunConfig:
 def _open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
     """Write experiment.json, or make sure that the one that is there says the same."""
     experiment = {
-        "base": _with_seed(base, 0).model_dump(mode="json"),
+        "base": base.model_dump(mode="json"),
         "reference": list(ablation.reference),
         "ablated": list(ablation.ablated),
     }
     file = output / "experiment.json"
     if file.is_file():
-        found = json.loads(file.read_bytes())
+        try:
+            found = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise SepnetsError(f"{file} is damaged: {one_line(error)}") from None
         if found != experiment:
             raise SepnetsError(
                 f"The output folder holds another experiment: {_first_difference(found, experiment)}; name a new "
                 f"one with --output. Received: {str(output)!r}"
             )
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(output)!r}")
-    else:
+        return
+    try:
+        check_output(output, "config.json", "run")
         output.mkdir(parents=True, exist_ok=True)
         write_file(file, to_json_bytes(experiment))
+    except OSError as error:
+        raise SepnetsError(f"The output folder cannot be written: {error}") from error
 
 
 def _first_difference(found: Any, wanted: Any, path: str = "") -> str:

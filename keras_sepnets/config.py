@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from keras_sepnets.errors import SepnetsError, did_you_mean
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _NetworkConfig(_Settings):
@@ -114,7 +114,7 @@ def make_config(tree: dict[str, Any]) -> RunConfig:
     model = tree.setdefault("model", {})
     if isinstance(model, dict):
         name = model.setdefault("name", "mobilenet")
-        if name not in NETWORKS:
+        if not isinstance(name, str) or name not in NETWORKS:
             raise SepnetsError(
                 f'Unknown model "{name}".{did_you_mean(str(name), NETWORKS)} Known models: {", ".join(NETWORKS)}.'
             )

@@ -22,6 +22,12 @@ class InterruptedRunError(FailedRunError):
     exit_code = 130
 
 
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """Return an exception's text on one line, cut to `limit` characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean "x"?` for the known name nearest to `name`, or nothing when none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

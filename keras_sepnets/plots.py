@@ -18,6 +18,7 @@ def draw_learning_curve(history: Sequence[Mapping[str, float]], title: str) -> b
         axes.plot(epochs, [row[name] for row in history], marker=".", label="train")
         axes.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
         axes.legend()
+    loss.set_ylim(bottom=0)
     return _to_png(figure)
 
 
@@ -39,6 +40,7 @@ def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]
                 axes.plot(epochs, curve, color=f"C{number}", alpha=0.3, linewidth=0.8)
             axes.plot(epochs, curves.mean(axis=0), color=f"C{number}", marker=".", label=variant)
             axes.legend()
+    loss.set_ylim(bottom=0)
     return _to_png(figure)
 
 
@@ -46,12 +48,13 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
     """Draw a confusion matrix (rows true, columns predicted), coloured by the share of the true class."""
     size = float(np.clip(0.45 * len(class_names), 4, 14)) + 1
     figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel="predicted class", ylabel="true class")
+    axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
+    axes.set_title(title, parse_math=False)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(class_names) <= MOST_ANNOTATED_CLASSES:
-        axes.set_xticks(range(len(class_names)), class_names, rotation=90)
-        axes.set_yticks(range(len(class_names)), class_names)
+        axes.set_xticks(range(len(class_names)), class_names, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(class_names)), class_names, parse_math=False)
         for row, column in np.argwhere(matrix > 0):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
@@ -60,9 +63,9 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
 
 def _two_panels(title: str) -> tuple[Figure, tuple[Axes, Axes]]:
     figure = Figure(figsize=(10, 4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     loss, top1 = figure.subplots(1, 2)
-    loss.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    loss.set(xlabel="epoch", ylabel="loss")
     top1.set(xlabel="epoch", ylabel="top-1 accuracy", ylim=(0, 1.02))
     for axes in (loss, top1):
         axes.grid(alpha=0.3)

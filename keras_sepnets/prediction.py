@@ -1,5 +1,6 @@
 """The classes of picture files, by a trained run."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -50,7 +51,7 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
     """
     if top < 1:
         raise SepnetsError(f"top counts classes: at least 1. Received: top={top}")
-    files = list(find_pictures(paths))
+    files = list(find_pictures([Path(path) for path in paths]))
     image_size = run.config.data.image_size
     if image_size is None:
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
@@ -64,7 +65,7 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
             best = np.argsort(-probabilities, kind="stable")[:top]
             predictions.append(
                 Prediction(
-                    str(file),
+                    os.fsencode(file).decode(errors="replace"),
                     tuple(class_names[label] for label in best),
                     tuple(float(probabilities[label]) for label in best),
                 )

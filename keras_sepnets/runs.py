@@ -6,15 +6,12 @@ import io
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_sepnets.config import RunConfig
-from keras_sepnets.errors import SepnetsError
-
-CHECKPOINTS = ("final", "best", "last")
+from keras_sepnets.errors import SepnetsError, one_line
 
 
 class Run:
@@ -23,6 +20,7 @@ class Run:
     config.json         the complete settings, written first and never edited
     environment.json    versions, machine, time
     labels.json         the class names in the order of the network's outputs
+    data.json           the examples of train, validation and test: how many, and from where
     cost.json           parameters and multiply-adds
     history.csv         a row an epoch
     last.keras          the network after the last finished epoch, only while the run is unfinished
@@ -34,7 +32,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         """Name a run folder; `create` and `open` make sure that it is one."""
-        self.path = path
+        self.path = Path(path)
 
     @classmethod
     def create(cls, path: Path | None, config: RunConfig) -> "Run":
@@ -48,7 +46,12 @@ class Run:
             SepnetsError: The folder holds something already, or cannot be made.
         """
         try:
-            run = cls(_next_folder(config) if path is None else _empty_folder(path))
+            if path is None:
+                run = cls(_next_folder(config))
+            else:
+                check_output(path, "config.json", "run")
+                run = cls(path)
+                run.path.mkdir(parents=True, exist_ok=True)
             run.write_json("config.json", config.model_dump(mode="json"))
         except OSError as error:
             raise SepnetsError(f"The run folder cannot be written: {error}") from error
@@ -57,7 +60,7 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> "Run":
         """Return the run in a folder; raise SepnetsError if there is none."""
-        run = cls(Path(path))
+        run = cls(path)
         if not run.has("config.json"):
             raise SepnetsError(
                 f"This is no run folder: it has no config.json; name a folder that sepnets train has written. "
@@ -71,8 +74,7 @@ class Run:
         try:
             return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
         except ValueError as error:
-            reason = " ".join(str(error).split())
-            raise SepnetsError(f"{self.path}/config.json is not one of this version: {reason}") from None
+            raise SepnetsError(f"{self.path}/config.json is not one of this version: {one_line(error)}") from None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -108,8 +110,7 @@ class Run:
         try:
             return keras.models.load_model(file, compile=False)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise SepnetsError(f"The network in {str(file)!r} cannot be loaded: {reason}") from error
+            raise SepnetsError(f"The network in {str(file)!r} cannot be loaded: {one_line(error)}") from error
 
     def save_model(self, model: Any, checkpoint: str) -> None:
         """Save a Keras model as the final, best or last network."""
@@ -151,8 +152,11 @@ class Run:
         return [{key: float(value) for key, value in row.items()} for row in rows]
 
     def remove(self) -> None:
-        """Delete the folder with all that is in it."""
-        shutil.rmtree(self.path)
+        """Delete the run's files, and the folder unless it is the one we stand in."""
+        for file in self.path.iterdir():
+            file.unlink()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -180,13 +184,13 @@ def to_json_bytes(content: Any) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _empty_folder(path: Path) -> Path:
-    if (path / "config.json").exists():
-        raise SepnetsError(f"The output folder holds another run; name a new one. Received: {str(path)!r}")
+def check_output(path: Path, mark: str, kind: str) -> None:
+    """Raise SepnetsError unless an output folder is new or empty; `mark` is the file that tells its `kind`."""
+    path = Path(path)
+    if (path / mark).is_file():
+        raise SepnetsError(f"The output folder holds another {kind}; name a new one. Received: {str(path)!r}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(path)!r}")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def runs_root() -> Path:

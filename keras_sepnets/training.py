@@ -2,8 +2,6 @@
 
 import platform
 import sys
-import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import psutil
 import tensorflow as tf
 
@@ -21,11 +18,11 @@ from keras_sepnets.cost import Cost, count_cost
 from keras_sepnets.data.examples import translated_failures
 from keras_sepnets.data.pipeline import evaluation_batches, training_batches
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
-from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError
+from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError, one_line
 from keras_sepnets.evaluation import BATCH_SIZE, Evaluation, evaluate
 from keras_sepnets.models.registry import NETWORKS, build_network
-from keras_sepnets.plots import draw_learning_curve
-from keras_sepnets.runs import Run
+from keras_sepnets.recording import Recorder
+from keras_sepnets.runs import Run, check_output
 
 LARGEST_BN_MOMENTUM = 0.99  # Keras' default
 INITIAL_STATISTICS_LEFT = 0.05  # share of batch norm's initial statistics that may be left ...
@@ -90,7 +87,14 @@ def make_plan(config: RunConfig, *, download: bool = False) -> Plan:
     Raises:
         SepnetsError: The data cannot be had, or the network does not exist for these settings.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise SepnetsError(
+            "Training needs Keras on TensorFlow; unset KERAS_BACKEND or set it to tensorflow. "
+            f"Received: {keras.backend.backend()}"
+        )
     network = NETWORKS[config.model.name]
+    if download:  # a network that cannot be built shows itself before hours of download
+        build_network(config.model, image_size=config.data.image_size or network.default_size, classes=2, seed=0)
     source = open_source(config.data.dataset, download=download)
     data = resolve_data(config.data, source, network.default_size)
     splits = Splits(source, data)
@@ -148,6 +152,8 @@ def train(
         FailedRunError: The training failed; the run folder keeps the last finished epoch.
         InterruptedRunError: Ctrl-C; the run folder keeps the last finished epoch.
     """
+    if output is not None:
+        check_output(output, "config.json", "run")
     plan = make_plan(config, download=download)
     if on_plan:
         on_plan(plan)
@@ -156,22 +162,19 @@ def train(
     compile_model(plan.model, plan.config.training, plan.steps_per_epoch)
     environment = describe_environment()
     run = Run.create(output, plan.config)
-    recorder = _Recorder(run, plan.config)
+    recorder = Recorder(run, plan.config)
     try:
         run.write_json("environment.json", environment)
         run.write_json("labels.json", list(plan.splits.class_names))
+        run.write_json("data.json", plan.splits.to_json())
         run.write_json("cost.json", plan.cost.to_json())
         _fit(plan, *examples, callbacks=[recorder, *callbacks])
+        run.finish_model()
+        run.write_json("training.json", recorder.speed())
+        test = evaluate(run, "test", splits=plan.splits)
     except (KeyboardInterrupt, Exception) as error:
         raise _kept(error, run, recorder.finished_epochs) from error
-    run.finish_model()
-    run.write_json("training.json", recorder.speed())
-    return TrainingResult(
-        run=run,
-        **recorder.speed(),
-        cost=plan.cost,
-        test=evaluate(run, "test", splits=plan.splits),
-    )
+    return TrainingResult(run=run, **recorder.speed(), cost=plan.cost, test=test)
 
 
 def compile_model(model: keras.Model, config: TrainingConfig, steps_per_epoch: int) -> None:
@@ -249,84 +252,16 @@ def _fit(plan: Plan, train_examples: Any, validation_examples: Any, *, callbacks
 def _kept(error: BaseException, run: Run, finished_epochs: int) -> FailedRunError:
     """Return the error that says what an ended run leaves; a run without a finished epoch leaves nothing."""
     interrupted = isinstance(error, KeyboardInterrupt)
-    if interrupted:
-        reason = f"Interrupted in epoch {finished_epochs + 1}."
-    else:
-        reason = str(error) if isinstance(error, SepnetsError) else f"{type(error).__name__}: {error}"
-    if finished_epochs:
+    if run.is_finished:
+        kept = f"The training is finished and kept: sepnets evaluate {run.path}"
+    elif finished_epochs:
         kept = f"Epoch {finished_epochs}, the last one that was finished, is kept: sepnets evaluate {run.path}"
     else:
         run.remove()
         kept = "No epoch was finished, so nothing is kept."
-    return (InterruptedRunError if interrupted else FailedRunError)(f"{reason} {kept}")
-
-
-class _Recorder(keras.callbacks.Callback):
-    """Keeps history.csv, the learning curve, and the last and the best network after every epoch."""
-
-    def __init__(self, run: Run, config: RunConfig) -> None:
-        super().__init__()
-        self.finished_epochs = 0
-        self._run = run
-        self._config = config
-        self._history: list[dict[str, float]] = []
-        self._best = (-1.0, 0.0)
-        self._images = 0
-        self._image_seconds = 0.0
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self._begin = time.perf_counter()
-        # Shares the layers but is not compiled, so that files hold no optimizer.
-        self._network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._steps_begin = self._steps_end = time.perf_counter()
-        self._steps = 0
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._steps_end = time.perf_counter()
-        if self._steps == 0 and self.finished_epochs == 0:
-            self._steps_begin = self._steps_end  # the first step traces the graph: not counted
-        else:
-            self._images += self._config.training.batch_size
-        self._steps += 1
-        if logs and not np.isfinite(logs["loss"]):
-            raise FailedRunError(
-                f"The loss became {logs['loss']} in epoch {self.finished_epochs + 1}, step {batch + 1}; lower the "
-                f"learning rate. Received: learning_rate={self._config.training.learning_rate}."
-            )
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs = logs or {}
-        self._image_seconds += self._steps_end - self._steps_begin
-        self._history.append(
-            {
-                "epoch": epoch + 1,
-                "learning_rate": float(self.model.optimizer.learning_rate),
-                **{name: float(logs[name]) for name in ("loss", "top1", "val_loss", "val_top1")},
-                "seconds": round(time.perf_counter() - self._begin, 3),
-            }
+    if interrupted:
+        return InterruptedRunError(
+            f"Interrupted in {'the test' if run.is_finished else f'epoch {finished_epochs + 1}'}. {kept}"
         )
-        self._run.save_model(self._network, "last")
-        if (logs["val_top1"], -logs["val_loss"]) > self._best:
-            self._best = (logs["val_top1"], -logs["val_loss"])
-            self._run.save_model(self._network, "best")
-        columns = list(self._history[0])
-        self._run.write_csv(
-            "history.csv", [columns, *([row[column] for column in columns] for row in self._history)]
-        )
-        self.finished_epochs = epoch + 1
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        title = f"{self._config.model.name} on {self._config.data.dataset}"
-        try:
-            self._run.write_bytes("learning_curve.png", draw_learning_curve(self._history, title))
-        except Exception as error:  # a picture is no reason to lose a run
-            warnings.warn(f"The learning curve could not be drawn: {error}", stacklevel=2)
-
-    def speed(self) -> dict[str, float]:
-        """Return seconds of the whole training, and images per second of its steps."""
-        return {
-            "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
-            "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
-        }
+    name = "" if isinstance(error, SepnetsError) else f"{type(error).__name__}: "
+    return FailedRunError(f"{name}{one_line(error).rstrip('.')}. {kept}")

@@ -1,9 +1,13 @@
 """Shared by all tests: a data folder of their own, no TensorFlow chatter, one small finished run."""
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process a core
+# TFDS reads this when it is imported, which test modules do while they are collected.
+os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="tensorflow_datasets-")
 
 import numpy as np
 import pytest
@@ -12,16 +16,8 @@ from PIL import Image
 from keras_sepnets.config import load_config
 
 
-@pytest.fixture(scope="session", autouse=True)
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tensorflow_datasets")
-    os.environ["TFDS_DATA_DIR"] = str(folder)
-    return folder
-
-
-@pytest.fixture
-def random():
-    return np.random.default_rng(0)
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["TFDS_DATA_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +35,7 @@ def tiny_config():
 
 @pytest.fixture(scope="session")
 def finished(tiny_config, tmp_path_factory):
-    """The result of a finished run; tests read it and add no files that others would mind."""
+    """The result of a finished run; tests read it and write nothing into it."""
     from keras_sepnets.training import train
 
     return train(tiny_config, output=tmp_path_factory.mktemp("runs") / "tiny")

@@ -33,7 +33,8 @@ class FirstLoss(keras.callbacks.Callback):
 def result_and_titles(tmp_path_factory):
     titles = []
 
-    def callbacks(title):
+    def callbacks(title, plan):
+        assert plan.steps_per_epoch == 5
         titles.append(title)
         return []
 
@@ -90,7 +91,7 @@ def test_finished_runs_are_kept_and_seeds_can_be_added(result_and_titles):
     titles = []
     (result.variants["intermediate_relu"].runs[1].path / "training.json").unlink()  # as if it was interrupted
     again = ablate(
-        base(), ABLATION, output=result.output, seeds=2, callbacks=lambda title: titles.append(title) or []
+        base(), ABLATION, output=result.output, seeds=2, callbacks=lambda title, _: titles.append(title) or []
     )
     assert titles == ["intermediate_relu, seed 1"]
     after = {path: (path / "final.keras").stat().st_mtime_ns for path in before}
@@ -116,7 +117,7 @@ def test_pairs_start_from_the_same_weights_and_see_the_same_pictures(tmp_path):
         reference=ABLATION.ablated._replace(name="one"), ablated=ABLATION.ablated._replace(name="other")
     )
     result = ablate(
-        base(), linear, output=tmp_path / "same", seeds=1, callbacks=lambda title: [FirstLoss(title, losses)]
+        base(), linear, output=tmp_path / "same", seeds=1, callbacks=lambda title, _: [FirstLoss(title, losses)]
     )
     assert losses["one, seed 0"] == losses["other, seed 0"]
     one, other = (v.runs[0].load_model().get_weights() for v in result.variants.values())
@@ -134,7 +135,7 @@ def test_ctrl_c_says_how_to_go_on(result_and_titles):
     with pytest.raises(
         InterruptedRunError, match=r"in intermediate_relu, seed 2; 4 of 6 runs are finished. Run the same"
     ):
-        ablate(base(), ABLATION, output=result.output, seeds=3, callbacks=lambda _: [Interrupt()])
+        ablate(base(), ABLATION, output=result.output, seeds=3, callbacks=lambda *_: [Interrupt()])
     assert not (result.output / "intermediate_relu" / "seed-2").exists()
 
 

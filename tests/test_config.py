@@ -64,6 +64,9 @@ def test_later_settings_override_earlier_ones(tmp_path):
         ("data.augment=lots", "data.augment: .*'light'"),
         ("model.name=mobilnet", 'Unknown model "mobilnet". Did you mean "mobilenet"?'),
         ("model.name=3", 'Unknown model "3"'),
+        ("model.name=[1]", "Unknown model"),
+        ("training.warmup_epochs=inf", "training.warmup_epochs: .*finite"),
+        ("training.weight_decay=nan", "training.weight_decay"),
         ("model=3", "model: .*Received: 3"),
         ("model.name.x=3", '"name" is a value, not a table'),
         ("alpha", "reads KEY=VALUE"),
@@ -84,10 +87,21 @@ def test_bad_files_are_named(tmp_path):
             load_config(file)
 
 
-@given(st.text())
-def test_any_assignment_is_a_setting_or_a_sentence(text):
+KEYS = [
+    f"{section}.{key}" for section, values in RunConfig().model_dump().items() for key in values
+]  # fmt: skip
+VALUES = st.one_of(
+    st.sampled_from(["inf", "-inf", "nan", "[1]", "{a = 1}", "true", "''", "1979-05-27", "0x10", "1e400"]),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.text(),
+)
+
+
+@given(st.one_of(st.text(), st.sampled_from(KEYS)), VALUES)
+def test_any_assignment_is_a_setting_or_a_sentence(key, value):
     try:
-        load_config(assignments=(text,))
+        load_config(assignments=(f"{key}={value}",))
     except SepnetsError as error:
         assert str(error)
 

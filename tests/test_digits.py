@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
@@ -10,6 +12,7 @@ def test_is_a_tfds_data_set_with_fixed_stratified_splits():
     source = open_source("digits")
     assert (source.name, source.splits) == ("digits:1.0.0", ("train", "test"))
     builder = tfds.builder("digits")
+    assert str(builder.data_dir_root) == os.environ["TFDS_DATA_DIR"]
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
         "train": 1437,
         "test": 360,

@@ -1,5 +1,6 @@
 """What the README says is so."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -57,10 +58,29 @@ def test_run_folder_is_as_shown(finished):
     assert names <= {path.name for path in finished.run.path.iterdir()}
 
 
+def keys_of(value):
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    if isinstance(value, dict):
+        return set(value) | set().union(*map(keys_of, value.values()))
+    return set()
+
+
 def test_json_keys_are_as_shown(finished):
-    shown = README.split("### JSON")[1].split("###")[0].split("## Ablation")[0]
-    for key in (*finished.to_json(), *finished.test.to_json()):
-        assert key in shown
+    from keras_sepnets.training import make_plan
+
+    shown = re.split(
+        r"^(\w+(?: --[\w-]+)?)\s", README.split("### JSON")[1].split("```")[1].strip("tex\n"), flags=re.M
+    )
+    words = {name: set(re.findall(r"\w+", text)) for name, text in zip(shown[1::2], shown[2::2], strict=True)}
+    assert words.keys() == {"train", "train --dry-run", "evaluate", "predict", "ablate"}
+    assert words["train"] == keys_of(finished.to_json())
+    plan = make_plan(finished.run.config).to_json()
+    assert words["train --dry-run"] == keys_of({**plan, "config": {}, "num_examples": {}})
+    assert words["evaluate"] == {"run", "split"} | keys_of(finished.test.to_json())
+    results = json.loads((ROOT / "experiments/xception_intermediate_relu/results.json").read_text())
+    variants = {"NAME": next(iter(results["variants"].values()))}
+    assert words["ablate"] - {"the", "same"} == keys_of({**results, "variants": variants})
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!http)[^)]+)\)", README))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -38,6 +40,11 @@ def test_train_evaluate_predict_ablate(work_folder):
         "run", "train_seconds", "images_per_second", "parameters", "multiply_adds", "test",
     }  # fmt: skip
     assert "epoch 1/1  loss" in trained.stderr
+    again = sepnets("train", "--model", "mobilenet", *TINY, "--seed", "0", "--json", cwd=work_folder)
+    assert json.loads(again.stdout)["test"] == result["test"]
+    one, other = (keras.models.load_model(work_folder / f"runs/mobilenet-digits-{n}/final.keras") for n in (1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
     for noise in ("WARNING", "oneDNN", "cuda", "I0000", "E0000"):
         assert noise not in trained.stderr
 

@@ -1,12 +1,13 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_sepnets import SepnetsError, evaluate
+from keras_sepnets import Run, SepnetsError, evaluate
 from keras_sepnets.evaluation import summarize
 
 
@@ -34,38 +35,42 @@ def test_rows_of_the_confusion_matrix_are_true_classes():
     assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]]
 
 
+@pytest.fixture(scope="module")
+def run(finished, tmp_path_factory):
+    """A copy of the finished run, to write evaluations into."""
+    return Run.open(shutil.copytree(finished.run.path, tmp_path_factory.mktemp("copy") / "run"))
+
+
 @pytest.mark.parametrize(("split", "count"), [("train", 1293), ("validation", 144), ("test", 360)])
-def test_every_example_of_a_split_counts_once(finished, split, count):
-    result = evaluate(finished.run, split)
+def test_every_example_of_a_split_counts_once(run, split, count):
+    result = evaluate(run, split)
     assert result.num_examples == result.confusion.sum() == count
-    written = json.loads((finished.run.path / f"evaluation-{split}.json").read_text())
+    written = json.loads((run.path / f"evaluation-{split}.json").read_text())
     assert (written["split"], written["num_examples"], written["top1"]) == (split, count, result.top1)
-    rows = list(csv.reader((finished.run.path / f"confusion-{split}.csv").open()))
+    rows = list(csv.reader((run.path / f"confusion-{split}.csv").open()))
     assert rows[0][1:] == [row[0] for row in rows[1:]] == list("0123456789")
     assert np.array_equal(np.array([row[1:] for row in rows[1:]], int), result.confusion)
-    assert (finished.run.path / f"confusion-{split}.png").read_bytes().startswith(b"\x89PNG")
+    assert (run.path / f"confusion-{split}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_agrees_with_keras_own_evaluation(finished):
+def test_agrees_with_keras_own_evaluation(run):
     from keras_sepnets.data.splits import Splits, open_source
 
-    config = finished.run.config
+    config = run.config
     rows = list(Splits(open_source("digits"), config.data).examples("test").in_order().as_numpy_iterator())
     pictures, labels = (np.stack(column) for column in zip(*rows, strict=True))
-    model = finished.run.load_model()
+    model = run.load_model()
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     loss, top1 = model.evaluate(pictures.astype(np.float32), labels, verbose=0)
-    result = evaluate(finished.run)
+    result = evaluate(run)
     assert result.top1 == pytest.approx(top1, abs=1e-6)
     assert result.loss == pytest.approx(loss, rel=1e-4)
 
 
-def test_best_network_can_be_chosen(finished):
-    assert evaluate(finished.run, "validation", checkpoint="best").top1 == pytest.approx(
-        finished.run.read_history()[0]["val_top1"]
-    )
+def test_best_network_can_be_chosen(run):
+    assert evaluate(run, "validation", checkpoint="best").top1 == pytest.approx(run.read_history()[0]["val_top1"])
 
 
-def test_unknown_split_is_named(finished):
+def test_unknown_split_is_named(run):
     with pytest.raises(SepnetsError, match="train, validation, test. Received: 'dev'"):
-        evaluate(finished.run, "dev")
+        evaluate(run, "dev")

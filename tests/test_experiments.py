@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_sepnets.ablation import intermediate_relu_ablation
-from keras_sepnets.cli.ablate import DEFAULTS
+from keras_sepnets.cli.ablate import DEFAULTS, XCEPTION_DEFAULTS
 from keras_sepnets.config import load_config, make_config
 from keras_sepnets.statistics import compare_pairs
 
@@ -28,7 +28,7 @@ def test_report_has_its_heads_and_names_its_command(folder):
 
 def test_relu_experiment_is_the_commands_default():
     experiment = tomllib.loads((RELU / "experiment.toml").read_text())
-    assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS)
+    assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS | XCEPTION_DEFAULTS)
     ablation = intermediate_relu_ablation(intermediate_relu=False)
     for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
         assert experiment[role]["name"] == variant.name
@@ -38,7 +38,7 @@ def test_relu_experiment_is_the_commands_default():
 
 def test_relu_experiment_ran_with_these_settings():
     ran = json.loads((RELU / "experiment.json").read_text())
-    assert ran["base"] == load_config(defaults=DEFAULTS).model_dump(mode="json")
+    assert ran["base"] == load_config(defaults=DEFAULTS | XCEPTION_DEFAULTS).model_dump(mode="json")
 
 
 @pytest.mark.parametrize(("comparison", "metric"), [("comparison", "top1"), ("loss_comparison", "training_loss")])

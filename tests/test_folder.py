@@ -5,7 +5,6 @@ import pytest
 
 from keras_sepnets import SepnetsError
 from keras_sepnets.config import DataConfig
-from keras_sepnets.data.examples import IndexedExamples
 from keras_sepnets.data.pictures import read_picture
 from keras_sepnets.data.preprocessing import prepare_picture
 from keras_sepnets.data.splits import ROLES, Splits, open_source
@@ -46,7 +45,8 @@ def test_streaming_and_memory_give_the_same_pictures(picture_folder, monkeypatch
     monkeypatch.setattr("keras_sepnets.data.examples.MEMORY_SHARE", 0)
     streamed = open_splits(picture_folder)
     for role in ROLES:
-        assert isinstance(streamed.examples(role), IndexedExamples)
+        assert in_memory.examples(role)._pictures.dtype == "uint8"
+        assert streamed.examples(role)._pictures.dtype == "string"
         for one, other in zip(listed(in_memory, role), listed(streamed, role), strict=True):
             assert one[1] == other[1]
             assert np.array_equal(one[0], other[0])
@@ -97,7 +97,10 @@ def _picture(picture_folder):
         (["a/1.jpg"], "at least two class folders.* with a$"),
         (["a/1.jpg", "b/notes.txt"], 'class "b" has no pictures'),
         (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], 'test folder has the class "c", which train'),
-        (["test/a/1.jpg", "test/b/1.jpg"], "has test but no train folder"),
+        (["test/a/1.jpg", "test/b/1.jpg"], "has test and no train folder"),
+        (["Testing/a/1.jpg", "Testing/b/1.jpg"], "has test and no train folder"),
+        (["train/a/1.jpg", "val/a/1.jpg", "Validation/a/1.jpg"], "two folders for validation: Validation and val"),
+        (["train/a/1.jpg", "train/b/1.jpg", "bus/1.jpg"], "has train and also bus"),
         (["a/1.jpg", "b/1.jpg"], "too small: no example is left for validation"),
     ],
 )

@@ -12,7 +12,7 @@ LAYERS = (
     ("errors",),
     ("config", "statistics"),
     ("runs", "models", "data", "cost", "plots"),
-    ("evaluation", "prediction"),
+    ("evaluation", "prediction", "recording"),
     ("training",),
     ("ablation",),
     ("cli",),

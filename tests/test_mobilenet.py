@@ -44,8 +44,9 @@ def test_parity_check_notices_one_wrong_stride(monkeypatch):
     blocks = list(mobilenet.BLOCKS)
     blocks[12] = blocks[12]._replace(stride=2)  # as the paper misprints it
     monkeypatch.setattr(mobilenet, "BLOCKS", tuple(blocks))
+    pair = build_pair(0.25, HEADS[0], 64)
     with pytest.raises(AssertionError):
-        assert_same_outputs(*build_pair(0.25, HEADS[0], 64), 64)
+        assert_same_outputs(*pair, 64)
 
 
 def test_parity_check_notices_one_wrong_activation():
@@ -104,8 +105,14 @@ def test_any_size_without_top_and_any_channels():
 def test_dropout_is_before_the_classifier_only_in_training():
     model = build_mobilenet(alpha=0.25, input_shape=(32, 32, 3), classes=3, dropout=0.7)
     assert model.get_layer("dropout").rate == 0.7
-    pixels = keras.random.uniform((2, 32, 32, 3), 0, 255)
-    assert keras.ops.all(model(pixels, training=False) == model(pixels, training=False))
+    assert model.get_layer("predictions").input is model.get_layer("dropout").output
+    assert model.get_layer("dropout").input is model.get_layer("avg_pool").output
+    head = keras.Model(model.get_layer("dropout").input, model.output)
+    features = keras.ops.ones((1, 256))
+    plain = [head(features, training=False) for _ in range(2)]
+    dropped = [head(features, training=True) for _ in range(2)]
+    assert keras.ops.all(plain[0] == plain[1])
+    assert not keras.ops.all(dropped[0] == dropped[1])
 
 
 def test_batch_norm_settings_reach_every_layer():

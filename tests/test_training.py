@@ -24,7 +24,7 @@ def changed(config, **assignments):
 def test_run_folder_explains_itself(finished):
     names = {path.name for path in finished.run.path.iterdir()}
     assert names == {
-        "config.json", "environment.json", "labels.json", "cost.json", "history.csv", "training.json",
+        "config.json", "environment.json", "labels.json", "data.json", "cost.json", "history.csv", "training.json",
         "best.keras", "final.keras", "learning_curve.png",
         "evaluation-test.json", "confusion-test.csv", "confusion-test.png",
     }  # fmt: skip
@@ -66,15 +66,16 @@ def test_saved_network_opens_without_this_package(finished):
     assert answer.stdout.split("\n")[-2] == "(1, 10) False"
 
 
-def test_the_same_seed_gives_the_same_numbers(finished, tiny_config, tmp_path):
-    again = train(tiny_config, output=tmp_path / "again")
-    first, second = (run.load_model() for run in (finished.run, again.run))
-    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
-    assert again.test.to_json() == finished.test.to_json()
-    drop_time = [
-        {k: v for k, v in r.read_history()[0].items() if k != "seconds"} for r in (finished.run, again.run)
-    ]
-    assert drop_time[0] == drop_time[1]
+def test_says_where_each_split_came_from(finished):
+    data = json.loads((finished.run.path / "data.json").read_text())
+    assert data == {
+        "dataset": "digits:1.0.0",
+        "image_size": 32,
+        "classes": 10,
+        "train": {"num_examples": 1293, "from": "the set's train split, less what is held out"},
+        "validation": {"num_examples": 144, "from": "held out from train"},
+        "test": {"num_examples": 360, "from": "the set's test split"},
+    }
 
 
 def test_plan_settles_everything_and_writes_nothing(tiny_config, tmp_path, monkeypatch):
@@ -172,9 +173,37 @@ def test_ctrl_c_before_the_first_epoch_leaves_nothing(tiny_config, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (KeyboardInterrupt(), InterruptedRunError, "Interrupted in the test. The training is finished and kept"),
+        (SepnetsError("A picture is bad."), FailedRunError, "A picture is bad. The training is finished and kept"),
+    ],
+)
+def test_a_test_that_fails_keeps_the_finished_training(finished, tmp_path, monkeypatch, error, kind, sentence):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("keras_sepnets.training.evaluate", fail)
+    monkeypatch.setattr(
+        "keras_sepnets.training._fit", lambda plan, *_, callbacks: finish(callbacks[0], plan.model)
+    )
+    with pytest.raises(kind, match=sentence):
+        train(finished.run.config, output=tmp_path / "a")
+    assert (tmp_path / "a" / "final.keras").exists()
+
+
+def finish(recorder, model):
+    """Do what a training of one epoch does to a run folder."""
+    recorder.set_model(model)
+    recorder.on_train_begin()
+    recorder.on_epoch_begin(0)
+    recorder.on_epoch_end(0, {"loss": 1.0, "top1": 0.5, "val_loss": 1.0, "val_top1": 0.5})
+
+
 def test_a_failure_in_training_keeps_the_last_finished_epoch(tiny_config, tmp_path):
     config = changed(tiny_config, training__epochs=2)
-    with pytest.raises(FailedRunError, match=r"RuntimeError: out of luck Epoch 1"):
+    with pytest.raises(FailedRunError, match=r"RuntimeError: out of luck. Epoch 1"):
         train(config, output=tmp_path / "a", callbacks=[StopAt(1, RuntimeError("out of luck"))])
 
 

@@ -20,8 +20,8 @@ def main() -> None:
     sepnets predict runs/mobilenet-digits-1 a.png    the classes of pictures
     sepnets ablate --no-intermediate-relu            compare Xception with and without a part
 
-    Results go to stdout, messages to stderr. Exit codes: 0 done, 1 a run failed, 2 a mistake in what was
-    asked, 130 interrupted.
+    With --json the result, and nothing else, goes to stdout. Exit codes: 0 done, 1 a run failed, 2 a mistake
+    in what was asked, 130 interrupted.
     """
 
 

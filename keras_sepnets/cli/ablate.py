@@ -8,14 +8,9 @@ import click
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import config_from_options, config_options
 
-# A small Xception on small pictures: six trainings in minutes on two cores.
-DEFAULTS = {
-    "model.name": "xception",
-    "model.alpha": 0.25,
-    "model.middle_repeats": 2,
-    "data.image_size": 48,
-    "training.epochs": 8,
-}
+# A small network on small pictures: six trainings in minutes on two cores.
+DEFAULTS = {"model.name": "xception", "model.alpha": 0.25, "data.image_size": 48, "training.epochs": 8}
+XCEPTION_DEFAULTS = {"model.middle_repeats": 2}
 
 
 @click.command(cls=Command)
@@ -49,6 +44,9 @@ def ablate(
     sepnets ablate --intermediate-relu --dataset cifar10 --image-size 64 --epochs 20 --seeds 5
     """
     settings = config_from_options(options, config=config, assignments=assignments, defaults=DEFAULTS)
+    if settings.model.name == "xception":
+        defaults = DEFAULTS | XCEPTION_DEFAULTS
+        settings = config_from_options(options, config=config, assignments=assignments, defaults=defaults)
     with quiet_imports():
         from keras_sepnets import ablation
         from keras_sepnets.cli import display
@@ -63,8 +61,8 @@ def ablate(
             output=output,
             seeds=seeds,
             download=download,
-            callbacks=lambda title: [
-                display.ProgressDisplay(progress, batch_size=settings.training.batch_size, title=title)
+            callbacks=lambda title, plan: [
+                display.ProgressDisplay(progress, batch_size=plan.config.training.batch_size, title=title)
             ],
             on_plan=lambda plan: display.show_ablation_plan(change, seeds, plan, console),
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import SepnetsError, one_line
 
 FAILED = 1
 INTERRUPTED = 130
@@ -53,8 +53,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted.", INTERRUPTED
-    reason = " ".join(str(error).split())[:500]
-    return f"{type(error).__name__}: {reason} (--debug shows where)", FAILED
+    return f"{type(error).__name__}: {one_line(error)} (--debug shows where)", FAILED
 
 
 def print_json(content: Any) -> None:

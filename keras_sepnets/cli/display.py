@@ -19,7 +19,7 @@ WIDTH_OF_FILES = 120  # of tables that are written to a file or a pipe
 
 def make_console(*, as_json: bool) -> Console:
     """Return a console on stdout, or on stderr when stdout is for JSON."""
-    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    console = Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
     return console
@@ -64,13 +64,16 @@ def make_progress(console: Console) -> Progress:
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """A bar with steps, images/s and time left, and a line an epoch."""
+    """A bar with steps, images/s and time left, and a line an epoch.
+
+    `batch_size` may be corrected until the training begins: a plan lowers it for very small data sets.
+    """
 
     def __init__(self, progress: Progress, *, batch_size: int, title: str = "") -> None:
         """Draw on `progress`; `title` stands before each line."""
         super().__init__()
         self._progress = progress
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._title = f"{title}: " if title else ""
         self._task = progress.add_task(f"{self._title}reading the data", total=None, detail="")
 
@@ -86,7 +89,7 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Advance the bar."""
-        speed = (batch + 1) * self._batch_size / (time.perf_counter() - self._begin)
+        speed = (batch + 1) * self.batch_size / (time.perf_counter() - self._begin)
         self._progress.update(
             self._task, advance=1, detail=f"step {batch + 1}/{self._steps}  {speed:,.0f} images/s"
         )
@@ -145,17 +148,16 @@ def show_ablation(result: AblationResult, console: Console) -> None:
             f"{values['multiply_adds']:,}",
         )
     console.print(table)
-    for metric, difference, form in (
-        ("test top-1", result.top1, "{:+.2%}"),
-        ("training loss, mean over the epochs", result.training_loss, "{:+.4f}"),
+    for metric, difference, scale, form in (
+        ("test top-1", result.top1, 100, "{:+.2f} points"),
+        ("mean training loss", result.training_loss, 1, "{:+.4f}"),
     ):
         interval = ""
         if difference.interval:
-            low, high = (form.format(end) for end in difference.interval)
-            interval = f" (95 % interval {low} to {high}, {len(result.seeds)} paired seeds)"
-        console.print(
-            f"{metric}, ablated - reference: {form.format(difference.difference)}{interval}: {difference.verdict}"
-        )
+            low, high = (form.format(scale * end) for end in difference.interval)
+            interval = f" (95 % interval {low} to {high})"
+        mean = form.format(scale * difference.difference)
+        console.print(f"{metric}, ablated - reference: {mean}{interval}: {difference.verdict}")
     console.print(f"experiment: {result.output} (results.json, learning_curves.png)", markup=False)
 
 

@@ -71,10 +71,13 @@ def config_from_options(
     """Return the settings: defaults, then the file, then the options, then KEY=VALUE, each over the last."""
     settings = {SETTINGS[name]: value for name, value in options.items() if value is not None}
     if rho is not None:
-        if "data.image_size" in settings:
-            raise SepnetsError("--rho and --image-size say the same thing; leave one of them out.")
-        model = load_config(config, settings, assignments).model.name
-        settings["data.image_size"] = _size_from_rho(rho, model)
+        given = load_config(config, settings, assignments)
+        if given.data.image_size is not None:
+            raise SepnetsError(
+                "--rho and an image size say the same thing; leave one of them out. "
+                f"Received: --rho {rho} and data.image_size={given.data.image_size}"
+            )
+        settings["data.image_size"] = _size_from_rho(rho, given.model.name)
     return load_config(config, settings, assignments, defaults=defaults)
 
 

@@ -14,7 +14,7 @@ from keras_sepnets.cli.options import config_from_options, config_options
 @click.option("--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size.")
 @click.option("--seed", type=int, metavar="N", help="Decides weights, order and augmentation.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run folder, new or empty.")
-@click.option("--dry-run", is_flag=True, help="Show the plan; train and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan; train nothing, make no run folder.")
 def train(
     config: Path | None,
     assignments: tuple[str, ...],
@@ -46,13 +46,13 @@ def train(
             print_json(plan.to_json())
         return
     with display.make_progress(console) as progress:
-        result = training.train(
-            settings,
-            output=output,
-            download=download,
-            callbacks=[display.ProgressDisplay(progress, batch_size=settings.training.batch_size)],
-            on_plan=lambda plan: display.show_plan(plan, console),
-        )
+        bar = display.ProgressDisplay(progress, batch_size=settings.training.batch_size)
+
+        def on_plan(plan: training.Plan) -> None:
+            bar.batch_size = plan.config.training.batch_size
+            display.show_plan(plan, console)
+
+        result = training.train(settings, output=output, download=download, callbacks=[bar], on_plan=on_plan)
     console.print(display.describe_evaluation(result.test))
     console.print(f"{result.train_seconds:.0f} s of training, {result.images_per_second:,.0f} images/s")
     console.print(f"run: {result.run.path}", markup=False)

@@ -1,6 +1,7 @@
 """The examples of one role (train, validation, test) at one picture size: in memory, by index, or as a stream."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from keras_sepnets.data.preprocessing import prepare_picture
 from keras_sepnets.data.source import Source
+from keras_sepnets.errors import FailedRunError
 
 MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 SHUFFLE_BUFFER = 10_000  # examples, for sets that can only be read in the order of their files
@@ -77,7 +79,9 @@ class StreamedExamples:
         self._chosen_keys = None
         if chosen is not None:
             with tf.device("CPU"):
-                table = tf.lookup.KeyValueTensorInitializer(source.index(split).keys, chosen, tf.string, tf.bool)
+                table = tf.lookup.KeyValueTensorInitializer(
+                    [os.fsencode(key) for key in source.index(split).keys], chosen, tf.string, tf.bool
+                )
                 self._chosen_keys = tf.lookup.StaticHashTable(table, default_value=False)
 
     def in_order(self) -> tf.data.Dataset:
@@ -129,6 +133,11 @@ def open_examples(
                 end = place + len(batch[1])
                 pictures[place:end], labels[place:end] = batch
                 place = end
+        if place != streamed.num_examples:
+            raise FailedRunError(
+                f"{source.name} promises {streamed.num_examples} examples in {split} and gives {place}; "
+                "prepare it anew."
+            )
         return IndexedExamples(pictures, labels, source, size)
     encoded = source.encoded(split)
     if encoded is not None:
@@ -150,5 +159,8 @@ def translated_failures(source: Source) -> Iterator[None]:
 
 
 def fits_memory(num_examples: int, size: int) -> bool:
-    """Tell whether so many pictures of size x size px take at most a quarter of this machine's memory."""
-    return num_examples * size * size * 3 <= MEMORY_SHARE * psutil.virtual_memory().total
+    """Tell whether so many pictures of size x size px take at most a quarter of this machine's memory.
+
+    While they are read they are there twice, as an array and as a tensor.
+    """
+    return 2 * num_examples * size * size * 3 <= MEMORY_SHARE * psutil.virtual_memory().total

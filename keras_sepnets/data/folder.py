@@ -1,5 +1,6 @@
 """Pictures of one's own: `folder:PATH`, one sub-folder a class, in split folders or all together."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from keras_sepnets.data.pictures import (
 from keras_sepnets.data.source import Index
 from keras_sepnets.errors import SepnetsError
 
-SPLIT_FOLDERS = {
+SPLIT_FOLDERS = {  # lower-case name -> split
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
     "test": "test",
+    "testing": "test",
 }
 LAYOUT = "expected train/CLASS/PICTURE, and validation/ and test/ alike, or CLASS/PICTURE"
 
@@ -42,15 +45,7 @@ class FolderSource:
         self._failure: SepnetsError | None = None
         if not self._root.is_dir():
             raise SepnetsError(f"The picture folder does not exist. Received: {self.name}")
-        roots = {SPLIT_FOLDERS[f.name]: f for f in _sub_folders(self._root) if f.name in SPLIT_FOLDERS}
-        if roots and "train" not in roots:
-            raise SepnetsError(
-                f"The picture folder has {', '.join(sorted(roots))} but no train folder; {LAYOUT}. "
-                f"Received: {self.name}"
-            )
-        self._files = {
-            split: self._list_classes(folder) for split, folder in (roots or {"train": self._root}).items()
-        }
+        self._files = {split: self._list_classes(folder) for split, folder in self._split_folders().items()}
         self.splits = tuple(self._files)
         self.class_names = tuple(sorted(self._files["train"]))
         self._check_classes()
@@ -68,14 +63,15 @@ class FolderSource:
     def read(self, split: str, *, shuffle_seed: int | None = None) -> tf.data.Dataset:
         """Return (relative path, label, path) of every picture once."""
         index = self.index(split)
-        examples = tf.data.Dataset.from_tensor_slices((index.keys, index.labels, self._paths(split)))
+        keys = [os.fsencode(key) for key in index.keys]
+        examples = tf.data.Dataset.from_tensor_slices((keys, index.labels, self.encoded(split)))
         if shuffle_seed is not None:
             examples = examples.shuffle(len(index.keys), seed=shuffle_seed)
         return examples
 
     def encoded(self, split: str) -> np.ndarray:
         """Return the path of every picture."""
-        return np.array(self._paths(split))
+        return np.array([os.fsencode(path) for path in self._paths(split)])
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
         """Return the pixels of the picture at a path: uint8 (height, width, 3)."""
@@ -88,7 +84,7 @@ class FolderSource:
 
     def _read(self, path: bytes) -> np.ndarray:
         try:
-            return read_picture(Path(path.decode()))
+            return read_picture(Path(os.fsdecode(path)))
         except UnreadablePictureError as error:
             self._failure = error
             raise
@@ -100,6 +96,28 @@ class FolderSource:
         numbers = {name: number for number, name in enumerate(self.class_names)}
         files = self._files[split]
         return np.array([numbers[name] for name in sorted(files) for _ in files[name]], np.int32)
+
+    def _split_folders(self) -> dict[str, Path]:
+        """Return the folder of each split; a folder of classes only is all train."""
+        folders: dict[str, Path] = {}
+        others = []
+        for folder in _sub_folders(self._root):
+            split = SPLIT_FOLDERS.get(folder.name.lower())
+            if split is None:
+                others.append(folder.name)
+            elif split in folders:
+                raise SepnetsError(
+                    f"The picture folder has two folders for {split}: {folders[split].name} and {folder.name}; "
+                    f"leave one of them out. Received: {self.name}"
+                )
+            else:
+                folders[split] = folder
+        if folders and ("train" not in folders or others):
+            fault = f"also {others[0]}" if others else "no train folder"
+            raise SepnetsError(
+                f"The picture folder has {', '.join(sorted(folders))} and {fault}; {LAYOUT}. Received: {self.name}"
+            )
+        return folders or {"train": self._root}
 
     def _list_classes(self, folder: Path) -> dict[str, list[Path]]:
         classes = {}

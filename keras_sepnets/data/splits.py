@@ -1,6 +1,7 @@
 """A data set as a run sees it: train, validation and test examples of one picture size."""
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,16 @@ class Splits:
         split, chosen = self._parts[role]
         if chosen is None:
             return f"the set's {split} split"
-        return "held out from train" if role != "train" else "train, less what is held out"
+        return "the set's train split, less what is held out" if role == "train" else "held out from train"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of data.json."""
+        return {
+            "dataset": self.source.name,
+            "image_size": self._size,
+            "classes": len(self.class_names),
+            **{role: {"num_examples": self.num_examples(role), "from": self.describe(role)} for role in ROLES},
+        }
 
     def examples(self, role: str) -> Examples:
         """Return the examples of a role, decoded in memory where all roles fit a quarter of it."""

@@ -26,7 +26,7 @@ def stratified_holdout(keys: Sequence[str], labels: np.ndarray, count: int, *, s
     quotas[by_remainder[: count - quotas.sum()]] += 1
     quotas = np.minimum(quotas, sizes - 1)
 
-    digests = [hashlib.sha256(f"{salt}/{key}".encode()).digest() for key in keys]
+    digests = [hashlib.sha256(f"{salt}/{key}".encode(errors="surrogateescape")).digest() for key in keys]
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in zip(classes, quotas, strict=True):
         members = sorted(np.flatnonzero(labels == label), key=digests.__getitem__)

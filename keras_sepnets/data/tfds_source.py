@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from keras_sepnets.data import digits  # registers the builder
 from keras_sepnets.data.source import Index
-from keras_sepnets.errors import FailedRunError, SepnetsError, did_you_mean
+from keras_sepnets.errors import FailedRunError, SepnetsError, did_you_mean, one_line
 
 
 class TfdsSource:
@@ -35,6 +35,7 @@ class TfdsSource:
         self.name = f"{self._builder.name}{config}:{self._builder.version}"
         self._image_key, self._label_key = self._check_features()
         self._prepare(name, download)
+        self._builder = _find_builder(name)  # another process may have prepared it meanwhile
         features = self._builder.info.features
         self._image_feature = features[self._image_key]
         label = features[self._label_key]
@@ -122,10 +123,9 @@ class TfdsSource:
             with lock, contextlib.redirect_stdout(sys.stderr if download else io.StringIO()):
                 self._builder.download_and_prepare()
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
             raise FailedRunError(
                 f'The data set "{name}" could not be prepared in {self._builder.data_path}: '
-                f"{type(error).__name__}: {reason}"
+                f"{type(error).__name__}: {one_line(error)}"
             ) from error
 
 
@@ -142,5 +142,4 @@ def _find_builder(name: str) -> Any:
             "or cifar10, or folder:PATH with pictures of your own."
         ) from None
     except Exception as error:  # an unknown config or version, or an extra package that is missing
-        reason = " ".join(str(error).split())[:300]
-        raise SepnetsError(f'The data set "{name}" cannot be opened: {reason}') from error
+        raise SepnetsError(f'The data set "{name}" cannot be opened: {one_line(error)}') from error

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import layers
 
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import SepnetsError, one_line
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -34,6 +34,12 @@ def network_input(
     Raises:
         SepnetsError: The shape is malformed or smaller than `minimum_size`.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise SepnetsError(
+            "These networks are built for channels_last pictures; call "
+            'keras.config.set_image_data_format("channels_last") or change keras.json. '
+            f'Received: image_data_format="{keras.config.image_data_format()}"'
+        )
     if input_tensor is None:
         size = default_size if include_top else None
         x = inputs = keras.Input(check_shape(input_shape or (size, size, 3), minimum_size), name="image")
@@ -129,6 +135,6 @@ def load_weights(model: keras.Model, weights: str | None) -> keras.Model:
         model.load_weights(weights)
     except (OSError, ValueError) as error:
         raise SepnetsError(
-            f"These weights do not load into {model.name}: {error}. Received: weights={weights!r}"
+            f"These weights do not load into {model.name}: {one_line(error)}. Received: weights={weights!r}"
         ) from error
     return model

@@ -69,9 +69,8 @@ def keys_of(value):
 def test_json_keys_are_as_shown(finished):
     from keras_sepnets.training import make_plan
 
-    shown = re.split(
-        r"^(\w+(?: --[\w-]+)?)\s", README.split("### JSON")[1].split("```")[1].strip("tex\n"), flags=re.M
-    )
+    section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
+    shown = re.split(r"^(\w+(?: --[\w-]+)?)\s", section, flags=re.MULTILINE)
     words = {name: set(re.findall(r"\w+", text)) for name, text in zip(shown[1::2], shown[2::2], strict=True)}
     assert words.keys() == {"train", "train --dry-run", "evaluate", "predict", "ablate"}
     assert words["train"] == keys_of(finished.to_json())

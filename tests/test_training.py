@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sepnets import SepnetsError, build_mobilenet
+from keras_sepnets import Run, SepnetsError, build_mobilenet, evaluate
 from keras_sepnets.config import TrainingConfig, load_config
 from keras_sepnets.errors import FailedRunError, InterruptedRunError
 from keras_sepnets.training import choose_bn_momentum, compile_model, make_plan, train, undecayed_variables
@@ -139,27 +139,26 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert float(schedule(100)) == pytest.approx(0, abs=1e-7)
 
 
-class StopAt(keras.callbacks.Callback):
-    """Raises an exception at a step of an epoch."""
+def fake_fit(monkeypatch, epochs, error=None):
+    """Let a training finish so many epochs in no time, and then fail in the next."""
 
-    def __init__(self, epoch, error):
-        super().__init__()
-        self.epoch, self.error, self.now = epoch, error, 0
+    def fit(plan, *_, callbacks):
+        recorder = callbacks[0]
+        recorder.set_model(plan.model)
+        recorder.on_train_begin()
+        for epoch in range(epochs):
+            recorder.on_epoch_begin(epoch)
+            recorder.on_epoch_end(epoch, {"loss": 1.0, "top1": 0.5, "val_loss": 1.0, "val_top1": 0.5})
+        if error:
+            raise error
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.epoch and batch == 2:
-            raise self.error
+    monkeypatch.setattr("keras_sepnets.training._fit", fit)
 
 
-def test_ctrl_c_keeps_the_last_finished_epoch(tiny_config, tmp_path):
-    from keras_sepnets import Run, evaluate
-
-    config = changed(tiny_config, training__epochs=3)
+def test_ctrl_c_keeps_the_last_finished_epoch(tiny_config, tmp_path, monkeypatch):
+    fake_fit(monkeypatch, 1, KeyboardInterrupt())
     with pytest.raises(InterruptedRunError, match=r"Interrupted in epoch 2. Epoch 1.*is kept"):
-        train(config, output=tmp_path / "a", callbacks=[StopAt(1, KeyboardInterrupt())])
+        train(tiny_config, output=tmp_path / "a")
     run = Run.open(tmp_path / "a")
     assert not run.is_finished
     assert len(run.read_history()) == 1
@@ -167,10 +166,17 @@ def test_ctrl_c_keeps_the_last_finished_epoch(tiny_config, tmp_path):
     assert evaluate(run, "validation").num_examples == 144
 
 
-def test_ctrl_c_before_the_first_epoch_leaves_nothing(tiny_config, tmp_path):
+def test_ctrl_c_before_the_first_epoch_leaves_nothing(tiny_config, tmp_path, monkeypatch):
+    fake_fit(monkeypatch, 0, KeyboardInterrupt())
     with pytest.raises(InterruptedRunError, match="nothing is kept"):
-        train(tiny_config, output=tmp_path / "a", callbacks=[StopAt(0, KeyboardInterrupt())])
+        train(tiny_config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_failure_in_training_keeps_the_last_finished_epoch(tiny_config, tmp_path, monkeypatch):
+    fake_fit(monkeypatch, 1, RuntimeError("out\nof luck"))
+    with pytest.raises(FailedRunError, match=r"RuntimeError: out of luck. Epoch 1"):
+        train(tiny_config, output=tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -180,31 +186,15 @@ def test_ctrl_c_before_the_first_epoch_leaves_nothing(tiny_config, tmp_path):
         (SepnetsError("A picture is bad."), FailedRunError, "A picture is bad. The training is finished and kept"),
     ],
 )
-def test_a_test_that_fails_keeps_the_finished_training(finished, tmp_path, monkeypatch, error, kind, sentence):
+def test_a_test_that_fails_keeps_the_finished_training(tiny_config, tmp_path, monkeypatch, error, kind, sentence):
     def fail(*_, **__):
         raise error
 
+    fake_fit(monkeypatch, 1)
     monkeypatch.setattr("keras_sepnets.training.evaluate", fail)
-    monkeypatch.setattr(
-        "keras_sepnets.training._fit", lambda plan, *_, callbacks: finish(callbacks[0], plan.model)
-    )
     with pytest.raises(kind, match=sentence):
-        train(finished.run.config, output=tmp_path / "a")
+        train(tiny_config, output=tmp_path / "a")
     assert (tmp_path / "a" / "final.keras").exists()
-
-
-def finish(recorder, model):
-    """Do what a training of one epoch does to a run folder."""
-    recorder.set_model(model)
-    recorder.on_train_begin()
-    recorder.on_epoch_begin(0)
-    recorder.on_epoch_end(0, {"loss": 1.0, "top1": 0.5, "val_loss": 1.0, "val_top1": 0.5})
-
-
-def test_a_failure_in_training_keeps_the_last_finished_epoch(tiny_config, tmp_path):
-    config = changed(tiny_config, training__epochs=2)
-    with pytest.raises(FailedRunError, match=r"RuntimeError: out of luck. Epoch 1"):
-        train(config, output=tmp_path / "a", callbacks=[StopAt(1, RuntimeError("out of luck"))])
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
@@ -232,6 +222,6 @@ def test_real_sigint_exits_130_and_names_what_is_kept(tmp_path):
     assert (tmp_path / "a" / "last.keras").exists()
 
 
-def test_bad_output_is_refused_before_training(tiny_config, finished):
+def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):
     with pytest.raises(SepnetsError, match="holds another run"):
-        train(tiny_config, output=finished.run.path, callbacks=[StopAt(0, AssertionError("trained"))])
+        train(changed(tiny_config, data__dataset="no_such_data_set"), output=finished.run.path)

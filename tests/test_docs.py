@@ -1,14 +1,17 @@
 """What the README says is so."""
 
+import dataclasses
+import inspect
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from keras_sepnets import RunConfig
+from keras_sepnets import Run, RunConfig
 from keras_sepnets.cli import main
 from keras_sepnets.config import make_config
 
@@ -40,13 +43,24 @@ def test_shown_settings_are_the_defaults():
         assert key in text
 
 
-def test_python_examples_run(tmp_path, monkeypatch, capsys):
+def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
+    """The training example trains as the README says, but is handed a run that was trained before."""
+    from keras_sepnets import training
+
+    def train(*arguments, **options):
+        asked = inspect.signature(train_for_real).bind(*arguments, **options).arguments
+        assert training.make_plan(asked["config"]).steps == 40
+        shutil.copytree(finished.run.path, asked["output"])
+        return dataclasses.replace(finished, run=Run.open(asked["output"]))
+
+    train_for_real = training.train
+    monkeypatch.setattr(training, "train", train)
     monkeypatch.chdir(tmp_path)
     Image.new("L", (30, 30)).save("seven.png")
-    build, training = blocks("python")
+    build, example = blocks("python")
     exec(build, {})
     assert capsys.readouterr().out.strip() == build.split("# ")[-1].strip() == "568740352"
-    exec(training, {})
+    exec(example, {})
     top1, validation_top1 = capsys.readouterr().out.split("\n")[0].split()
     assert 0 <= float(top1) <= 1
     assert 0 <= float(validation_top1) <= 1

@@ -21,7 +21,7 @@ def epochs(examples, batch_size, steps, seed, count):
     return labels.reshape(count, steps * batch_size)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 64))
 def test_evaluation_counts_every_example_once(count, batch_size):
     batches = evaluation_batches(numbered(count), batch_size=batch_size)
@@ -29,7 +29,7 @@ def test_evaluation_counts_every_example_once(count, batch_size):
     assert labels.tolist() == list(range(count))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(2, 60), st.integers(1, 20), st.integers(0, 1000))
 def test_an_epoch_shows_no_example_twice(count, batch_size, seed):
     batch_size = min(batch_size, count)

@@ -46,9 +46,8 @@ def test_agrees_with_keras_applications(head, size):
     assert_same_outputs(*build_pair(head, size), size)
 
 
-@pytest.mark.parametrize("activation", ["relu", "elu"])
-def test_parity_check_notices_an_activation_between_the_steps(activation):
-    pair = build_pair({"include_top": False, "pooling": "avg"}, 72, intermediate_activation=activation)
+def test_parity_check_notices_an_activation_between_the_steps():
+    pair = build_pair({"include_top": False, "pooling": "avg"}, 72, intermediate_activation="relu")
     with pytest.raises(AssertionError):
         assert_same_outputs(*pair, 72)
 

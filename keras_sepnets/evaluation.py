@@ -81,7 +81,9 @@ def evaluate(
     rows += [[name, *row] for name, row in zip(splits.class_names, evaluation.confusion.tolist(), strict=True)]
     run.write_csv(f"confusion-{split}.csv", rows)
     title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
-    run.write_bytes(f"confusion-{split}.png", draw_confusion(evaluation.confusion, splits.class_names, title))
+    run.write_picture(
+        f"confusion-{split}.png", lambda: draw_confusion(evaluation.confusion, splits.class_names, title)
+    )
     return evaluation
 
 

@@ -1,7 +1,6 @@
 """What a run keeps while it trains: history, the last and the best network, speed."""
 
 import time
-import warnings
 
 import keras
 import numpy as np
@@ -76,10 +75,7 @@ class Recorder(keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         """Draw the learning curve."""
         title = f"{self._config.model.name} on {self._config.data.dataset}"
-        try:
-            self._run.write_bytes("learning_curve.png", draw_learning_curve(self._history, title))
-        except Exception as error:  # a picture is no reason to lose a run
-            warnings.warn(f"The learning curve could not be drawn: {error}", stacklevel=2)
+        self._run.write_picture("learning_curve.png", lambda: draw_learning_curve(self._history, title))
 
     def speed(self) -> dict[str, float]:
         """Return seconds of the whole training, and images per second of its steps."""

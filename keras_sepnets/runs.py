@@ -6,7 +6,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,13 @@ class Run:
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file of the run at once, or not at all."""
         write_file(self.path / name, content)
+
+    def write_picture(self, name: str, draw: Callable[[], bytes]) -> None:
+        """Write a picture of the run; one that cannot be drawn is a warning, no reason to lose the run."""
+        try:
+            self.write_bytes(name, draw())
+        except Exception as error:
+            warnings.warn(f"{self.path / name} could not be drawn: {one_line(error)}", stacklevel=1)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run."""

@@ -74,3 +74,9 @@ def test_best_network_can_be_chosen(run):
 def test_unknown_split_is_named(run):
     with pytest.raises(SepnetsError, match="train, validation, test. Received: 'dev'"):
         evaluate(run, "dev")
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_warning(run, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.evaluation.draw_confusion", lambda *_: 1 / 0)
+    with pytest.warns(UserWarning, match="confusion-test.png could not be drawn: division by zero"):
+        assert evaluate(run).num_examples == 360

@@ -67,6 +67,8 @@ def _silence_libraries() -> None:
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
+    warnings.filterwarnings("always", module="keras_sepnets")
+    warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
                     f"The folder has no pictures (JPEG, PNG, BMP, GIF or WebP). Received: {str(path)!r}"
                 )
             yield from files
-        elif path.exists():
+        elif path.is_file():
             yield path
         else:
             raise SepnetsError(f"There is no such picture or folder. Received: {str(path)!r}")

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,10 +51,11 @@ def test_a_picture_and_its_rotated_copy_with_exif_get_the_same_answer(finished, 
     assert plain.probabilities == turned.probabilities
 
 
-@pytest.mark.parametrize("name", ["nothing.png", "words.png", "empty"])
+@pytest.mark.parametrize("name", ["nothing.png", "words.png", "empty", "pipe.png"])
 def test_what_cannot_be_classified_is_named(finished, tmp_path, name):
     (tmp_path / "words.png").write_text("words")
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(SepnetsError, match=name):
         predict(finished.run, [tmp_path / name])
 

@@ -220,7 +220,7 @@ def _open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
             )
         return
     try:
-        check_output(output, "config.json", "run")
+        check_output(output)
         output.mkdir(parents=True, exist_ok=True)
         write_file(file, to_json_bytes(experiment))
     except OSError as error:

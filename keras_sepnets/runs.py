@@ -50,7 +50,7 @@ class Run:
             if path is None:
                 run = cls(_next_folder(config))
             else:
-                check_output(path, "config.json", "run")
+                check_output(path)
                 run = cls(path)
                 run.path.mkdir(parents=True, exist_ok=True)
             run.write_json("config.json", config.model_dump(mode="json"))
@@ -192,11 +192,11 @@ def to_json_bytes(content: Any) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def check_output(path: Path, mark: str, kind: str) -> None:
-    """Raise SepnetsError unless an output folder is new or empty; `mark` is the file that tells its `kind`."""
+def check_output(path: Path) -> None:
+    """Raise SepnetsError unless an output folder is new or empty."""
     path = Path(path)
-    if (path / mark).is_file():
-        raise SepnetsError(f"The output folder holds another {kind}; name a new one. Received: {str(path)!r}")
+    if Run(path).has("config.json"):
+        raise SepnetsError(f"The output folder holds another run; name a new one. Received: {str(path)!r}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(path)!r}")
 

@@ -153,7 +153,7 @@ def train(
         InterruptedRunError: Ctrl-C; the run folder keeps the last finished epoch.
     """
     if output is not None:
-        check_output(output, "config.json", "run")
+        check_output(output)
     plan = make_plan(config, download=download)
     if on_plan:
         on_plan(plan)

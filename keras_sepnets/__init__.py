@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from keras_sepnets.cost import count_cost
     from keras_sepnets.errors import SepnetsError
     from keras_sepnets.evaluation import evaluate
+    from keras_sepnets.models.inception_v3 import build_inception_v3
     from keras_sepnets.models.mobilenet import build_mobilenet
+    from keras_sepnets.models.mobilenet_v2 import build_mobilenet_v2
     from keras_sepnets.models.xception import build_xception
     from keras_sepnets.prediction import predict
     from keras_sepnets.runs import Run
@@ -25,7 +27,9 @@ _HOMES = {
     "RunConfig": "config",
     "SepnetsError": "errors",
     "ablate": "ablation",
+    "build_inception_v3": "models.inception_v3",
     "build_mobilenet": "models.mobilenet",
+    "build_mobilenet_v2": "models.mobilenet_v2",
     "build_xception": "models.xception",
     "count_cost": "cost",
     "evaluate": "evaluation",

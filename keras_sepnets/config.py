@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from keras_sepnets.errors import SepnetsError, did_you_mean
 
@@ -12,16 +12,38 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
+def _none_word(value: Any) -> Any:
+    """TOML has no null; people write "none"."""
+    return None if value == "none" else value
+
+
+def _linear_word(value: Any) -> Any:
+    """Let "none" mean that there is no activation, where null means the paper's."""
+    return "linear" if value == "none" else value
+
+
+def _residual_word(value: Any) -> Any:
+    """Let true and false choose between the paper's shortcut and none, as for Xception."""
+    return {True: "bottleneck", False: None}[value] if isinstance(value, bool) else _none_word(value)
+
+
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    """The text under a field is what `sepnets models` says of it."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class _NetworkConfig(_Settings):
     """What every network takes; the fields are the keyword arguments of its builder."""
 
-    alpha: PositiveFloat = 1.0  # width multiplier
-    bn_momentum: Rate | None = None  # None: chosen from the number of training steps
+    alpha: PositiveFloat = 1.0
+    """width multiplier: scales every layer's filters"""
+    bn_momentum: Rate | None = None
+    """of batch norm's moving statistics; if left out, chosen from the number of training steps"""
     bn_epsilon: PositiveFloat = 1e-3
+    """added to batch norm's variance"""
 
 
 class MobileNetConfig(_NetworkConfig):
@@ -29,6 +51,23 @@ class MobileNetConfig(_NetworkConfig):
 
     name: Literal["mobilenet"] = "mobilenet"
     dropout: Rate = 1e-3
+    """before the classifier"""
+    separable: bool = True
+    """depthwise-separable blocks; false: standard convolutions (Conv MobileNet, Table 4)"""
+    shallow: bool = False
+    """leaves out the five blocks with 14x14x512 (Shallow MobileNet, Table 5)"""
+
+
+class MobileNetV2Config(_NetworkConfig):
+    """Settings of `build_mobilenet_v2`."""
+
+    name: Literal["mobilenet_v2"] = "mobilenet_v2"
+    dropout: Rate = 0.0
+    """before the classifier"""
+    residual: Annotated[Literal["bottleneck", "expansion"] | None, BeforeValidator(_residual_word)] = "bottleneck"
+    """shortcuts between bottlenecks, between expansions, or none (Figure 6b)"""
+    bottleneck_activation: Annotated[Literal["relu6"] | None, BeforeValidator(_none_word)] = None
+    """none: linear bottlenecks; relu6 (Figure 6a)"""
 
 
 class XceptionConfig(_NetworkConfig):
@@ -36,12 +75,32 @@ class XceptionConfig(_NetworkConfig):
 
     name: Literal["xception"] = "xception"
     dropout: Rate = 0.5
-    intermediate_activation: Literal["relu", "elu"] | None = None
+    """before the classifier"""
+    intermediate_activation: Annotated[Literal["linear", "relu", "elu"] | None, BeforeValidator(_none_word)] = None
+    """between spatial and pointwise step (Figure 10); if left out: linear, or relu where pointwise comes first"""
     residual: bool = True
+    """shortcuts around the modules (Figure 9)"""
     middle_repeats: Annotated[int, Field(ge=0)] = 8
+    """number of middle-flow modules"""
+    segments: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
+    """of the channels in a spatial step (section 5): 1 standard, 3 or 4 Inception, none: one a channel"""
+    order: Literal["spatial_first", "pointwise_first"] = "spatial_first"
+    """pointwise_first: the extreme Inception module (Figure 4)"""
+    fully_connected: bool = False
+    """two layers of 4096 units before the classifier (Figure 5, optional)"""
 
 
-ModelConfig = Annotated[MobileNetConfig | XceptionConfig, Field(discriminator="name")]
+class InceptionV3Config(_NetworkConfig):
+    """Settings of `build_inception_v3`."""
+
+    name: Literal["inception_v3"] = "inception_v3"
+    dropout: Rate = 0.5
+    """before the classifier"""
+
+
+ModelConfig = Annotated[
+    MobileNetConfig | MobileNetV2Config | XceptionConfig | InceptionV3Config, Field(discriminator="name")
+]
 
 
 class DataConfig(_Settings):
@@ -74,7 +133,12 @@ class RunConfig(_Settings):
     training: TrainingConfig = TrainingConfig()
 
 
-NETWORKS: dict[str, type[_NetworkConfig]] = {"mobilenet": MobileNetConfig, "xception": XceptionConfig}
+NETWORKS: dict[str, type[_NetworkConfig]] = {
+    "mobilenet": MobileNetConfig,
+    "mobilenet_v2": MobileNetV2Config,
+    "xception": XceptionConfig,
+    "inception_v3": InceptionV3Config,
+}
 _SECTIONS: dict[str, type[_Settings]] = {"data": DataConfig, "training": TrainingConfig}
 
 

@@ -96,7 +96,7 @@ def make_plan(config: RunConfig, *, download: bool = False) -> Plan:
     if download:  # a network that cannot be built shows itself before hours of download
         build_network(config.model, image_size=config.data.image_size or network.default_size, classes=2, seed=0)
     source = open_source(config.data.dataset, download=download)
-    data = resolve_data(config.data, source, network.default_size)
+    data = resolve_data(config.data, source, default_size=network.default_size, minimum_size=network.minimum_size)
     splits = Splits(source, data)
     num_train = splits.num_examples("train")
     batch_size = min(config.training.batch_size, num_train)

@@ -26,25 +26,28 @@ def open_source(dataset: str, *, download: bool = False) -> Source:
     return TfdsSource(dataset, download=download)
 
 
-def resolve_data(config: DataConfig, source: Source, default_size: int) -> DataConfig:
+def resolve_data(config: DataConfig, source: Source, *, default_size: int, minimum_size: int = 1) -> DataConfig:
     """Fill in what the user left open: the picture size and the augmentation that fit the data set.
 
     Args:
         config: The settings; what is set stays.
         source: The data set.
         default_size: The network's own picture size in pixels.
+        minimum_size: The smallest that the network takes.
 
     Returns:
         The settings with the data set's full name, `image_size` (twice the size of small pictures, at least
-        64, at most the network's own) and `augment` ("light" for symbols, which must not be mirrored, else
-        "standard").
+        64 and what the network needs, at most the network's own) and `augment` ("light" for
+        symbols, which must not be mirrored, else "standard").
     """
     image_size = config.image_size
-    if image_size is None:
-        image_size = min(default_size, max(64, 2 * source.picture_size)) if source.picture_size else default_size
+    if image_size is None and source.picture_size:
+        image_size = min(default_size, max(64, minimum_size, 2 * source.picture_size))
     symbols = re.split("[/:]", source.name)[0] in SYMBOLS
     augment = config.augment or ("light" if symbols else "standard")
-    return config.model_copy(update={"dataset": source.name, "image_size": image_size, "augment": augment})
+    return config.model_copy(
+        update={"dataset": source.name, "image_size": image_size or default_size, "augment": augment}
+    )
 
 
 class Splits:

@@ -1,4 +1,4 @@
-"""What all networks share: the input, a scaled filter count, the head. All tensors are channels_last."""
+"""What networks share: input, filter counts, segmented convolution, head. All tensors are channels_last."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import layers
 
-from keras_sepnets.errors import SepnetsError, one_line
+from keras_sepnets.errors import SepnetsError
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -75,11 +75,14 @@ def check_shape(shape: Any, minimum_size: int) -> tuple[int | None, int | None, 
     return height, width, channels
 
 
-def check_alpha(alpha: float, smallest: int) -> None:
-    """Raise SepnetsError unless `alpha` is positive and leaves the narrowest layer at least one filter."""
+def check_alpha(alpha: float, smallest: int | None = None) -> None:
+    """Raise SepnetsError unless `alpha` is positive and leaves the narrowest layer at least one filter.
+
+    `smallest` is that layer's number of filters at alpha 1; None where the network itself rounds up.
+    """
     if not (math.isfinite(alpha) and alpha > 0):
         raise SepnetsError(f"alpha, the width multiplier, is a positive number. Received: alpha={alpha}")
-    if scale_filters(smallest, alpha) < 1:
+    if smallest and scale_filters(smallest, alpha) < 1:
         raise SepnetsError(
             f"alpha is too small: the layer with {smallest} filters at alpha 1 would have none; "
             f"use at least {1 / smallest:g}. Received: alpha={alpha}"
@@ -91,6 +94,48 @@ def scale_filters(filters: int, alpha: float) -> int:
     return int(filters * alpha)
 
 
+def round_filters(filters: float) -> int:
+    """Return the multiple of 8 nearest to `filters`, at least 8 and never below 90 % of it (MobileNetV2)."""
+    rounded = max(8, int(filters + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * filters else rounded + 8
+
+
+def segmented_convolution(x: Tensor, segments: int | None, *, name: str) -> Tensor:
+    """3x3 convolution without bias that mixes channels only within each of `segments` groups of them.
+
+    This is the spectrum of Xception's paper (sections 1.1 and 5): one segment is a standard convolution, 3 or 4
+    are Inception's, one a channel (None, or as many as there are channels) is a depthwise convolution. Sizes of
+    segments differ by at most one channel. Each segment is a convolution of its own, because Keras runs grouped
+    ones on a CPU through XLA, which takes many times as long (scripts/benchmark_segments.py).
+
+    Args:
+        x: (N, H, W, C).
+        segments: Number of segments, 1 to C; more mean C, None means C.
+        name: Prefix of the layers' names.
+
+    Returns:
+        (N, H, W, C).
+    """
+    channels = x.shape[-1]
+    if segments is None or segments >= channels:
+        return layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
+    if segments == 1:
+        return layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_spatial")(x)
+    ends = [channels * number // segments for number in range(1, segments)]
+    parts = [
+        layers.Conv2D(part.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_segment{number}")(part)
+        for number, part in enumerate(keras.ops.split(x, ends, axis=-1), start=1)
+    ]
+    return layers.Concatenate(name=f"{name}_segments")(parts)
+
+
+def check_choice(argument: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise SepnetsError unless the value of an argument is one of its choices."""
+    if value not in choices:
+        known = [f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices]
+        raise SepnetsError(f"{argument} is {', '.join(known[:-1])} or {known[-1]}. Received: {argument}={value!r}")
+
+
 def classification_head(
     x: Tensor,
     *,
@@ -99,16 +144,21 @@ def classification_head(
     classes: int,
     classifier_activation: str | Callable | None,
     dropout: float,
+    fc_units: tuple[int, ...] = (),
 ) -> Tensor:
-    """Pool `x` (N, H, W, C) and classify it to (N, classes); without top only pool it, if asked to."""
-    if pooling not in (None, "avg", "max"):
-        raise SepnetsError(f'pooling is None, "avg" or "max". Received: pooling={pooling!r}')
+    """Pool `x` (N, H, W, C) and classify it to (N, classes); without top only pool it, if asked to.
+
+    `fc_units` are the units of fully connected ReLU layers between the pooling and the classifier.
+    """
+    check_choice("pooling", pooling, (None, "avg", "max"))
     if not 0 <= dropout < 1:
         raise SepnetsError(f"dropout is a rate from 0 up to, not including, 1. Received: dropout={dropout}")
     if include_top:
         if classes < 1:
             raise SepnetsError(f"A classifier needs at least one class. Received: classes={classes}")
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        for number, units in enumerate(fc_units, start=1):
+            x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
         x = layers.Dropout(dropout, name="dropout")(x)
         return layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
     if pooling == "avg":
@@ -116,25 +166,3 @@ def classification_head(
     if pooling == "max":
         return layers.GlobalMaxPooling2D(name="max_pool")(x)
     return x
-
-
-def load_weights(model: keras.Model, weights: str | None) -> keras.Model:
-    """Load a weights file into `model`; None keeps the random initialization.
-
-    Raises:
-        SepnetsError: The file does not exist, or `weights="imagenet"`, which is not offered yet.
-    """
-    if weights is None:
-        return model
-    if weights == "imagenet":
-        raise SepnetsError(
-            'Published ImageNet weights are not offered yet; pass weights=None or the path of a ".weights.h5" '
-            'or ".keras" file of this network. Received: weights="imagenet"'
-        )
-    try:
-        model.load_weights(weights)
-    except (OSError, ValueError) as error:
-        raise SepnetsError(
-            f"These weights do not load into {model.name}: {one_line(error)}. Received: weights={weights!r}"
-        ) from error
-    return model

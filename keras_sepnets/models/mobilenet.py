@@ -1,5 +1,6 @@
 """MobileNet: Howard et al. 2017, "MobileNets: Efficient Convolutional Neural Networks", arXiv:1704.04861."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,10 +12,10 @@ from keras_sepnets.models.blocks import (
     Tensor,
     check_alpha,
     classification_head,
-    load_weights,
     network_input,
     scale_filters,
 )
+from keras_sepnets.models.weights import Published, load_weights
 
 DEFAULT_SIZE = 224
 MINIMUM_SIZE = 31
@@ -40,12 +41,15 @@ BLOCKS = (
     Block(1024, 2),
     Block(1024),
 )
+SHALLOW_LEAVES_OUT = range(
+    7, 12
+)  # blocks by number: "the 5 layers of separable filters with 14x14x512" (section 4.2)
 
 
 def build_mobilenet(
     *,
     include_top: bool = True,
-    weights: str | None = None,
+    weights: str | os.PathLike | None = None,
     input_tensor: Any = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
@@ -57,12 +61,14 @@ def build_mobilenet(
     include_preprocessing: bool = True,
     bn_momentum: float = 0.99,
     bn_epsilon: float = 1e-3,
+    separable: bool = True,
+    shallow: bool = False,
 ) -> keras.Model:
     """Build MobileNet (arXiv:1704.04861, Table 1), the same function as `keras.applications.MobileNet`.
 
     Args:
         include_top: Whether to end in pooling, dropout and a classifier.
-        weights: None for random initialization, or the path of a weights file of this network.
+        weights: None for random initialization, "imagenet", or a path; see `models.weights.load_weights`.
         input_tensor: A Keras tensor to build on instead of a new input.
         input_shape: (height, width, channels), each side at least 31 px or None; (224, 224, 3) by default,
             (None, None, 3) without top.
@@ -75,6 +81,9 @@ def build_mobilenet(
         include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
         bn_momentum: Of the moving statistics of batch normalization.
         bn_epsilon: Added to the variance in batch normalization.
+        separable: Whether blocks are depthwise-separable (the paper); with False a block is one standard 3x3
+            convolution, the Conv MobileNet of Table 4.
+        shallow: Whether the five blocks with 14x14x512 are left out, the Shallow MobileNet of Table 5.
 
     Input shape:
         (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
@@ -107,8 +116,10 @@ def build_mobilenet(
     x = layers.Conv2D(stem_filters, 3, strides=2, padding="same", use_bias=False, name="stem")(x)
     x = batch_norm(name="stem_bn")(x)
     x = layers.ReLU(6, name="stem_relu")(x)
+    build_block = separable_block if separable else standard_block
     for number, block in enumerate(BLOCKS, start=1):
-        x = separable_block(x, block, alpha=alpha, batch_norm=batch_norm, name=f"block{number}")
+        if not (shallow and number in SHALLOW_LEAVES_OUT):
+            x = build_block(x, block, alpha=alpha, batch_norm=batch_norm, name=f"block{number}")
     x = classification_head(
         x,
         include_top=include_top,
@@ -117,15 +128,12 @@ def build_mobilenet(
         classifier_activation=classifier_activation,
         dropout=dropout,
     )
-    return load_weights(keras.Model(inputs, x, name=name), weights)
+    return load_weights(keras.Model(inputs, x, name=name), weights, PUBLISHED, alpha=alpha)
 
 
 def separable_block(x: Tensor, block: Block, *, alpha: float, batch_norm: Callable, name: str) -> Tensor:
     """3x3 depthwise, then 1x1 convolution, each followed by batch norm and ReLU6 (Figure 3, right)."""
-    padding = "same"
-    if block.stride == 2:  # as Keras and Caffe pad: one row and column at the end, on odd sizes too
-        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
-        padding = "valid"
+    x, padding = pad_for_stride(x, block.stride, name=name)
     x = layers.DepthwiseConv2D(3, strides=block.stride, padding=padding, use_bias=False, name=f"{name}_depthwise")(
         x
     )
@@ -134,3 +142,43 @@ def separable_block(x: Tensor, block: Block, *, alpha: float, batch_norm: Callab
     x = layers.Conv2D(scale_filters(block.filters, alpha), 1, use_bias=False, name=f"{name}_pointwise")(x)
     x = batch_norm(name=f"{name}_pointwise_bn")(x)
     return layers.ReLU(6, name=f"{name}_pointwise_relu")(x)
+
+
+def standard_block(x: Tensor, block: Block, *, alpha: float, batch_norm: Callable, name: str) -> Tensor:
+    """3x3 standard convolution, batch norm and ReLU6 (Figure 3, left)."""
+    x, padding = pad_for_stride(x, block.stride, name=name)
+    filters = scale_filters(block.filters, alpha)
+    x = layers.Conv2D(filters, 3, strides=block.stride, padding=padding, use_bias=False, name=f"{name}_conv")(x)
+    x = batch_norm(name=f"{name}_conv_bn")(x)
+    return layers.ReLU(6, name=f"{name}_conv_relu")(x)
+
+
+def pad_for_stride(x: Tensor, stride: int, *, name: str) -> tuple[Tensor, str]:
+    """Pad for a 3x3 convolution as Keras and Caffe do: for stride 2 at the end only, on odd sizes too."""
+    if stride == 1:
+        return x, "same"
+    return layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x), "valid"
+
+
+def _published_file(alpha: float, size: int, include_top: bool) -> str:
+    width = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}[alpha]
+    return f"mobilenet_{width}_{size}_tf{'' if include_top else '_no_top'}.h5"
+
+
+PUBLISHED = Published(
+    url="https://storage.googleapis.com/tensorflow/keras-applications/mobilenet",
+    file=_published_file,
+    alphas=(1.0, 0.75, 0.5, 0.25),
+    sizes=(224, 192, 160, 128),
+    first_layer="stem",
+    layers=(
+        ("stem",),
+        ("stem_bn",),
+        *(
+            (f"block{number}_{step}",)
+            for number in range(1, len(BLOCKS) + 1)
+            for step in ("depthwise", "depthwise_bn", "pointwise", "pointwise_bn")
+        ),
+        ("predictions",),
+    ),
+)

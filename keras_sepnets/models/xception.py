@@ -1,6 +1,7 @@
 """Xception: Chollet 2017, "Deep Learning with Depthwise Separable Convolutions", arXiv:1610.02357."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,16 +12,20 @@ from keras_sepnets.errors import SepnetsError
 from keras_sepnets.models.blocks import (
     Tensor,
     check_alpha,
+    check_choice,
     classification_head,
-    load_weights,
     network_input,
     scale_filters,
+    segmented_convolution,
 )
+from keras_sepnets.models.weights import Published, load_weights
 
 DEFAULT_SIZE = 299
 MINIMUM_SIZE = 7
 STEM_FILTERS = (32, 64)
-INTERMEDIATE_ACTIVATIONS = (None, "relu", "elu")
+INTERMEDIATE_ACTIVATIONS = (None, "linear", "relu", "elu")
+ORDERS = ("spatial_first", "pointwise_first")
+FC_UNITS = (4096, 4096)
 
 
 class Module(NamedTuple):
@@ -41,7 +46,7 @@ EXIT_FILTERS = (1536, 2048)
 def build_xception(
     *,
     include_top: bool = True,
-    weights: str | None = None,
+    weights: str | os.PathLike | None = None,
     input_tensor: Any = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
@@ -56,12 +61,15 @@ def build_xception(
     intermediate_activation: str | None = None,
     residual: bool = True,
     middle_repeats: int = 8,
+    segments: int | None = None,
+    order: str = "spatial_first",
+    fully_connected: bool = False,
 ) -> keras.Model:
     """Build Xception (arXiv:1610.02357, Figure 5), the same function as `keras.applications.Xception`.
 
     Args:
         include_top: Whether to end in pooling, dropout and a classifier.
-        weights: None for random initialization, or the path of a weights file of this network.
+        weights: None for random initialization, "imagenet", or a path; see `models.weights.load_weights`.
         input_tensor: A Keras tensor to build on instead of a new input.
         input_shape: (height, width, channels), each side at least 7 px or None; (299, 299, 3) by default,
             (None, None, 3) without top.
@@ -74,10 +82,17 @@ def build_xception(
         include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
         bn_momentum: Of the moving statistics of batch normalization.
         bn_epsilon: Added to the variance in batch normalization.
-        intermediate_activation: Between the depthwise and the pointwise step: None (the paper), "relu" or
-            "elu" (section 4.7, Figure 10). No batch normalization stands between the two steps.
+        intermediate_activation: Between the depthwise and the pointwise step: "linear" (none), "relu" or "elu"
+            (section 4.7, Figure 10); None is what the paper has for `order`: none where the spatial step comes
+            first, ReLU where the pointwise step does. No batch normalization stands between the two steps.
         residual: Whether modules have shortcuts (the paper) or not (section 4.6, Figure 9).
         middle_repeats: Number of middle-flow modules, 8 in the paper.
+        segments: Of the channels in each spatial step, on the spectrum of section 5: 1 is a standard 3x3
+            convolution, 3 or 4 are Inception's, None (the paper) is one a channel, the depthwise convolution.
+        order: "spatial_first", a depthwise-separable convolution (the paper), or "pointwise_first", the
+            "extreme" Inception module (Figure 4), which has a ReLU after both steps.
+        fully_connected: Whether two layers of int(4096 * alpha) ReLU units stand before the classifier
+            (Figure 5, optional; section 4.3 on JFT).
 
     Input shape:
         (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
@@ -96,13 +111,14 @@ def build_xception(
         (None, 10)
     """
     check_alpha(alpha, smallest=min(STEM_FILTERS))
-    if intermediate_activation not in INTERMEDIATE_ACTIVATIONS:
-        raise SepnetsError(
-            'intermediate_activation is None, "relu" or "elu". '
-            f"Received: intermediate_activation={intermediate_activation!r}"
-        )
+    check_choice("intermediate_activation", intermediate_activation, INTERMEDIATE_ACTIVATIONS)
+    check_choice("order", order, ORDERS)
     if middle_repeats < 0:
         raise SepnetsError(f"middle_repeats counts modules: 0 or more. Received: middle_repeats={middle_repeats}")
+    if segments is not None and segments < 1:
+        raise SepnetsError(
+            f"segments counts parts of the channels: 1 or more, or None. Received: segments={segments}"
+        )
     inputs, x = network_input(
         input_shape,
         input_tensor,
@@ -117,6 +133,8 @@ def build_xception(
         alpha=alpha,
         batch_norm=batch_norm,
         intermediate_activation=intermediate_activation,
+        segments=segments,
+        order=order,
     )
 
     for number, (filters, stride) in enumerate(zip(STEM_FILTERS, (2, 1), strict=True), start=1):
@@ -141,8 +159,9 @@ def build_xception(
         classes=classes,
         classifier_activation=classifier_activation,
         dropout=dropout,
+        fc_units=tuple(scale_filters(units, alpha) for units in FC_UNITS) if fully_connected else (),
     )
-    return load_weights(keras.Model(inputs, x, name=name), weights)
+    return load_weights(keras.Model(inputs, x, name=name), weights, PUBLISHED, alpha=alpha)
 
 
 def xception_module(
@@ -172,10 +191,48 @@ def separable_convolution(
     alpha: float,
     batch_norm: Callable,
     intermediate_activation: str | None,
+    segments: int | None,
+    order: str,
 ) -> Tensor:
-    """3x3 depthwise, optional activation (section 4.7), 1x1 convolution, batch norm; neither has a bias."""
-    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
-    if intermediate_activation:
+    """Spatial and pointwise step in either order, optional activation between, batch norm; no step has a bias."""
+    filters = scale_filters(filters, alpha)
+    if intermediate_activation is None:
+        intermediate_activation = "relu" if order == "pointwise_first" else "linear"
+    if order == "pointwise_first":
+        x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_pointwise")(x)
+    else:
+        x = segmented_convolution(x, segments, name=name)
+    if intermediate_activation != "linear":
         x = layers.Activation(intermediate_activation, name=f"{name}_intermediate")(x)
-    x = layers.Conv2D(scale_filters(filters, alpha), 1, use_bias=False, name=f"{name}_pointwise")(x)
+    if order == "pointwise_first":
+        x = segmented_convolution(x, segments, name=name)
+    else:
+        x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_pointwise")(x)
     return batch_norm(name=f"{name}_bn")(x)
+
+
+def _published_file(_alpha: float, _size: int, include_top: bool) -> str:
+    return f"xception_weights_tf_dim_ordering_tf_kernels{'' if include_top else '_notop'}.h5"
+
+
+def _published_layers() -> Iterator[tuple[str, ...]]:
+    for conv in ("block1_conv1", "block1_conv2"):
+        yield from ((conv,), (f"{conv}_bn",))
+    modules = (*ENTRY_FLOW, *8 * (MIDDLE_MODULE,), EXIT_MODULE, Module(EXIT_FILTERS, downsample=False))
+    for block, module in enumerate(modules, start=2):
+        for number in range(1, len(module.filters) + 1):
+            conv = f"block{block}_sepconv{number}"
+            yield from ((f"{conv}_depthwise", f"{conv}_pointwise"), (f"{conv}_bn",))
+        if module.downsample:
+            yield from ((f"block{block}_shortcut",), (f"block{block}_shortcut_bn",))
+    yield ("predictions",)
+
+
+PUBLISHED = Published(
+    url="https://storage.googleapis.com/tensorflow/keras-applications/xception",
+    file=_published_file,
+    alphas=(1.0,),
+    sizes=(DEFAULT_SIZE,),
+    first_layer="block1_conv1",
+    layers=tuple(_published_layers()),
+)

@@ -1,0 +1,309 @@
+"""Weights from files: this package's, keras.applications', published ImageNet weights; adapted, never skipped."""
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import h5py
+import keras
+import numpy as np
+
+from keras_sepnets.errors import FailedRunError, SepnetsError, one_line
+from keras_sepnets.models.hashes import HASHES
+from keras_sepnets.runs import Run
+
+HEAD = ("fc1", "fc2", "predictions")  # layers that may start fresh
+BACKGROUND_CLASSES = 1001  # of TF-slim's ImageNet checkpoints: class 0 is the background
+LARGEST_ARRAY = 2**30  # bytes; no kernel of ours comes near, a hostile file may claim more
+
+logger = logging.getLogger("keras_sepnets")
+
+# A layer's name and its variables in Keras' order, as arrays or as HDF5 datasets that are not read yet.
+LayerWeights: TypeAlias = tuple[str, Sequence[Any]]
+
+
+class Published(NamedTuple):
+    """The weight files of keras.applications for a network, and our layers for each of theirs."""
+
+    url: str  # of the folder
+    file: Callable[[float, int, bool], str]  # file name for (alpha, size, include_top)
+    alphas: tuple[float, ...]
+    sizes: tuple[int, ...]  # px, of training; the first one's file serves all other sizes
+    first_layer: str  # the one that sees the picture
+    layers: Sequence[tuple[str, ...]] | None  # in the file's order, the classifier last; None: in the network's
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a file's weights; `str(report)` is one line."""
+
+    source: str
+    loaded: tuple[str, ...]  # layers that took the file's weights as they are
+    adapted: dict[str, str] = field(default_factory=dict)  # layers that took changed ones -> how
+    fresh: tuple[str, ...] = ()  # layers that keep their random start
+    unused: tuple[str, ...] = ()  # layers of the file that the network does not have
+
+    def __str__(self) -> str:
+        """Return the report as one line."""
+        parts = [f"{len(self.loaded)} layers loaded"]
+        parts += [f"{name} adapted ({how})" for name, how in self.adapted.items()]
+        parts += [f"left random: {', '.join(self.fresh)}"] if self.fresh else []
+        parts += [f"in the file, not used: {', '.join(self.unused)}"] if self.unused else []
+        return f"weights of {self.source}: {'; '.join(parts)}"
+
+
+def load_weights(
+    model: keras.Model, weights: str | os.PathLike | None, published: Published, *, alpha: float
+) -> keras.Model:
+    """Load weights into a network that was just built; either all of it is loaded and reported, or nothing.
+
+    A classifier with another number of classes stays fresh; for another number of input channels the first
+    kernel is adapted (to grey: summed over the channels; else repeated in turn, scaled to keep the sum);
+    the background class of a 1001-class file is dropped. Every other layer must be in the file with its shape.
+    `model.load_report` says what was done, and so does the logger "keras_sepnets" where it is not simply all.
+
+    Args:
+        model: The network.
+        weights: None for the random initialization; "imagenet" for the published weights of keras.applications;
+            or a path: a run folder, ".keras", ".weights.h5", or Keras 2's ".h5", of this network as this
+            package or keras.applications builds it (of ".weights.h5": as this package builds it).
+        published: The network's published files.
+        alpha: Of the network.
+
+    Returns:
+        The model.
+
+    Raises:
+        SepnetsError: There is no such file, or it does not hold this network.
+        FailedRunError: The published file could not be downloaded.
+    """
+    if weights is None:
+        return model
+    file = _published_file(model, published, alpha) if weights == "imagenet" else _file(weights)
+    with ExitStack() as stack:
+        try:
+            found = _read(file, model, stack)
+            report, values = _match(model, _by_our_names(model, found, published), published, str(file))
+        except SepnetsError:
+            raise
+        except Exception as error:  # HDF5 and Keras raise many kinds for damaged files
+            raise SepnetsError(
+                f"The weights cannot be read: {one_line(error)}. Received: weights={str(file)!r}"
+            ) from error
+    for name, arrays in values.items():
+        model.get_layer(name).set_weights(arrays)
+    model.load_report = report
+    logger.log(logging.WARNING if report.adapted or report.fresh or report.unused else logging.INFO, report)
+    return model
+
+
+def _file(weights: str | os.PathLike) -> Path:
+    path = Path(weights)
+    if path.is_dir():
+        return Run.open(path).checkpoint()
+    if not path.is_file():
+        raise SepnetsError(
+            'There are no such weights; weights is None, "imagenet", a run folder, or a file ending in .keras, '
+            f".weights.h5 or .h5. Received: weights={str(weights)!r}"
+        )
+    return path
+
+
+def _published_file(model: keras.Model, published: Published, alpha: float) -> Path:
+    """Return the file of published weights that suits the model, downloaded if need be."""
+    if alpha not in published.alphas:
+        known = ", ".join(f"{value:g}" for value in published.alphas)
+        raise SepnetsError(
+            f"ImageNet weights of {model.name} are published for alpha {known}; choose one of these, or "
+            f"weights=None. Received: alpha={alpha}"
+        )
+    height, width = model.input_shape[1:3]
+    size = height if height == width and height in published.sizes else published.sizes[0]
+    names = {layer.name for layer in model.layers}
+    classifies_imagenet = (
+        "predictions" in names and "fc1" not in names and model.get_layer("predictions").units == 1000
+    )
+    name = published.file(alpha, size, classifies_imagenet)
+    url, known_hash = f"{published.url}/{name}", HASHES.get(name)
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / name
+    if path.is_file():
+        if known_hash not in (None, _hash(path, "md5"), _hash(path, "sha256")):  # get_file would delete it
+            raise SepnetsError(
+                f"This is not the file that {url} was: its hash is another; delete it to have it fetched anew, or "
+                f"pass its path as weights to trust it. Received: {path}"
+            )
+        return path
+    try:
+        return Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=known_hash))
+    except Exception as error:  # get_file raises plain Exception
+        raise FailedRunError(
+            f"The published weights could not be downloaded ({one_line(error)}). Fetch {url} on a machine with a "
+            f"network and put it at {path}. Received: weights='imagenet'"
+        ) from error
+
+
+def _hash(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _read(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights]:
+    """Return the layers of a file that have weights, in its order; HDF5 files stay open on `stack`."""
+    if file.name.endswith(".keras"):
+        source = keras.models.load_model(file, compile=False)
+        return [(layer.name, layer.get_weights()) for layer in source.layers if layer.weights]
+    if not file.name.endswith((".h5", ".hdf5")):
+        raise SepnetsError(
+            "Weights come from a run folder or a file ending in .keras, .weights.h5 or .h5. "
+            f"Received: weights={str(file)!r}"
+        )
+    root = stack.enter_context(h5py.File(file, "r"))
+    if "layers" in root and "layer_names" not in root.attrs:
+        return list(_read_weights_h5(root["layers"], model))
+    return list(_read_legacy_h5(root.get("model_weights", root)))
+
+
+def _read_weights_h5(group: h5py.Group, model: keras.Model) -> Iterator[LayerWeights]:
+    """Give the layers of Keras 3's format, which knows a layer by its class and its number among them only."""
+    unused = {name for name in group if len(group[name].get("vars", ()))}
+    numbers: dict[str, int] = {}
+    for layer in model.layers:
+        kind = keras_name(type(layer).__name__)
+        number = numbers[kind] = numbers.get(kind, -1) + 1
+        key = f"{kind}_{number}" if number else kind
+        if key in unused:
+            unused.remove(key)
+            variables = group[key]["vars"]
+            yield layer.name, [_dataset(variables, str(index)) for index in range(len(variables))]
+    for key in sorted(unused):
+        variables = group[key]["vars"]
+        yield key, [_dataset(variables, str(index)) for index in range(len(variables))]
+
+
+def keras_name(class_name: str) -> str:
+    """Return the name that Keras gives to objects of a class, such as depthwise_conv2d."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", class_name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _read_legacy_h5(group: h5py.Group) -> Iterator[LayerWeights]:
+    """Give the layers of Keras 2's format, in the order in which they were saved."""
+    for layer in _names(group, "layer_names"):
+        variables = _names(group[layer], "weight_names")
+        if variables:
+            yield layer, [_dataset(group[layer], variable) for variable in variables]
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """Return a list of names, which Keras 2 splits into numbered attributes where it is long."""
+    names = [*group.attrs.get(attribute, ())]
+    number = 0
+    while f"{attribute}{number}" in group.attrs:
+        names += group.attrs[f"{attribute}{number}"]
+        number += 1
+    if not number and attribute not in group.attrs:
+        raise KeyError(f"{group.name} has no {attribute}; Keras did not write it")
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return an array of this file, not read yet; refuse one that lies in another file or is absurdly large."""
+    data = group[name]
+    if not isinstance(data, h5py.Dataset):
+        raise ValueError(f"{name} is no array")
+    if data.file.filename != group.file.filename or data.is_virtual or data.external:
+        raise ValueError(f"{name} lies in another file")
+    if data.nbytes > LARGEST_ARRAY:
+        raise ValueError(f"{name} claims {data.nbytes:,} bytes")
+    return data
+
+
+def _by_our_names(model: keras.Model, found: list[LayerWeights], published: Published) -> dict[str, Sequence[Any]]:
+    """Return a file's layers under our names: its own, or for keras.applications' by the published order."""
+    ours = [layer.name for layer in model.layers if layer.weights and layer.name not in HEAD]
+    order = published.layers or [*((name,) for name in ours), ("predictions",)]
+    if {*ours} <= {name for name, _ in found} or len(found) not in (len(order), len(order) - 1):
+        return dict(found)
+    result: dict[str, Sequence[Any]] = {}
+    for names, (_, arrays) in zip(order, found, strict=False):
+        share = len(arrays) // len(names)  # of a separable convolution, which is two layers of ours
+        for number, name in enumerate(names):
+            result[name] = arrays[number * share : (number + 1) * share]
+    return result
+
+
+def _match(
+    model: keras.Model, found: dict[str, Sequence[Any]], published: Published, source: str
+) -> tuple[LoadReport, dict[str, list[np.ndarray]]]:
+    """Return the values for each layer that the file can fill, and the report."""
+    values: dict[str, list[np.ndarray]] = {}
+    adapted: dict[str, str] = {}
+    weighted = [layer for layer in model.layers if layer.weights]
+    for layer in weighted:
+        arrays = found.get(layer.name, ())
+        shapes = [tuple(variable.shape) for variable in layer.weights]
+        if [_shape(array, len(shape)) for array, shape in zip(arrays, shapes, strict=False)] == shapes:
+            values[layer.name] = [
+                np.asarray(array).reshape(shape) for array, shape in zip(arrays, shapes, strict=True)
+            ]
+        elif layer.name in HEAD:
+            if _has_background(arrays, shapes):
+                values[layer.name] = [
+                    np.asarray(array)[..., 1:].reshape(shape) for array, shape in zip(arrays, shapes, strict=True)
+                ]
+                adapted[layer.name] = "without the background class"
+        elif layer.name == published.first_layer and _differ_in_channels(arrays, shapes):
+            values[layer.name] = [_adapt_channels(np.asarray(arrays[0]), shapes[0][2])]
+            adapted[layer.name] = f"from {arrays[0].shape[2]} to {shapes[0][2]} channels"
+        else:
+            has = ", ".join(str(tuple(array.shape)) for array in arrays) or "nothing"
+            raise SepnetsError(
+                f"These weights are of another network: for {layer.name}, {model.name} needs "
+                f"{', '.join(map(str, shapes))}, the file has {has}. Received: weights={source!r}"
+            )
+    names = [layer.name for layer in weighted]
+    report = LoadReport(
+        source,
+        loaded=tuple(name for name in names if name in values and name not in adapted),
+        adapted=adapted,
+        fresh=tuple(name for name in names if name not in values),
+        unused=tuple(name for name in found if name not in names),
+    )
+    return report, values
+
+
+def _shape(array: Any, rank: int) -> tuple[int, ...]:
+    """Return an array's shape; a classifier that was saved as a 1x1 convolution has two leading ones too many."""
+    shape = tuple(array.shape)
+    surplus = max(0, len(shape) - rank)
+    return shape[surplus:] if all(side == 1 for side in shape[:surplus]) else shape
+
+
+def _has_background(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
+    expected = [(*shape[:-1], BACKGROUND_CLASSES) for shape in shapes]
+    return shapes[0][-1] == BACKGROUND_CLASSES - 1 and expected == [
+        _shape(array, len(shape)) for array, shape in zip(arrays, shapes, strict=False)
+    ]
+
+
+def _differ_in_channels(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
+    """Tell whether a lone 2D kernel fits but for the number of its input channels."""
+    if [len(array.shape) for array in arrays] != [4] or len(shapes) != 1:
+        return False
+    height, width, _, filters = shapes[0]
+    found = tuple(arrays[0].shape)
+    return found == (height, width, found[2], filters) and found[2] > 0
+
+
+def _adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Return a kernel (h, w, in, out) for another number of input channels; a grey picture gives what RGB gave."""
+    given = kernel.shape[2]
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel[:, :, np.arange(channels) % given] * (given / channels)

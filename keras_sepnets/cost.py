@@ -1,94 +1,370 @@
-"""Parameters and multiply-adds of a Keras model, as exact integers.
+"""Parameters, multiply-adds and activation memory of a Keras model for one picture, as exact integers.
 
-One fused multiply-add counts 1; convolutions and dense layers only. Biases, batch norm, activations, pooling
-and additions count 0, as in the papers.
+One fused multiply-add counts 1. Convolutions and dense layers count; biases, normalization, activations, pooling
+and additions count 0, as in the papers. A position in the padding counts like any other; a transposed convolution
+meets each of its kernel's entries once per input position.
+
+An activation is what a layer gives, in the layer's own precision (4 bytes a value by default). The peak is the
+most that is alive at once at inference: layers run in the model's order, a layer's inputs and outputs are alive
+while it runs, an output until its last reader has run; batch norm, activation functions, dropout and reshaping
+write over their input if nothing else reads it.
 """
 
 import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, tree
+
+from keras_sepnets.errors import SepnetsError
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What a layer, a group of layers or a network costs."""
+
+    total: int = 0  # parameters as `model.summary()` prints them
+    trainable: int = 0  # as Xception's paper counts
+    without_bn: int = 0  # as MobileNets' papers count
+    multiply_adds: int = 0
+    activation_bytes: int = 0
+
+    def __add__(self, other: "Amounts") -> "Amounts":
+        """Add up number by number."""
+        return Amounts(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as every JSON of ours has them."""
+        return {
+            "parameters": {"total": self.total, "trainable": self.trainable, "without_bn": self.without_bn},
+            "multiply_adds": self.multiply_adds,
+            "activation_bytes": self.activation_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one call of a layer costs; the parameters of a shared layer are told at its first call."""
+
+    name: str  # of a layer in a nested model: model/layer
+    type: str  # such as "conv 1x1", "depthwise conv 3x3", "dense", or the class's name
+    stage: str  # such as "stem", "block3": see `stage_of`
+    output_shape: tuple[int | None, ...]  # without the batch
+    amounts: Amounts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layer's row."""
+        row = {"name": self.name, "type": self.type, "stage": self.stage, "output_shape": list(self.output_shape)}
+        return row | self.amounts.to_json()
 
 
 @dataclass(frozen=True)
 class Cost:
     """What a model costs for one picture."""
 
-    total: int  # parameters as `model.summary()` prints them
-    trainable: int  # as Xception's paper counts
-    without_bn: int  # as MobileNets' papers count
-    multiply_adds: int
-    not_counted: tuple[str, ...]  # names of layers of a type that this counter does not know
+    input_shape: tuple[int, ...]  # without the batch
+    layers: tuple[LayerCost, ...]  # in the order in which they run
+    peak_activation_bytes: int
+    not_counted: tuple[str, ...]  # layers of a type that this counter does not know
 
-    def to_json(self) -> dict:
-        """Return the content of cost.json."""
+    @property
+    def amounts(self) -> Amounts:
+        """All layers together."""
+        return sum((layer.amounts for layer in self.layers), Amounts())
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return self.amounts.total
+
+    @property
+    def trainable(self) -> int:
+        """Trainable parameters."""
+        return self.amounts.trainable
+
+    @property
+    def without_bn(self) -> int:
+        """Parameters without batch norm's."""
+        return self.amounts.without_bn
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one picture."""
+        return self.amounts.multiply_adds
+
+    def by(self, key: str) -> dict[str, Amounts]:
+        """Return the sums for each "type" or "stage" of layers, in the order of their first appearance."""
+        groups: dict[str, Amounts] = {}
+        for layer in self.layers:
+            group = getattr(layer, key)
+            groups[group] = groups.get(group, Amounts()) + layer.amounts
+        return groups
+
+    def summary(self) -> dict[str, Any]:
+        """Return the network's numbers."""
         return {
-            "parameters": {
-                "total": self.total,
-                "trainable": self.trainable,
-                "without_bn": self.without_bn,
-            },
-            "multiply_adds": self.multiply_adds,
+            "input_shape": list(self.input_shape),
+            **self.amounts.to_json(),
+            "peak_activation_bytes": self.peak_activation_bytes,
             "not_counted": list(self.not_counted),
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of cost.json: the summary, and the same by type, by stage and by layer."""
+        return {
+            **self.summary(),
+            "by_type": {name: amounts.to_json() for name, amounts in self.by("type").items()},
+            "by_stage": {name: amounts.to_json() for name, amounts in self.by("stage").items()},
+            "layers": [layer.to_json() for layer in self.layers],
+        }
 
-def _convolution(layer: layers.Conv2D | layers.DepthwiseConv2D) -> int:
+
+def count_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cost:
+    """Count a functional or sequential model; layers of unknown type are named, never guessed or dropped.
+
+    Args:
+        model: A built Keras model with one input; it may contain other models and use layers more than once.
+        input_shape: (height, width, channels) of a picture, to count at another size than the model was built
+            for, or where it takes any.
+
+    Returns:
+        Parameters in the papers' three conventions, multiply-adds and activation memory, for the network and for
+        each layer.
+
+    Raises:
+        SepnetsError: The model has no graph or several inputs, or its input size is open and was not given.
+
+    Example:
+        >>> count_cost(build_mobilenet()).multiply_adds
+        568740352
+    """
+    graph = _graph(model)
+    if graph is None:
+        raise SepnetsError(
+            "Only functional models and built sequential ones can be counted: the others do not show their graph. "
+            f"Received: {getattr(model, 'name', model)} ({type(model).__name__})"
+        )
+    if len(graph.inputs) != 1:
+        raise SepnetsError(f"Only models with one input are counted. Received: {len(graph.inputs)} inputs")
+    shape = tuple(input_shape or graph.inputs[0].shape[1:])
+    if None in shape:
+        raise SepnetsError(
+            "The cost depends on the picture's size, which this model leaves open; name it, as in "
+            f"input_shape=(224, 224, 3). Received: input shape {shape}"
+        )
+    walk = _Walk()
+    picture = keras.KerasTensor((None, *shape), dtype=graph.inputs[0].dtype)
+    walk.add(
+        graph.inputs[0]._keras_history.operation, graph.inputs[0]._keras_history.operation.name, [], [picture]
+    )
+    outputs = tree.flatten(walk.run(graph, [picture]))
+    return Cost(
+        input_shape=shape,
+        layers=tuple(walk.layers),
+        peak_activation_bytes=walk.peak_bytes(outputs),
+        not_counted=tuple(walk.not_counted),
+    )
+
+
+def stage_of(name: str) -> str:
+    """Return the part of the network that a layer's name begins with: its words up to the first number.
+
+    `block3_depthwise` is in block3, `block_3_expand` in block_3, `stem_bn` in stem; a name without such a
+    beginning stands for itself.
+    """
+    *nested, name = name.split("/")
+    begin = re.match(r"(?:stem|last|(?:[a-z]+_)*?[a-z]+_?\d+)(?=_|$)", name)
+    return "/".join([*nested, begin.group() if begin else name])
+
+
+def type_of(layer: Any) -> str:
+    """Return what kind of layer it is: as Table 2 of MobileNets has it, or the class's name."""
+    kind = type(layer).__name__
+    known = KINDS.get(type(layer))
+    if known is None:
+        return kind
+    if getattr(layer, "groups", 1) > 1:
+        known = f"grouped {known}"
+    size = getattr(layer, "kernel_size", ())
+    return " ".join([known, *(["x".join(map(str, size))] if size else [])])
+
+
+def _positions(layer: Any, shape: tuple[int, ...]) -> int:
+    """Return the number of positions (pixels) of a tensor of `shape`, which includes the batch."""
+    return math.prod(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+
+
+def _convolution(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
     # The kernel is (h, w, in / groups, out), of a depthwise convolution (h, w, in, multiplier): either way
     # every one of its entries is used once per output position.
-    return math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])
+    return math.prod(layer.kernel.shape) * _positions(layer, outputs)
 
 
-def _dense(layer: layers.Dense) -> int:
-    return math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+def _separable(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
+    entries = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    return entries * _positions(layer, outputs)
+
+
+def _transposed(layer: Any, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
+    return math.prod(layer.kernel.shape) * _positions(layer, inputs)
+
+
+def _dense(layer: layers.Dense, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
+    return math.prod(layer.kernel.shape) * math.prod(inputs[1:-1])
 
 
 MULTIPLY_ADDS: dict[type, Callable[..., int]] = {
+    layers.Conv1D: _convolution,
     layers.Conv2D: _convolution,
+    layers.Conv3D: _convolution,
+    layers.DepthwiseConv1D: _convolution,
     layers.DepthwiseConv2D: _convolution,
+    layers.SeparableConv1D: _separable,
+    layers.SeparableConv2D: _separable,
+    layers.Conv1DTranspose: _transposed,
+    layers.Conv2DTranspose: _transposed,
+    layers.Conv3DTranspose: _transposed,
     layers.Dense: _dense,
 }
-FREE = (
-    layers.InputLayer,
-    layers.Rescaling,
-    layers.ZeroPadding2D,
-    layers.BatchNormalization,
-    layers.Activation,
-    layers.ReLU,
-    layers.Add,
-    layers.MaxPooling2D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling2D,
-    layers.Dropout,
-)
+KINDS = {
+    layers.Conv1D: "conv",
+    layers.Conv2D: "conv",
+    layers.Conv3D: "conv",
+    layers.DepthwiseConv1D: "depthwise conv",
+    layers.DepthwiseConv2D: "depthwise conv",
+    layers.SeparableConv1D: "separable conv",
+    layers.SeparableConv2D: "separable conv",
+    layers.Conv1DTranspose: "transposed conv",
+    layers.Conv2DTranspose: "transposed conv",
+    layers.Conv3DTranspose: "transposed conv",
+    layers.Dense: "dense",
+    layers.BatchNormalization: "batch norm",
+}
+# Classes of keras.layers without multiply-adds: those that write over their input, and the others.
+IN_PLACE = frozenset((
+    "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU",
+    "Flatten", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Normalization", "PReLU",
+    "ReLU", "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"
+))  # fmt: skip
+FREE = frozenset((
+    "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "CenterCrop",
+    "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D", "GroupNormalization", "InputLayer", "LayerNormalization", "Maximum",
+    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Minimum", "Multiply", "Permute", "RandomBrightness",
+    "RandomContrast", "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom",
+    "RepeatVector", "Resizing", "Subtract", "UnitNormalization", "UpSampling1D", "UpSampling2D",
+    "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"
+))  # fmt: skip
+# Functions of keras.ops in a model's graph, by the names of their classes, which are not public.
+FREE_OPERATIONS = frozenset((
+    "Add", "Cast", "Concatenate", "Divide", "ExpandDims", "GetItem", "HardSigmoid", "HardSilu", "Max",
+    "Maximum", "Mean", "Min", "Minimum", "Multiply", "Pad", "Relu", "Relu6", "Reshape", "Sigmoid",
+    "Silu", "Softmax", "Split", "Squeeze", "Stack", "Subtract", "Tanh", "Transpose", "TrueDivide"
+))  # fmt: skip
 
 
-def count_cost(model: keras.Model) -> Cost:
-    """Count a functional model with a fixed input size; layers of unknown type are named, not guessed.
+def _graph(model: Any) -> Any:
+    """Return the functional model that a model is, or that a sequential one holds; None if there is none."""
+    if isinstance(model, keras.Sequential):
+        return model._functional
+    return model if isinstance(model, keras.Model) and hasattr(model, "_run_through_graph") else None
 
-    Args:
-        model: A functional Keras model whose input has a fixed height and width.
 
-    Returns:
-        Parameters in the papers' three conventions and multiply-adds for one picture.
-    """
-    multiply_adds = 0
-    not_counted = []
-    for layer in model.layers:
-        if type(layer) in MULTIPLY_ADDS:
-            multiply_adds += MULTIPLY_ADDS[type(layer)](layer)
-        elif not isinstance(layer, FREE):
-            not_counted.append(layer.name)
-    batch_norm = sum(
-        layer.count_params() for layer in model.layers if isinstance(layer, layers.BatchNormalization)
-    )
-    total = model.count_params()
-    return Cost(
-        total=total,
-        trainable=sum(math.prod(weight.shape) for weight in model.trainable_weights),
-        without_bn=total - batch_norm,
-        multiply_adds=multiply_adds,
-        not_counted=tuple(not_counted),
-    )
+@dataclass
+class _Call:
+    """What one layer reads and writes; tensors are kept, so that their ids stay theirs."""
+
+    inputs: list[Any]
+    outputs: list[Any]
+    in_place: bool
+
+
+@dataclass
+class _Walk:
+    """Runs through a model's graph with shapes only and writes down what each layer costs."""
+
+    layers: list[LayerCost] = field(default_factory=list)
+    not_counted: list[str] = field(default_factory=list)
+    calls: list[_Call] = field(default_factory=list)
+    writers: dict[int, str] = field(default_factory=dict)  # tensor -> the layer that gave it
+    known: set[int] = field(default_factory=set)  # layers whose parameters are told already
+
+    def run(self, graph: Any, inputs: list[Any], prefix: str = "") -> Any:
+        """Run a functional model on tensors without values; returns its output, of the same kind."""
+
+        def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            tensors = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+            inner = _graph(operation)
+            if inner is not None:
+                return self.run(inner, tensors, prefix=f"{prefix}{operation.name}/")
+            outputs = _output_of(operation, tensors, args, kwargs)
+            name = f"{prefix}{operation.name}"
+            if not isinstance(operation, layers.Layer):  # a function of keras.ops, named by a counter
+                name = f"{self.writers[id(tensors[0])]}_{type(operation).__name__.lower()}"
+            self.add(operation, name, tensors, tree.flatten(outputs))
+            return outputs
+
+        return graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
+
+    def add(self, operation: Any, name: str, inputs: list[Any], outputs: list[Any]) -> None:
+        """Write down one call of a layer."""
+        self.writers |= {id(tensor): name for tensor in outputs}
+        kind, multiply_adds = type(operation), 0
+        if kind in MULTIPLY_ADDS:
+            multiply_adds = MULTIPLY_ADDS[kind](operation, inputs[0].shape, outputs[0].shape)
+        elif not _is_free(operation):
+            self.not_counted.append(name)
+        total = trainable = 0
+        if isinstance(operation, layers.Layer) and id(operation) not in self.known:
+            self.known.add(id(operation))
+            total = operation.count_params()
+            trainable = sum(math.prod(weight.shape) for weight in operation.trainable_weights)
+        amounts = Amounts(
+            total=total,
+            trainable=trainable,
+            without_bn=0 if kind is layers.BatchNormalization else total,
+            multiply_adds=multiply_adds,
+            activation_bytes=sum(map(_bytes, outputs)),
+        )
+        self.layers.append(LayerCost(name, type_of(operation), stage_of(name), outputs[0].shape[1:], amounts))
+        self.calls.append(_Call(inputs, outputs, in_place=_is_stock(operation, IN_PLACE)))
+
+    def peak_bytes(self, outputs: list[Any]) -> int:
+        """Return the most bytes of activations that are alive at once."""
+        last_use = {id(tensor): index for index, call in enumerate(self.calls) for tensor in call.inputs}
+        last_use |= {id(tensor): len(self.calls) for tensor in outputs}
+        alive = peak = 0
+        for index, call in enumerate(self.calls):
+            ended = {id(tensor): _bytes(tensor) for tensor in call.inputs if last_use[id(tensor)] == index}
+            written = sum(map(_bytes, call.outputs))
+            peak = max(peak, alive if call.in_place and ended else alive + written)
+            alive += written - sum(ended.values())
+        return peak
+
+
+def _output_of(operation: Any, tensors: list[Any], args: Any, kwargs: Any) -> Any:
+    """Return the output tensor without values; for layers of Keras' own a short way, which takes half the time."""
+    if type(operation) in MULTIPLY_ADDS or _is_stock(operation, IN_PLACE):
+        return keras.KerasTensor(operation.compute_output_shape(tensors[0].shape), operation.compute_dtype)
+    return operation.compute_output_spec(*args, **kwargs)
+
+
+def _is_free(operation: Any) -> bool:
+    if isinstance(operation, layers.Layer):
+        return _is_stock(operation, IN_PLACE) or _is_stock(operation, FREE)
+    return type(operation).__name__ in FREE_OPERATIONS
+
+
+def _is_stock(operation: Any, names: frozenset[str]) -> bool:
+    """Tell whether a layer's class is one of these of keras.layers, and not a stranger of the same name."""
+    kind = type(operation)
+    return kind.__name__ in names and getattr(layers, kind.__name__) is kind
+
+
+def _bytes(tensor: Any) -> int:
+    return math.prod(tensor.shape[1:]) * np.dtype("float16" if "16" in tensor.dtype else tensor.dtype).itemsize

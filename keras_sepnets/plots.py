@@ -44,6 +44,29 @@ def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]
     return _to_png(figure)
 
 
+def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
+    """Draw top-1 accuracy over multiply-adds: a line for each alpha, a mark for each image size.
+
+    Args:
+        points: With the keys alpha, image_size, multiply_adds and top1 (a fraction).
+        title: Above the panel.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="million multiply-adds", ylabel="ImageNet top-1 accuracy", xscale="log")
+    axes.set_title(title, parse_math=False)
+    for alpha in dict.fromkeys(point["alpha"] for point in points):
+        line = [point for point in points if point["alpha"] == alpha]
+        millions = [point["multiply_adds"] / 1e6 for point in line]
+        axes.plot(millions, [point["top1"] for point in line], marker="o", label=f"alpha {alpha:g}")
+        for point, x in zip(line, millions, strict=True):
+            label, offset = f"{point['image_size']} px", (4, -11)
+            axes.annotate(label, (x, point["top1"]), xytext=offset, textcoords="offset points", fontsize=7)
+    axes.legend()
+    axes.grid(alpha=0.3, which="both")
+    axes.xaxis.set_major_formatter("{x:g}")
+    return _to_png(figure)
+
+
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
     """Draw a confusion matrix (rows true, columns predicted), coloured by the share of the true class."""
     size = float(np.clip(0.45 * len(class_names), 4, 14)) + 1

@@ -48,7 +48,7 @@ class Plan:
         """Return the plan as `sepnets train --dry-run --json` prints it."""
         return {
             "config": self.config.model_dump(mode="json"),
-            **self.cost.to_json(),
+            **self.cost.summary(),
             "num_examples": {role: self.splits.num_examples(role) for role in ROLES},
             "steps_per_epoch": self.steps_per_epoch,
             "steps": self.steps,
@@ -94,7 +94,9 @@ def make_plan(config: RunConfig, *, download: bool = False) -> Plan:
         )
     network = NETWORKS[config.model.name]
     if download:  # a network that cannot be built shows itself before hours of download
-        build_network(config.model, image_size=config.data.image_size or network.default_size, classes=2, seed=0)
+        build_network(
+            config.model, image_size=config.data.image_size or network.default_size, classes=2, seed=None
+        )
     source = open_source(config.data.dataset, download=download)
     data = resolve_data(config.data, source, default_size=network.default_size, minimum_size=network.minimum_size)
     splits = Splits(source, data)

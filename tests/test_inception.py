@@ -55,7 +55,9 @@ def test_figure_1_has_four_towers():
     model = model_of(canonical_module, 6)
     assert model.output_shape == (None, 9, 9, 24)
     kernels = sorted(
-        (layer.name.split("_")[1], layer.kernel_size) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
+        (layer.name.split("_")[1], layer.kernel_size)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D)
     )
     one, three = (1, 1), (3, 3)
     assert kernels == [

@@ -11,8 +11,9 @@ PACKAGE = Path(keras_sepnets.__file__).parent
 LAYERS = (
     ("errors",),
     ("config", "statistics"),
-    ("runs", "models", "data", "cost", "plots"),
-    ("evaluation", "prediction", "recording"),
+    ("runs", "cost", "plots"),
+    ("models", "data"),
+    ("evaluation", "prediction", "recording", "papers"),
     ("training",),
     ("ablation",),
     ("cli",),

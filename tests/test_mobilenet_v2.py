@@ -45,7 +45,9 @@ def test_agrees_with_keras_applications(alpha, head, size):
     assert_same_outputs(*build_pair(alpha, head, size), size)
 
 
-@pytest.mark.parametrize("option", [{"residual": None}, {"residual": "expansion"}, {"bottleneck_activation": "relu6"}])
+@pytest.mark.parametrize(
+    "option", [{"residual": None}, {"residual": "expansion"}, {"bottleneck_activation": "relu6"}]
+)
 def test_parity_check_notices_every_option(option):
     pair = build_pair(0.35, {"include_top": True, "classes": 10}, 64, **option)
     with pytest.raises(AssertionError):
@@ -84,7 +86,9 @@ def test_shortcuts_between_expansions_connect_the_wide_layers():
     assert first.input[1] is model.get_layer("block3_expand_relu").output
     assert model.get_layer("block7_expand_add").input[1] is model.get_layer("block6_expand_add").output
     for add in adds:
-        assert add.output.shape[-1] == 6 * model.get_layer(add.name.replace("expand_add", "expand")).input.shape[-1]
+        assert (
+            add.output.shape[-1] == 6 * model.get_layer(add.name.replace("expand_add", "expand")).input.shape[-1]
+        )
 
 
 def test_without_residuals_nothing_is_added():
@@ -96,7 +100,9 @@ def test_without_residuals_nothing_is_added():
 @pytest.mark.parametrize("activation", [None, "relu6"])
 def test_bottlenecks_are_linear_unless_asked_for(activation):
     model = build_mobilenet_v2(**SMALL, bottleneck_activation=activation)
-    assert len([layer for layer in model.layers if layer.name.endswith("project_relu")]) == (17 if activation else 0)
+    assert len([layer for layer in model.layers if layer.name.endswith("project_relu")]) == (
+        17 if activation else 0
+    )
     kind = keras.layers.ReLU if activation else keras.layers.BatchNormalization
     assert isinstance(model.get_layer("block3_add").input[0]._keras_history.operation, kind)
 

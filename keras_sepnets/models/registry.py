@@ -47,17 +47,19 @@ NETWORKS = {
 }
 
 
-def build_network(config: ModelConfig, *, image_size: int, classes: int, seed: int) -> keras.Model:
-    """Return the network of `config` for RGB pictures, initialized from `seed` and the layers' names.
+def build_network(config: ModelConfig, *, image_size: int, classes: int, seed: int | None) -> keras.Model:
+    """Return the network of `config` for RGB pictures.
 
     Args:
         config: The network's name and settings; `bn_momentum` None means the builder's default.
         image_size: Height and width in pixels.
         classes: Number of classes.
-        seed: The same seed gives the same weights; layers of one name agree across variants.
+        seed: Of the weights, which depend on it and the layers' names only, so that layers of one name agree
+            across variants; None where weights do not matter.
     """
     settings = config.model_dump(exclude={"name"}, exclude_none=True)
     network = NETWORKS[config.name]
     model = network.build(input_shape=(image_size, image_size, 3), classes=classes, **settings)
-    initialize_by_name(model, seed)
+    if seed is not None:
+        initialize_by_name(model, seed)
     return model

@@ -47,13 +47,13 @@ def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, list
     assert with_weights == {name for targets in names.values() for name in targets}
 
 
-def assert_same_outputs(ours: keras.Model, reference: keras.Model, size: int) -> None:
-    """Raise AssertionError unless both give the same outputs to 1e-5 for random pixels."""
+def assert_same_outputs(ours: keras.Model, reference: keras.Model, size: int, precision: float = 1e-5) -> None:
+    """Raise AssertionError unless both give the same outputs to `precision` for random pixels."""
     pixels = np.random.default_rng(7).uniform(0, 255, (2, size, size, 3)).astype(ours.dtype)
     # Called eagerly: predict would trace both networks first, which takes ten times as long.
     expected = keras.ops.convert_to_numpy(reference(pixels / 127.5 - 1, training=False))
     actual = keras.ops.convert_to_numpy(ours(pixels, training=False))
     assert actual.shape == expected.shape
     assert np.std(expected) > 1e-3, "outputs that do not vary prove nothing"
-    tolerance = 1e-5 * max(1, np.abs(expected).max())
+    tolerance = precision * max(1, np.abs(expected).max())
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)

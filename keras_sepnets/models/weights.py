@@ -140,7 +140,9 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
             )
         return path
     try:
-        return Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=known_hash))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cache = str(path.parent.parent)
+        return Path(keras.utils.get_file(name, url, cache_dir=cache, cache_subdir="models", file_hash=known_hash))
     except Exception as error:  # get_file raises plain Exception
         raise FailedRunError(
             f"The published weights could not be downloaded ({one_line(error)}). Fetch {url} on a machine with a "

@@ -1,6 +1,7 @@
 """Ablating is comparing: the same network with and without one part, over paired seeds."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 import numpy as np
 
-from keras_sepnets.config import RunConfig, make_config
+from keras_sepnets.config import RunConfig, make_config, override
 from keras_sepnets.errors import InterruptedRunError, SepnetsError, one_line
 from keras_sepnets.evaluation import evaluate
 from keras_sepnets.plots import draw_ablation
@@ -41,8 +42,38 @@ def intermediate_relu_ablation(*, intermediate_relu: bool) -> Ablation:
             paper's network, without) or to take it out (the reference is then the network with it).
     """
     with_relu = Variant("intermediate_relu", {"intermediate_activation": "relu"})
-    without = Variant("no_intermediate_relu", {"intermediate_activation": None})
+    without = Variant("no_intermediate_relu", {"intermediate_activation": "linear"})
     return Ablation(without, with_relu) if intermediate_relu else Ablation(with_relu, without)
+
+
+def setting_ablation(base: RunConfig, changes: Sequence[str]) -> Ablation:
+    """Return the ablation of any of a network's settings: the base against the base with these changed.
+
+    Args:
+        base: The reference's settings.
+        changes: Texts such as `model.residual=false`.
+
+    Raises:
+        SepnetsError: A change is not of the network's settings, or changes nothing.
+    """
+    reference: dict[str, Any] = {}
+    ablated: dict[str, Any] = {}
+    for text in changes:
+        changed = override(base, text)
+        if changed.model.name != base.model.name or (changed.data, changed.training) != (base.data, base.training):
+            raise SepnetsError(
+                "An ablation changes settings of the network, such as model.residual=false; what else is to be "
+                f"different from the defaults stays the same for both. Received: {text!r}"
+            )
+        before, after = base.model.model_dump(), changed.model.model_dump()
+        differing = [name for name in before if before[name] != after[name]]
+        if not differing:
+            raise SepnetsError(f"This changes nothing: the reference has it already. Received: {text!r}")
+        reference |= {name: before[name] for name in differing}
+        ablated |= {name: after[name] for name in differing}
+    words = {setting: "none" if value is None else str(value).lower() for setting, value in ablated.items()}
+    name = ",".join(f"{setting}={word}" for setting, word in words.items())
+    return Ablation(Variant("reference", reference), Variant(re.sub(r"[^\w.,=-]+", "-", name), ablated))
 
 
 def default_output(base: RunConfig, ablation: Ablation) -> Path:
@@ -174,8 +205,8 @@ def _apply(variant: Variant, base: RunConfig) -> RunConfig:
     missing = set(variant.settings) - set(tree["model"])
     if missing:
         raise SepnetsError(
-            f"{base.model.name} cannot be ablated this way: it has no {sorted(missing)[0]}; choose a network "
-            f"that has, such as xception. Received: --model {base.model.name}"
+            f"{base.model.name} cannot be ablated this way: it has no {sorted(missing)[0]}; name a setting "
+            f"that it has, as in --change model.alpha=0.5, or another network. Received: --model {base.model.name}"
         )
     tree["model"].update(variant.settings)
     return make_config(tree)
@@ -190,7 +221,7 @@ def _check_is_free(base: RunConfig, ablation: Ablation) -> None:
         )
     for setting in ablation.reference.settings:
         value = getattr(base.model, setting)
-        if value != type(base.model).model_fields[setting].default:
+        if value not in (ablation.reference.settings[setting], type(base.model).model_fields[setting].default):
             raise SepnetsError(
                 f"This ablation itself changes model.{setting}; leave it out. Received: model.{setting}={value!r}"
             )

@@ -41,7 +41,7 @@ class _NetworkConfig(_Settings):
     alpha: PositiveFloat = 1.0
     """width multiplier: scales every layer's filters"""
     bn_momentum: Rate | None = None
-    """of batch norm's moving statistics; if left out, chosen from the number of training steps"""
+    """of batch norm's moving statistics; by default chosen from the number of training steps"""
     bn_epsilon: PositiveFloat = 1e-3
     """added to batch norm's variance"""
 
@@ -53,9 +53,9 @@ class MobileNetConfig(_NetworkConfig):
     dropout: Rate = 1e-3
     """before the classifier"""
     separable: bool = True
-    """depthwise-separable blocks; false: standard convolutions (Conv MobileNet, Table 4)"""
+    """depthwise-separable blocks; false for standard convolutions (Conv MobileNet, Table 4)"""
     shallow: bool = False
-    """leaves out the five blocks with 14x14x512 (Shallow MobileNet, Table 5)"""
+    """true leaves out the five blocks with 14x14x512 (Shallow MobileNet, Table 5)"""
 
 
 class MobileNetV2Config(_NetworkConfig):
@@ -65,9 +65,9 @@ class MobileNetV2Config(_NetworkConfig):
     dropout: Rate = 0.0
     """before the classifier"""
     residual: Annotated[Literal["bottleneck", "expansion"] | None, BeforeValidator(_residual_word)] = "bottleneck"
-    """shortcuts between bottlenecks, between expansions, or none (Figure 6b)"""
+    """shortcuts between bottlenecks; or expansion, or none (Figure 6b)"""
     bottleneck_activation: Annotated[Literal["relu6"] | None, BeforeValidator(_none_word)] = None
-    """none: linear bottlenecks; relu6 (Figure 6a)"""
+    """none by default: linear bottlenecks; or relu6 (Figure 6a)"""
 
 
 class XceptionConfig(_NetworkConfig):
@@ -77,17 +77,17 @@ class XceptionConfig(_NetworkConfig):
     dropout: Rate = 0.5
     """before the classifier"""
     intermediate_activation: Annotated[Literal["linear", "relu", "elu"] | None, BeforeValidator(_none_word)] = None
-    """between spatial and pointwise step (Figure 10); if left out: linear, or relu where pointwise comes first"""
+    """linear, relu or elu between the two steps (Figure 10); by default linear, relu if pointwise comes first"""
     residual: bool = True
-    """shortcuts around the modules (Figure 9)"""
+    """shortcuts around the modules; or false (Figure 9)"""
     middle_repeats: Annotated[int, Field(ge=0)] = 8
     """number of middle-flow modules"""
     segments: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
-    """of the channels in a spatial step (section 5): 1 standard, 3 or 4 Inception, none: one a channel"""
+    """of the channels in a spatial step (section 5): by default one a channel; 1 is standard, 3 or 4 Inception"""
     order: Literal["spatial_first", "pointwise_first"] = "spatial_first"
-    """pointwise_first: the extreme Inception module (Figure 4)"""
+    """or pointwise_first: the extreme Inception module (Figure 4)"""
     fully_connected: bool = False
-    """two layers of 4096 units before the classifier (Figure 5, optional)"""
+    """true for two layers of 4096 units before the classifier (Figure 5, optional)"""
 
 
 class InceptionV3Config(_NetworkConfig):
@@ -166,10 +166,14 @@ def load_config(
     for key, value in (options or {}).items():
         _assign(tree, key, value)
     for text in assignments:
-        key, equals, value = text.partition("=")
-        if not (key.strip() and equals):
-            raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")
-        _assign(tree, key.strip(), _toml_value(value))
+        _assign_text(tree, text)
+    return make_config(tree)
+
+
+def override(config: RunConfig, assignment: str) -> RunConfig:
+    """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is none of ours."""
+    tree = config.model_dump()
+    _assign_text(tree, assignment)
     return make_config(tree)
 
 
@@ -204,6 +208,13 @@ def _assign(tree: dict[str, Any], dotted_key: str, value: Any, *, only_new: bool
             raise SepnetsError(f'"{parent}" is a value, not a table. Received: {dotted_key}={value!r}')
     if not (only_new and leaf in tree):
         tree[leaf] = value
+
+
+def _assign_text(tree: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals):
+        raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")
+    _assign(tree, key.strip(), _toml_value(value))
 
 
 def _toml_value(text: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 MOST_ANNOTATED_CLASSES = 20
 
@@ -45,7 +46,7 @@ def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]
 
 
 def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
-    """Draw top-1 accuracy over multiply-adds: a line for each alpha, a mark for each image size.
+    """Draw top-1 accuracy over multiply-adds: a line for each alpha, a marker for each image size.
 
     Args:
         points: With the keys alpha, image_size, multiply_adds and top1 (a fraction).
@@ -54,16 +55,20 @@ def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="million multiply-adds", ylabel="ImageNet top-1 accuracy", xscale="log")
     axes.set_title(title, parse_math=False)
+    markers = dict(zip(sorted({point["image_size"] for point in points}, reverse=True), "os^Dv*", strict=False))
     for alpha in dict.fromkeys(point["alpha"] for point in points):
         line = [point for point in points if point["alpha"] == alpha]
-        millions = [point["multiply_adds"] / 1e6 for point in line]
-        axes.plot(millions, [point["top1"] for point in line], marker="o", label=f"alpha {alpha:g}")
-        for point, x in zip(line, millions, strict=True):
-            label, offset = f"{point['image_size']} px", (4, -11)
-            axes.annotate(label, (x, point["top1"]), xytext=offset, textcoords="offset points", fontsize=7)
-    axes.legend()
+        xs, ys = [point["multiply_adds"] / 1e6 for point in line], [point["top1"] for point in line]
+        (drawn,) = axes.plot(xs, ys, label=f"alpha {alpha:g}")
+        for point, x, y in zip(line, xs, ys, strict=True):
+            axes.plot(x, y, marker=markers[point["image_size"]], markersize=8, color=drawn.get_color())
+    for size, marker in markers.items():
+        axes.plot([], [], marker=marker, linestyle="", markersize=8, color="grey", label=f"{size} px")
+    axes.legend(ncols=2)
     axes.grid(alpha=0.3, which="both")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     return _to_png(figure)
 
 

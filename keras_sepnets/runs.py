@@ -7,7 +7,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +140,7 @@ class Run:
 
     def write_csv(self, name: str, rows: list[list[Any]]) -> None:
         """Write a CSV file of the run."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self.write_bytes(name, text.getvalue().encode())
+        self.write_bytes(name, to_csv_bytes(rows))
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file of the run; raise SepnetsError if it is missing or damaged."""
@@ -192,6 +190,13 @@ def to_json_bytes(content: Any) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def to_csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return CSV as every file of ours holds it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
 def check_output(path: Path) -> None:
     """Raise SepnetsError unless an output folder is new or empty."""
     path = Path(path)
@@ -199,6 +204,14 @@ def check_output(path: Path) -> None:
         raise SepnetsError(f"The output folder holds another run; name a new one. Received: {str(path)!r}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(path)!r}")
+
+
+def check_writable(file: Path) -> None:
+    """Raise SepnetsError unless a file can be written or replaced at this path."""
+    if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise SepnetsError(
+            f"The file cannot be written; name one in a folder that exists. Received: {str(file)!r}"
+        )
 
 
 def runs_root() -> Path:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from keras_sepnets import Run, SepnetsError, train
-from keras_sepnets.ablation import ablate, intermediate_relu_ablation
+from keras_sepnets.ablation import ablate, default_output, intermediate_relu_ablation, setting_ablation
 from keras_sepnets.config import load_config
 from keras_sepnets.errors import InterruptedRunError
+from keras_sepnets.models.registry import build_network
 
 ABLATION = intermediate_relu_ablation(intermediate_relu=False)
 
@@ -52,8 +53,48 @@ def test_flags_name_the_change_under_test():
     out, into = (intermediate_relu_ablation(intermediate_relu=flag) for flag in (False, True))
     assert (out.reference.name, out.ablated.name) == ("intermediate_relu", "no_intermediate_relu")
     assert into == (out.ablated, out.reference)
-    assert out.ablated.settings == {"intermediate_activation": None}
+    assert out.ablated.settings == {"intermediate_activation": "linear"}
     assert out.reference.settings == {"intermediate_activation": "relu"}
+
+
+def test_any_setting_of_a_network_can_be_the_change():
+    v2 = load_config(options={"model.name": "mobilenet_v2", "model.alpha": 0.35})
+    change = setting_ablation(v2, ["model.residual=none", "model.bottleneck_activation=relu6"])
+    assert change.reference == ("reference", {"residual": "bottleneck", "bottleneck_activation": None})
+    assert change.ablated.name == "residual=none,bottleneck_activation=relu6"
+    assert change.ablated.settings == {"residual": None, "bottleneck_activation": "relu6"}
+    assert default_output(v2, change).name == f"ablate-mobilenet_v2-digits-{change.ablated.name}"
+    narrower = setting_ablation(base(), ["model.alpha=0.125"])
+    assert narrower.ablated == ("alpha=0.125", {"alpha": 0.125})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("model.residual=true", "changes nothing"),
+        ("training.epochs=3", "changes settings of the network"),
+        ("model.name=mobilenet", "Unknown setting|changes settings of the network"),
+        ("model.residul=false", 'Did you mean "model.residual"'),
+        ("residual", "reads KEY=VALUE"),
+    ],
+)
+def test_changes_that_are_none_are_told(change, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        setting_ablation(base(), [change])
+
+
+def test_the_relu_is_taken_out_in_either_order():
+    """With order pointwise_first, leaving the activation open would mean a ReLU."""
+    ours = load_config(options={"model.name": "xception", "model.order": "pointwise_first"})
+    reference, ablated = (dict(variant.settings) for variant in ABLATION)
+    models = [ours.model.model_copy(update=settings) for settings in (reference, ablated)]
+    kinds = []
+    for model in models:
+        small = model.model_copy(update={"alpha": 0.0625, "middle_repeats": 0})
+        network = build_network(small, image_size=16, classes=2, seed=None)
+        kinds.append(sum(layer.name.endswith("_intermediate") for layer in network.layers))
+    assert kinds[0] > 0
+    assert kinds[1] == 0
 
 
 def test_trains_each_variant_with_each_seed(result_and_titles):
@@ -65,7 +106,7 @@ def test_trains_each_variant_with_each_seed(result_and_titles):
         assert [run.path for run in variant.runs] == [result.output / name / f"seed-{seed}" for seed in (0, 1)]
         assert [run.config.training.seed for run in variant.runs] == [0, 1]
         activations = {run.config.model.intermediate_activation for run in variant.runs}
-        assert activations == {"relu" if name == "intermediate_relu" else None}
+        assert activations == {"relu" if name == "intermediate_relu" else "linear"}
 
 
 def test_results_follow_from_the_runs(result_and_titles):

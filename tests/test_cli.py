@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -5,6 +6,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_sepnets.cli import main
+from keras_sepnets.config import NETWORKS
 
 
 def run(*arguments):
@@ -57,6 +59,8 @@ MISTAKES = [
         ("ablate", "--model", "mobilenet"),
         "mobilenet cannot be ablated this way: it has no intermediate",
     ),
+    (("ablate", "--change", "model.residual=true"), "changes nothing"),
+    (("ablate", "--change", "model.residual=false", "--intermediate-relu"), "one change at a time"),
     (("ablate", "--set", "training.seed=3"), "with --seeds and leave training.seed out"),
     (("ablate", "--set", "model.intermediate_activation=elu"), "itself changes model.intermediate_activation"),
     (("ablate", "--output", "taken"), "not empty"),
@@ -65,6 +69,18 @@ MISTAKES = [
     (("ablate", "--seeds", "0"), "at least one seed"),
     (("ablate", "--dataset", "cifr10"), 'Did you mean "cifar10"'),
     (("ablate", "--image-size", "6"), "at least 7x7 px"),
+    (("cost", "--model", "mobilnet"), 'Did you mean "mobilenet"'),
+    (("cost", "nowhere"), "neither a run folder nor a .keras file"),
+    (("cost", "taken"), "no run folder"),
+    (("cost", "taken/thesis.txt"), "neither a run folder nor a .keras file"),
+    (("cost", "nowhere", "--alpha", "0.5"), "leave the options of a network out"),
+    (("cost", "nowhere", "--grid"), "ask one at a time"),
+    (("cost", "--output", "grid.png"), "--output names the picture of --grid"),
+    (("cost", "--grid", "--output", "missing/grid.png"), "in a folder that exists"),
+    (("cost", "--csv", "taken"), "in a folder that exists"),
+    (("cost", "--against", "paper", "--model", "vgg"), 'Unknown model "vgg"'),
+    (("cost", "--image-size", "30"), "at least 31x31 px"),
+    (("cost", "--classes", "0"), "--classes"),
 ]
 
 
@@ -82,6 +98,114 @@ def test_mistakes_exit_2_with_one_sentence_and_write_nothing(arguments, sentence
     ]
     assert result.stdout == "" or arguments[0] == "ablate"
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "thesis.txt"]
+
+
+VARIANTS = [
+    ("mobilenet", "model.separable=false"),
+    ("mobilenet", "model.shallow=true"),
+    ("mobilenet_v2", "model.residual=expansion"),
+    ("mobilenet_v2", "model.residual=false"),
+    ("mobilenet_v2", "model.bottleneck_activation=relu6"),
+    ("xception", "model.segments=3"),
+    ("xception", "model.order=pointwise_first"),
+    ("xception", "model.fully_connected=true"),
+    ("xception", "model.residual=false"),
+    ("inception_v3", "model.dropout=0.2"),
+]
+
+
+@pytest.mark.parametrize(("model", "assignment"), VARIANTS)
+def test_every_network_and_option_can_be_planned_by_name(model, assignment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--model", model, "--alpha", "0.25", "--set", assignment, "--dry-run", "--json")
+    result = run("train", *options)
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)
+    assert plan["config"]["model"]["name"] == model
+    assert plan["not_counted"] == []
+    assert plan["config"]["data"]["image_size"] == (75 if model == "inception_v3" else 64)
+    key, _, _ = assignment.removeprefix("model.").partition("=")
+    assert plan["config"]["model"][key] != NETWORKS[model].model_fields[key].default
+
+
+# Multiply-adds, and parameters total, trainable, without batch norm.
+COSTS = [
+    ((), 568_740_352, (4_253_864, 4_231_976, 4_210_088)),
+    (("--model", "xception"), 8_357_403_496, (22_910_480, 22_855_952, 22_801_424)),
+    (("--model", "mobilenet_v2"), 300_774_272, (3_538_984, 3_504_872, 3_470_760)),
+    (("--set", "model.separable=false"), 4_867_293_184, (29_306_056, 29_294_088, 29_282_120)),
+    (("--set", "model.shallow=true"), 307_323_392, (2_899_624, 2_887_976, 2_876_328)),
+    (("--model", "inception_v3"), 5_713_216_096, (23_851_784, 23_817_352, 23_800_136)),
+]
+
+
+@pytest.mark.parametrize(("options", "multiply_adds", "parameters"), COSTS)
+def test_cost_of_every_network_as_json(options, multiply_adds, parameters):
+    cost = json.loads(run("cost", *options, "--json").stdout)
+    assert cost["multiply_adds"] == multiply_adds
+    assert tuple(cost["parameters"][key] for key in ("total", "trainable", "without_bn")) == parameters
+    assert sum(row["multiply_adds"] for row in cost["by_type"].values()) == multiply_adds
+    assert sum(row["multiply_adds"] for row in cost["layers"]) == multiply_adds
+
+
+def test_cost_as_table_and_csv(tmp_path):
+    file = tmp_path / "cost.csv"
+    options = ("--alpha", "0.25", "--rho", "0.571429", "--classes", "7", "--by", "layer", "--sort", "--csv", file)
+    result = run("cost", *options)
+    assert result.exit_code == 0, result.output
+    assert "mobilenet, alpha=0.25, 7 classes, input 128x128x3" in result.stdout
+    assert "alive at once" in result.stdout
+    rows = list(csv.DictReader(file.open()))
+    counts = [int(row["multiply_adds"]) for row in rows]
+    assert counts == sorted(counts, reverse=True)
+    summary = json.loads(run("cost", "--alpha", "0.25", "--image-size", "128", "--classes", "7", "--json").stdout)
+    assert sum(counts) == summary["multiply_adds"]
+
+
+def test_cost_of_a_run_and_of_its_file(finished):
+    counted = json.loads((finished.run.path / "cost.json").read_text())
+    for target in (finished.run.path, finished.run.path / "best.keras"):
+        cost = json.loads(run("cost", target, "--json").stdout)
+        assert {key: cost[key] for key in counted} == counted
+        larger = json.loads(run("cost", target, "--image-size", "64", "--json").stdout)
+        assert larger["multiply_adds"] > counted["multiply_adds"]
+        assert larger["parameters"] == counted["parameters"]
+
+
+def test_cost_against_paper(monkeypatch):
+    rows = json.loads(run("cost", "--against", "paper", "--model", "xception", "--json").stdout)
+    assert [(row["row"], row["printed"], row["agrees"]) for row in rows] == [("Xception", 22_855_952, True)]
+    lines = run("cost", "--against", "paper", "--model", "xception").stdout
+    assert "1 of 1 numbers agree" in lines
+
+
+def test_cost_grid_is_a_picture_and_a_csv(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("cost", "--grid", "--json")
+    assert (tmp_path / "mobilenet_grid.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((tmp_path / "mobilenet_grid.csv").open()))
+    assert [int(row["multiply_adds"]) for row in rows] == [
+        row["multiply_adds"] for row in json.loads(result.stdout)
+    ]
+    assert len(rows) == 16
+    assert run("cost", "--grid", "--output", "other.png").exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"other.png", "other.csv"}
+
+
+def test_models_lists_every_network_with_its_options(monkeypatch):
+    networks = json.loads(run("models", "--json").stdout)
+    assert [network["name"] for network in networks] == list(NETWORKS)
+    for network in networks:
+        assert "arXiv:" in network["source"]
+        assert network["multiply_adds"] > 0
+        for option in network["options"]:
+            assert option["description"], option
+        options = {option["name"] for option in network["options"]}
+        assert options == set(NETWORKS[network["name"]].model_fields) - {"name"}
+    monkeypatch.setattr("keras_sepnets.cli.models.describe_network", {one["name"]: one for one in networks}.get)
+    text = run("models").stdout
+    assert "model.residual" in text
+    assert "8,357,403,496 multiply-adds" in text
 
 
 def test_evaluate_and_predict_print_json_and_nothing_else(finished, tmp_path):

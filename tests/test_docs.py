@@ -9,11 +9,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
-from keras_sepnets import Run, RunConfig
+from keras_sepnets import Run, RunConfig, build_mobilenet, load_config
 from keras_sepnets.cli import main
+from keras_sepnets.cli.models import describe_network
 from keras_sepnets.config import make_config
+from keras_sepnets.papers import GridPoint, compare_with_papers
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,7 +60,13 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
     monkeypatch.setattr(training, "train", train)
     monkeypatch.chdir(tmp_path)
     Image.new("L", (30, 30)).save("seven.png")
-    build, example = blocks("python")
+    weights, build, example = blocks("python")
+    run = Run.create(tmp_path / "runs" / "mobilenet-digits-1", load_config())
+    run.save_model(build_mobilenet(alpha=0.5, input_shape=(64, 64, 3), classes=10), "final")
+    exec(weights, {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("weights of runs/mobilenet-digits-1/final.keras: 53 layers loaded; ")
+    assert printed.endswith("stem adapted (from 3 to 1 channels); left random: predictions\n")
     exec(build, {})
     assert capsys.readouterr().out.strip() == build.split("# ")[-1].strip() == "568740352"
     exec(example, {})
@@ -86,19 +95,49 @@ def test_json_keys_are_as_shown(finished):
     section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
     shown = re.split(r"^(\w+(?: --[\w-]+)?)\s", section, flags=re.MULTILINE)
     words = {name: set(re.findall(r"\w+", text)) for name, text in zip(shown[1::2], shown[2::2], strict=True)}
-    assert words.keys() == {"train", "train --dry-run", "evaluate", "predict", "ablate"}
+    commands = {
+        "train",
+        "train --dry-run",
+        "evaluate",
+        "predict",
+        "ablate",
+        "cost",
+        "cost --against",
+        "cost --grid",
+    }
+    assert words.keys() == commands | {"models"}
     assert words["train"] == keys_of(finished.to_json())
     plan = make_plan(finished.run.config).to_json()
     assert words["train --dry-run"] == keys_of({**plan, "config": {}, "num_examples": {}})
     assert words["evaluate"] == {"run", "split"} | keys_of(finished.test.to_json())
     results = json.loads((ROOT / "experiments/xception_intermediate_relu/results.json").read_text())
     variants = {"NAME": next(iter(results["variants"].values()))}
+    cost = make_plan(finished.run.config).cost
+    shown_cost = {**cost.to_json(), "network": "", "by_type": {"TYPE": {}}, "by_stage": {"STAGE": {}}}
+    assert words["cost"] - {"the", "same"} == keys_of(shown_cost)
+    assert words["cost --against"] == keys_of(
+        [comparison.to_json() for comparison in compare_with_papers("xception")]
+    )
+    assert words["cost --grid"] == {field.name for field in dataclasses.fields(GridPoint)}
+    assert words["models"] == keys_of(describe_network("mobilenet"))
     assert words["ablate"] - {"the", "same"} == keys_of({**results, "variants": variants})
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!http)[^)]+)\)", README))
 def test_links_lead_somewhere(path):
     assert (ROOT / path).exists()
+
+
+def test_shown_cost_is_what_is_printed():
+    shown = README.split("The first prints\n\n```text\n")[1].split("```")[0]
+    printed = CliRunner().invoke(main, ["cost", "--model", "mobilenet"]).stdout
+    assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
+
+
+def test_said_number_of_agreeing_claims_is_counted():
+    said = [int(number) for number in re.findall(r"counts (\d+) numbers.*?(\d+) agree", README, re.DOTALL)[0]]
+    comparisons = compare_with_papers()
+    assert said == [len(comparisons), sum(comparison.agrees for comparison in comparisons)]
 
 
 def test_no_placeholder_is_left():

@@ -31,9 +31,7 @@ def test_relu_experiment_is_the_commands_default():
     assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS | XCEPTION_DEFAULTS)
     ablation = intermediate_relu_ablation(intermediate_relu=False)
     for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
-        assert experiment[role]["name"] == variant.name
-        said = {"intermediate_activation": None} | experiment[role]["settings"]
-        assert said == variant.settings
+        assert experiment[role] == variant._asdict()
 
 
 def test_relu_experiment_ran_with_these_settings():

@@ -2,7 +2,7 @@ import keras
 import pytest
 from parity import assert_same_outputs, copy_weights, randomize
 
-from keras_sepnets import SepnetsError, build_mobilenet
+from keras_sepnets import SepnetsError, build_mobilenet, count_cost
 from keras_sepnets.models import mobilenet
 
 HEADS = [
@@ -70,8 +70,6 @@ def test_parity_check_notices_one_wrong_activation():
     ],
 )
 def test_counts_are_the_papers(alpha, without_bn, trainable, total, multiply_adds):
-    from keras_sepnets import count_cost
-
     model = build_mobilenet(alpha=alpha)
     cost = count_cost(model)
     assert (cost.without_bn, cost.trainable, cost.total) == (without_bn, trainable, total)
@@ -80,10 +78,28 @@ def test_counts_are_the_papers(alpha, without_bn, trainable, total, multiply_add
     assert model.count_params() == total
 
 
+def test_conv_mobilenet_has_standard_convolutions():
+    """Table 4; erratum 2: the paper's 4866 M leave the classifier out."""
+    cost = count_cost(build_mobilenet(separable=False))
+    assert (cost.without_bn, cost.trainable, cost.total) == (29_282_120, 29_294_088, 29_306_056)
+    assert cost.multiply_adds == 4_867_293_184
+    model = build_mobilenet(separable=False, alpha=0.25, input_shape=(64, 64, 3))
+    assert not [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    separable = build_mobilenet(alpha=0.25, input_shape=(64, 64, 3))
+    assert model.get_layer("block12_conv").output.shape == separable.get_layer("block12_pointwise").output.shape
+
+
+def test_shallow_mobilenet_leaves_five_blocks_out():
+    """Table 5."""
+    cost = count_cost(build_mobilenet(shallow=True))
+    assert (cost.without_bn, cost.multiply_adds) == (2_876_328, 307_323_392)
+    shallow = build_mobilenet(shallow=True, alpha=0.25, input_shape=(64, 64, 3))
+    blocks = {layer.name.split("_")[0] for layer in shallow.layers if layer.name.startswith("block")}
+    assert blocks == {f"block{number}" for number in (1, 2, 3, 4, 5, 6, 12, 13)}
+
+
 @pytest.mark.parametrize(("size", "multiply_adds"), [(192, 418_121_728), (160, 290_675_200), (128, 186_400_768)])
 def test_resolution_multiplier_scales_multiply_adds_only(size, multiply_adds):
-    from keras_sepnets import count_cost
-
     cost = count_cost(build_mobilenet(input_shape=(size, size, 3)))
     assert (cost.multiply_adds, cost.total) == (multiply_adds, 4_253_864)
 

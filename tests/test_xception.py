@@ -4,6 +4,7 @@ import pytest
 from parity import assert_same_outputs, copy_weights, randomize
 
 from keras_sepnets import SepnetsError, build_xception, count_cost
+from keras_sepnets.models.blocks import segmented_convolution
 
 SMALL = {"alpha": 0.125, "middle_repeats": 1, "input_shape": (32, 32, 3), "classes": 4}
 
@@ -126,6 +127,8 @@ def test_dropout_is_half_by_default():
         ({"intermediate_activation": "gelu"}, "Received: intermediate_activation='gelu'"),
         ({"middle_repeats": -1}, "Received: middle_repeats=-1"),
         ({"alpha": 0.001}, "Received: alpha=0.001"),
+        ({"segments": 0}, "Received: segments=0"),
+        ({"order": "depth_first"}, 'order is "spatial_first" or "pointwise_first". Received: order=.depth_first'),
     ],
 )
 def test_bad_arguments_are_named(arguments, sentence):
@@ -139,3 +142,122 @@ def test_preprocessing_is_part_of_the_network():
     without.set_weights(model.get_weights())
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(model(pixels), without(pixels / 127.5 - 1), atol=1e-6)
+
+
+class TestSegments:
+    """The spectrum between a standard convolution (one segment) and a depthwise one (one a channel)."""
+
+    def test_one_segment_is_the_standard_convolution(self):
+        """3x3 C -> C followed by a linear 1x1 C -> F is one standard 3x3 convolution C -> F."""
+        ours = build_xception(**SMALL, segments=1)
+        randomize(ours, seed=9)
+        standard = {}
+        for layer in ours.layers:
+            if layer.name.endswith("_pointwise"):
+                spatial = ours.get_layer(layer.name.replace("pointwise", "spatial")).kernel.numpy()
+                standard[layer.name] = np.einsum("hwcd,de->hwce", spatial, layer.kernel.numpy()[0, 0])
+        assert len(standard) == 13
+
+        def replace(layer):
+            if layer.name not in standard:
+                return type(layer).from_config(layer.get_config())
+            return keras.layers.Conv2D(layer.filters, 3, padding="same", use_bias=False, name=layer.name)
+
+        def call(layer, x, **options):
+            return x if layer.name.endswith("_spatial") else layer(x, **options)
+
+        reference = keras.models.clone_model(ours, clone_function=replace, call_function=call)
+        for layer in reference.layers:
+            if layer.name in standard:
+                layer.set_weights([standard[layer.name]])
+            elif layer.weights and not layer.name.endswith("_spatial"):
+                layer.set_weights(ours.get_layer(layer.name).get_weights())
+        pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+        expected = reference(pixels, training=False).numpy()
+        assert expected.std() > 1e-3
+        np.testing.assert_allclose(ours(pixels, training=False), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("order", ["spatial_first", "pointwise_first"])
+    def test_as_many_segments_as_channels_are_the_depthwise_network(self, order):
+        depthwise = build_xception(**SMALL, order=order)
+        segmented = build_xception(**SMALL, order=order, segments=10**6)
+        segmented.set_weights(depthwise.get_weights())
+        pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+        np.testing.assert_allclose(segmented(pixels), depthwise(pixels), atol=1e-5)
+        names = [layer.name for layer in segmented.layers]
+        assert names == [layer.name for layer in depthwise.layers]
+
+    def test_separate_segments_of_one_channel_are_a_depthwise_convolution(self):
+        """The form for few segments, taken to its end, agrees with the layer that stands there."""
+        inputs = keras.Input((9, 9, 6))
+        parts = segmented_convolution(inputs, 5, name="five")  # sizes 1, 1, 1, 1, 2
+        model = keras.Model(inputs, parts)
+        depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
+        x = np.random.default_rng(0).normal(size=(2, 9, 9, 6)).astype("float32")
+        depthwise.build(x.shape)
+        for channel in range(4):
+            kernel = depthwise.kernel.numpy()[:, :, channel : channel + 1]
+            model.get_layer(f"five_segment{channel + 1}").set_weights([kernel])
+        np.testing.assert_allclose(model(x)[..., :4], depthwise(x)[..., :4], atol=1e-5)
+
+    @pytest.mark.parametrize("segments", [1, 2, 3, 4, 7])
+    def test_channels_are_mixed_within_a_segment_only(self, segments):
+        inputs = keras.Input((5, 5, 7))
+        model = keras.Model(inputs, segmented_convolution(inputs, segments, name="s"))
+        base = np.zeros((1, 5, 5, 7), "float32")
+        reached = []
+        for channel in range(7):
+            x = base.copy()
+            x[..., channel] = 1
+            reached.append(frozenset(np.flatnonzero(np.abs(model(x).numpy()).sum((0, 1, 2)) > 0)))
+        groups = set(reached)
+        assert len(groups) == segments
+        assert sorted(channel for group in groups for channel in group) == list(range(7))
+        assert {len(group) for group in groups} <= {7 // segments, 7 // segments + 1}
+        assert all(channel in group for channel, group in enumerate(reached))
+
+    def test_multiply_adds_fall_from_standard_to_depthwise(self):
+        costs = [count_cost(build_xception(**SMALL, segments=k)).multiply_adds for k in (1, 2, 4, 16, None)]
+        assert costs == sorted(costs, reverse=True)
+        assert len(set(costs)) == 5
+
+    def test_default_is_one_segment_a_channel_spatial_first(self):
+        model = build_xception(**SMALL)
+        kinds = {type(layer) for layer in model.layers if "sepconv" in layer.name and layer.weights}
+        assert keras.layers.DepthwiseConv2D in kinds
+        sepconv = [layer.name for layer in model.layers if layer.name.startswith("block2_sepconv1")]
+        assert sepconv == ["block2_sepconv1_depthwise", "block2_sepconv1_pointwise", "block2_sepconv1_bn"]
+
+    def test_pointwise_first_has_a_relu_after_both_steps(self):
+        model = build_xception(**SMALL, order="pointwise_first")
+        names = [layer.name for layer in model.layers]
+        start = names.index("block5_sepconv1_relu")
+        assert names[start : start + 6] == [
+            "block5_sepconv1_relu",
+            "block5_sepconv1_pointwise",
+            "block5_sepconv1_intermediate",
+            "block5_sepconv1_depthwise",
+            "block5_sepconv1_bn",
+            "block5_sepconv2_relu",
+        ]
+        assert model.get_layer("block5_sepconv1_intermediate").activation is keras.activations.relu
+        linear = build_xception(**SMALL, order="pointwise_first", intermediate_activation="linear")
+        assert not [layer.name for layer in linear.layers if layer.name.endswith("_intermediate")]
+
+    def test_saved_networks_open_with_plain_keras(self, tmp_path):
+        model = build_xception(**SMALL, segments=3)
+        model.save(tmp_path / "m.keras")
+        pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+        loaded = keras.models.load_model(tmp_path / "m.keras")
+        np.testing.assert_array_equal(loaded(pixels), model(pixels))
+
+
+def test_fully_connected_layers_stand_before_the_classifier():
+    model = build_xception(**SMALL, fully_connected=True)
+    assert [model.get_layer(name).units for name in ("fc1", "fc2")] == [512, 512]
+    assert model.get_layer("fc1").activation is keras.activations.relu
+    assert model.get_layer("fc1").input is model.get_layer("avg_pool").output
+    assert model.get_layer("dropout").input is model.get_layer("fc2").output
+    assert "fc1" not in [layer.name for layer in build_xception(**SMALL).layers]
+    full = build_xception(include_top=True, fully_connected=True, middle_repeats=0, input_shape=(32, 32, 3))
+    assert full.get_layer("fc1").units == full.get_layer("fc2").units == 4096

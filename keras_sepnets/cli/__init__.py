@@ -4,7 +4,9 @@ import click
 
 from keras_sepnets import __version__
 from keras_sepnets.cli.ablate import ablate
+from keras_sepnets.cli.cost import cost
 from keras_sepnets.cli.evaluate import evaluate
+from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
 from keras_sepnets.cli.train import train
 
@@ -12,18 +14,20 @@ from keras_sepnets.cli.train import train
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sepnets")
 def main() -> None:
-    """Train, evaluate and ablate separable-convolution networks (MobileNet, Xception) in Keras 3.
+    """Train, evaluate, ablate and count separable-convolution networks (MobileNets, Xception) in Keras 3.
 
     \b
     sepnets train --model mobilenet --alpha 0.5      train on the built-in digits
     sepnets evaluate runs/mobilenet-digits-1         accuracy and confusion matrix
     sepnets predict runs/mobilenet-digits-1 a.png    the classes of pictures
-    sepnets ablate --no-intermediate-relu            compare Xception with and without a part
+    sepnets ablate --no-intermediate-relu            compare a network with and without a part
+    sepnets cost --model mobilenet                   parameters, multiply-adds, memory
+    sepnets models                                   the networks and their options
 
     With --json the result, and nothing else, goes to stdout. Exit codes: 0 done, 1 a run failed, 2 a mistake
     in what was asked, 130 interrupted.
     """
 
 
-for command in (train, evaluate, predict, ablate):
+for command in (train, evaluate, predict, ablate, cost, models):
     main.add_command(command)

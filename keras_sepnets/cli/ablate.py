@@ -6,7 +6,13 @@ from typing import Any
 import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import config_from_options, config_options
+from keras_sepnets.cli.options import (
+    config_from_options,
+    json_option,
+    network_options,
+    training_options,
+)
+from keras_sepnets.errors import SepnetsError
 
 # A small network on small pictures: six trainings in minutes on two cores.
 DEFAULTS = {"model.name": "xception", "model.alpha": 0.25, "data.image_size": 48, "training.epochs": 8}
@@ -16,15 +22,25 @@ XCEPTION_DEFAULTS = {"model.middle_repeats": 2}
 @click.command(cls=Command)
 @click.option(
     "--intermediate-relu/--no-intermediate-relu",
-    default=False,
+    default=None,
     help="The change under test: put a ReLU between depthwise and pointwise step in, or (default) take it out.",
 )
+@click.option(
+    "--change",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Or this change of the network under test, such as model.residual=false. May be repeated.",
+)
 @click.option("--seeds", type=int, default=3, show_default=True, metavar="N", help="Pairs of runs.")
-@config_options
+@network_options
+@training_options
 @click.option("--middle-repeats", type=int, metavar="N", help="Xception's middle-flow modules.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the experiment.")
+@json_option
 def ablate(
-    intermediate_relu: bool,
+    intermediate_relu: bool | None,
+    changes: tuple[str, ...],
     seeds: int,
     config: Path | None,
     assignments: tuple[str, ...],
@@ -42,7 +58,11 @@ def ablate(
     \b
     sepnets ablate --no-intermediate-relu
     sepnets ablate --intermediate-relu --dataset cifar10 --image-size 64 --epochs 20 --seeds 5
+    sepnets ablate --change model.residual=false
+    sepnets ablate --model mobilenet_v2 --change model.bottleneck_activation=relu6
     """
+    if changes and intermediate_relu is not None:
+        raise SepnetsError("Test one change at a time: --change or --[no-]intermediate-relu, not both.")
     settings = config_from_options(options, config=config, assignments=assignments, defaults=DEFAULTS)
     if settings.model.name == "xception":
         defaults = DEFAULTS | XCEPTION_DEFAULTS
@@ -50,10 +70,14 @@ def ablate(
     with quiet_imports():
         from keras_sepnets import ablation
         from keras_sepnets.cli import display
+        from keras_sepnets.cli.console import make_console
 
-    change = ablation.intermediate_relu_ablation(intermediate_relu=intermediate_relu)
+    if changes:
+        change = ablation.setting_ablation(settings, changes)
+    else:
+        change = ablation.intermediate_relu_ablation(intermediate_relu=bool(intermediate_relu))
     output = output or ablation.default_output(settings, change)
-    console = display.make_console(as_json=as_json)
+    console = make_console(as_json=as_json)
     with display.make_progress(console) as progress:
         result = ablation.ablate(
             settings,

@@ -14,21 +14,12 @@ from keras_sepnets.evaluation import Evaluation
 from keras_sepnets.prediction import Prediction
 from keras_sepnets.training import Plan
 
-WIDTH_OF_FILES = 120  # of tables that are written to a file or a pipe
-
-
-def make_console(*, as_json: bool) -> Console:
-    """Return a console on stdout, or on stderr when stdout is for JSON."""
-    console = Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = WIDTH_OF_FILES
-    return console
-
 
 def show_plan(plan: Plan, console: Console) -> None:
     """Print what a run will do."""
     config, training, splits = plan.config, plan.config.training, plan.splits
-    options = config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"})
+    options = {"alpha": config.model.alpha, "dropout": config.model.dropout}
+    options |= config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"}, exclude_defaults=True)
     size = config.data.image_size
     rows = [
         ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.options import json_option
 
 checkpoint_option = click.option(
     "--checkpoint",
@@ -17,7 +18,7 @@ checkpoint_option = click.option(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, metavar="NAME", help="train, validation or test.")
 @checkpoint_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@json_option
 def evaluate(run: Path, split: str, checkpoint: str | None, as_json: bool) -> None:
     """Measure a run on a split, every example exactly once, and draw its confusion matrix.
 
@@ -31,11 +32,12 @@ def evaluate(run: Path, split: str, checkpoint: str | None, as_json: bool) -> No
     with quiet_imports():
         from keras_sepnets import evaluation
         from keras_sepnets.cli import display
+        from keras_sepnets.cli.console import make_console
 
     result = evaluation.evaluate(opened, split, checkpoint=checkpoint)
     if as_json:
         print_json({"run": str(run), "split": split, **result.to_json()})
         return
-    console = display.make_console(as_json=False)
+    console = make_console(as_json=False)
     console.print(display.describe_evaluation(result))
     console.print(f"confusion matrix: {run}/confusion-{split}.png and .csv", markup=False)

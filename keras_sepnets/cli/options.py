@@ -1,4 +1,4 @@
-"""The options that `train` and `ablate` share, and the settings that they make."""
+"""The options that commands share, and the settings that they make."""
 
 import math
 from collections.abc import Callable
@@ -27,20 +27,10 @@ SETTINGS = {
     "seed": "training.seed",
 }
 
-_OPTIONS = (
-    click.option("--model", metavar="NAME", help="Network: mobilenet or xception."),
+_NETWORK_OPTIONS = (
+    click.option("--model", metavar="NAME", help="Network; sepnets models lists them.  [default: mobilenet]"),
     click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales every layer's filters."),
-    click.option(
-        "--dataset",
-        metavar="NAME",
-        help="digits (built in), a TFDS name such as cifar10, or folder:PATH with your own pictures.",
-    ),
-    click.option("--download", is_flag=True, help="Allow TFDS to download the data set."),
     click.option("--image-size", type=int, metavar="N", help="Height and width in pixels."),
-    click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures."),
-    click.option("--batch-size", type=int, metavar="N", help="Pictures a step."),
-    click.option("--learning-rate", type=float, metavar="R", help="Peak, after a warm-up; then a cosine to 0."),
-    click.option("--augment", metavar="NAME", help="none, light (no mirror images) or standard."),
     click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings in TOML."),
     click.option(
         "--set",
@@ -49,13 +39,37 @@ _OPTIONS = (
         metavar="KEY=VALUE",
         help="Any setting, such as model.residual=false. May be repeated.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout."),
+)
+_TRAINING_OPTIONS = (
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        help="digits (built in), a TFDS name such as cifar10, or folder:PATH with your own pictures.",
+    ),
+    click.option("--download", is_flag=True, help="Allow TFDS to download the data set."),
+    click.option("--augment", metavar="NAME", help="none, light (no mirror images) or standard."),
+    click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures."),
+    click.option("--batch-size", type=int, metavar="N", help="Pictures a step."),
+    click.option("--learning-rate", type=float, metavar="R", help="Peak, after a warm-up; then a cosine to 0."),
+)
+rho_option = click.option(
+    "--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout."
 )
 
 
-def config_options(function: Function) -> Function:
-    """Add the options that describe a network, its data and its training."""
-    for option in reversed(_OPTIONS):
+def network_options(function: Function) -> Function:
+    """Add the options that describe a network."""
+    for option in reversed(_NETWORK_OPTIONS):
+        function = option(function)
+    return function
+
+
+def training_options(function: Function) -> Function:
+    """Add the options that describe a network's data and training."""
+    for option in reversed(_TRAINING_OPTIONS):
         function = option(function)
     return function
 

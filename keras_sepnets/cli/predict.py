@@ -6,6 +6,7 @@ import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.evaluate import checkpoint_option
+from keras_sepnets.cli.options import json_option
 
 
 @click.command(cls=Command)
@@ -13,7 +14,7 @@ from keras_sepnets.cli.evaluate import checkpoint_option
 @click.argument("pictures", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--top", type=int, default=5, show_default=True, metavar="N", help="Classes to name a picture.")
 @checkpoint_option
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else, on stdout.")
+@json_option
 def predict(run: Path, pictures: tuple[Path, ...], top: int, checkpoint: str | None, as_json: bool) -> None:
     """Name the most probable classes of pictures: files or folders of JPEG, PNG, BMP, GIF, WebP.
 
@@ -27,9 +28,10 @@ def predict(run: Path, pictures: tuple[Path, ...], top: int, checkpoint: str | N
     with quiet_imports():
         from keras_sepnets import prediction
         from keras_sepnets.cli import display
+        from keras_sepnets.cli.console import make_console
 
     results = prediction.predict(opened, pictures, top=top, checkpoint=checkpoint)
     if as_json:
         print_json([result.to_json() for result in results])
     else:
-        display.show_predictions(results, display.make_console(as_json=False))
+        display.show_predictions(results, make_console(as_json=False))

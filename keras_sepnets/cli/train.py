@@ -6,15 +6,23 @@ from typing import Any
 import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import config_from_options, config_options
+from keras_sepnets.cli.options import (
+    config_from_options,
+    json_option,
+    network_options,
+    rho_option,
+    training_options,
+)
 
 
 @click.command(cls=Command)
-@config_options
-@click.option("--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size.")
+@network_options
+@training_options
+@rho_option
 @click.option("--seed", type=int, metavar="N", help="Decides weights, order and augmentation.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run folder, new or empty.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; train nothing, make no run folder.")
+@json_option
 def train(
     config: Path | None,
     assignments: tuple[str, ...],
@@ -37,8 +45,9 @@ def train(
     with quiet_imports():
         from keras_sepnets import training
         from keras_sepnets.cli import display
+        from keras_sepnets.cli.console import make_console
 
-    console = display.make_console(as_json=as_json)
+    console = make_console(as_json=as_json)
     if dry_run:
         plan = training.make_plan(settings, download=download)
         display.show_plan(plan, console)

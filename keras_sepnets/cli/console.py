@@ -1,0 +1,13 @@
+"""Where commands print, and numbers in tables."""
+
+from rich.console import Console
+
+WIDTH_OF_FILES = 120  # of tables that are written to a file or a pipe
+
+
+def make_console(*, as_json: bool) -> Console:
+    """Return a console on stdout, or on stderr when stdout is for JSON."""
+    console = Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
+    return console

@@ -1,0 +1,195 @@
+"""`sepnets cost`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.options import config_from_options, json_option, network_options, rho_option
+from keras_sepnets.config import RunConfig
+from keras_sepnets.errors import SepnetsError, one_line
+from keras_sepnets.runs import Run, check_writable, to_csv_bytes, write_file
+
+if TYPE_CHECKING:
+    from keras_sepnets.cost import Cost
+
+GRID = Path("mobilenet_grid.png")
+
+
+@click.command(cls=Command)
+@click.argument("target", required=False, type=click.Path(path_type=Path), metavar="[RUN|FILE.keras]")
+@network_options
+@rho_option
+@click.option("--classes", type=click.IntRange(min=1), metavar="N", help="Of the classifier.  [default: 1000]")
+@click.option(
+    "--by",
+    type=click.Choice(["layer", "type", "stage"]),
+    default="type",
+    show_default=True,
+    help="What a row of the table is.",
+)
+@click.option("--sort", is_flag=True, help="Most multiply-adds first, instead of the network's order.")
+@click.option("--against", type=click.Choice(["paper"]), help="Compare with what the papers print.")
+@click.option("--grid", is_flag=True, help="Draw MobileNets' Figure 4: 4 widths, 4 resolutions.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Picture of --grid.  [default: {GRID}]",
+)
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write the table there; with --grid, beside the picture by default.",
+)
+@json_option
+def cost(
+    target: Path | None,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    rho: float | None,
+    classes: int | None,
+    by: str,
+    sort: bool,
+    against: str | None,
+    grid: bool,
+    output: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Count parameters, multiply-adds and activation memory: of a network by its name, of a run or a .keras file.
+
+    Exact integers for one picture; one multiply-add counts 1, convolutions and dense layers only.
+
+    \b
+    sepnets cost --model mobilenet
+    sepnets cost --model xception --by layer --sort
+    sepnets cost --model mobilenet_v2 --alpha 0.35 --image-size 96 --by stage
+    sepnets cost runs/mobilenet-digits-1
+    sepnets cost --against paper
+    sepnets cost --grid
+    """
+    image_size = options["image_size"]
+    named = {name for name, value in options.items() if value is not None} - {"image_size"}
+    settings = bool(named or config or assignments or rho is not None or classes)
+    _check_modes(target, against=against, grid=grid, settings=settings, output=output)
+    if grid:
+        _grid(output or GRID, csv_file, as_json=as_json)
+    elif against:
+        _against_paper(options["model"], csv_file, as_json=as_json)
+    else:
+        if target:
+            title, counted = _count_file(target, image_size)
+        else:
+            tree = config_from_options(options, config=config, assignments=assignments, rho=rho)
+            title, counted = _count_named(tree, classes or 1000)
+        _show(title, counted, by, sort=sort, csv_file=csv_file, as_json=as_json)
+
+
+def _check_modes(
+    target: Path | None, *, against: str | None, grid: bool, settings: bool, output: Path | None
+) -> None:
+    if sum(map(bool, (target, against, grid))) > 1:
+        raise SepnetsError("A run or file, --against and --grid are three questions; ask one at a time.")
+    if target and settings:
+        raise SepnetsError(
+            "A run or file brings its own network; leave the options of a network out. "
+            f"Received: {str(target)!r} together with them"
+        )
+    if output and not grid:
+        raise SepnetsError(
+            f"--output names the picture of --grid; for a table use --csv. Received: {str(output)!r}"
+        )
+
+
+def _count_named(settings: RunConfig, classes: int) -> tuple[str, "Cost"]:
+    with quiet_imports():
+        from keras_sepnets.cost import count_cost
+        from keras_sepnets.models.registry import NETWORKS, build_network
+
+    size = settings.data.image_size or NETWORKS[settings.model.name].default_size
+    model = build_network(settings.model, image_size=size, classes=classes, seed=None)
+    changed = settings.model.model_dump(exclude={"name"}, exclude_defaults=True)
+    options = "".join(f", {name}={value}" for name, value in changed.items())
+    return f"{settings.model.name}{options}, {classes} classes", count_cost(model)
+
+
+def _count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
+    if target.is_dir():
+        run = Run.open(target)
+        run.checkpoint()
+    elif not target.is_file() or target.suffix != ".keras":
+        raise SepnetsError(f"This is neither a run folder nor a .keras file. Received: {str(target)!r}")
+    with quiet_imports():
+        import keras
+
+        from keras_sepnets.cost import count_cost
+
+    if target.is_dir():
+        model = run.load_model()
+    else:
+        try:
+            model = keras.models.load_model(target, compile=False)
+        except Exception as error:  # Keras raises many kinds for damaged files
+            raise SepnetsError(f"{target} cannot be loaded: {one_line(error)}") from error
+    shape = (image_size, image_size, model.input_shape[-1]) if image_size else None
+    return f"{target} ({model.name})", count_cost(model, shape)
+
+
+def _show(title: str, cost: "Cost", by: str, *, sort: bool, csv_file: Path | None, as_json: bool) -> None:
+    from keras_sepnets.cli import tables
+
+    rows = tables.cost_rows(cost, by)
+    if sort:
+        rows.sort(key=lambda row: row["multiply_adds"], reverse=True)
+    if csv_file:
+        _write_csv(csv_file, rows)
+    if as_json:
+        print_json({"network": title, **cost.to_json()})
+    else:
+        tables.show_cost(title, cost, rows)
+
+
+def _against_paper(network: str | None, csv_file: Path | None, *, as_json: bool) -> None:
+    with quiet_imports():
+        from keras_sepnets.cli import tables
+        from keras_sepnets.config import make_config
+        from keras_sepnets.papers import compare_with_papers
+
+    if network:
+        make_config({"model": {"name": network}})  # an unknown name is told
+    comparisons = compare_with_papers(network)
+    rows = [comparison.to_json() for comparison in comparisons]
+    if csv_file:
+        _write_csv(csv_file, rows)
+    if as_json:
+        print_json(rows)
+    else:
+        tables.show_comparisons(comparisons)
+
+
+def _grid(picture: Path, csv_file: Path | None, *, as_json: bool) -> None:
+    csv_file = csv_file or picture.with_suffix(".csv")
+    for file in (picture, csv_file):
+        check_writable(file)
+    with quiet_imports():
+        from keras_sepnets.cli import tables
+        from keras_sepnets.papers import mobilenet_grid
+        from keras_sepnets.plots import draw_grid
+
+    rows = [vars(point) for point in mobilenet_grid()]
+    write_file(picture, draw_grid(rows, "MobileNets: ImageNet top-1 of the authors' checkpoints over cost"))
+    _write_csv(csv_file, rows)
+    if as_json:
+        print_json(rows)
+    else:
+        tables.show_grid(rows, picture, csv_file)
+
+
+def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+    check_writable(file)
+    write_file(file, to_csv_bytes([list(rows[0]), *(list(row.values()) for row in rows)]))

@@ -134,11 +134,5 @@ def test_shown_cost_is_what_is_printed():
     assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
 
 
-def test_said_number_of_agreeing_claims_is_counted():
-    said = [int(number) for number in re.findall(r"counts (\d+) numbers.*?(\d+) agree", README, re.DOTALL)[0]]
-    comparisons = compare_with_papers()
-    assert said == [len(comparisons), sum(comparison.agrees for comparison in comparisons)]
-
-
 def test_no_placeholder_is_left():
     assert "@@" not in README

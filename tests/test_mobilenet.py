@@ -31,11 +31,20 @@ def build_pair(alpha, head, size):
 
 
 @pytest.mark.parametrize(
-    ("head", "size"),
-    [(HEADS[0], 64), (HEADS[0], 75), (HEADS[1], 64), (HEADS[1], 75), (HEADS[2], 75), (HEADS[3], 64)],
-    ids=["top-64", "top-75", "map-64", "map-75", "avg-75", "max-64"],
+    ("alpha", "head", "size"),
+    [
+        (0.25, HEADS[0], 64),
+        (0.25, HEADS[0], 75),
+        (0.25, HEADS[1], 75),
+        (0.5, HEADS[0], 75),
+        (0.5, HEADS[2], 64),
+        (0.75, HEADS[1], 64),
+        (0.75, HEADS[3], 75),
+        (1.0, HEADS[0], 64),
+        (1.0, HEADS[1], 75),
+        (1.0, HEADS[3], 64),
+    ],
 )
-@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75, 1.0])
 def test_agrees_with_keras_applications(alpha, head, size):
     assert_same_outputs(*build_pair(alpha, head, size), size)
 

@@ -1,5 +1,8 @@
 """What the papers print: counted, and each difference explained."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from keras_sepnets.papers import CLAIMS, compare_with_papers, mobilenet_grid
@@ -40,6 +43,12 @@ def test_the_errata_are_the_known_ones(comparisons):
         (4, "MobileNetV2 (1.4)", "6.9", 6.06),
         (3, "Inception V3", "23,626,728", 23_817_352),
     ]
+
+
+def test_readme_says_how_many_agree(comparisons):
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (said,) = re.findall(r"counts (\d+) numbers.*?(\d+) agree", readme, re.DOTALL)
+    assert [int(number) for number in said] == [len(comparisons), sum(one.agrees for one in comparisons)]
 
 
 def test_one_network_can_be_asked_for():

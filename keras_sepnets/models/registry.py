@@ -57,7 +57,9 @@ def build_network(config: ModelConfig, *, image_size: int, classes: int, seed: i
         seed: Of the weights, which depend on it and the layers' names only, so that layers of one name agree
             across variants; None where weights do not matter.
     """
-    settings = config.model_dump(exclude={"name"}, exclude_none=True)
+    settings = config.model_dump(exclude={"name"})
+    if settings["bn_momentum"] is None:
+        del settings["bn_momentum"]
     network = NETWORKS[config.name]
     model = network.build(input_shape=(image_size, image_size, 3), classes=classes, **settings)
     if seed is not None:

@@ -56,21 +56,22 @@ def setting_ablation(base: RunConfig, changes: Sequence[str]) -> Ablation:
     Raises:
         SepnetsError: A change is not of the network's settings, or changes nothing.
     """
+    if not changes:
+        raise SepnetsError("An ablation needs a change to test, such as model.residual=false.")
     reference: dict[str, Any] = {}
     ablated: dict[str, Any] = {}
     for text in changes:
-        changed = override(base, text)
-        if changed.model.name != base.model.name or (changed.data, changed.training) != (base.data, base.training):
+        key = text.partition("=")[0].strip()
+        if not key.startswith("model.") or key == "model.name":
             raise SepnetsError(
-                "An ablation changes settings of the network, such as model.residual=false; what else is to be "
+                "An ablation changes settings of one network, such as model.residual=false; what else is to be "
                 f"different from the defaults stays the same for both. Received: {text!r}"
             )
-        before, after = base.model.model_dump(), changed.model.model_dump()
-        differing = [name for name in before if before[name] != after[name]]
-        if not differing:
-            raise SepnetsError(f"This changes nothing: the reference has it already. Received: {text!r}")
-        reference |= {name: before[name] for name in differing}
-        ablated |= {name: after[name] for name in differing}
+        before, after = base.model.model_dump(), override(base, text).model.model_dump()
+        setting = key.removeprefix("model.")
+        if setting in ablated or before[setting] == after[setting]:
+            raise SepnetsError(f"This changes nothing, or the same setting again. Received: {text!r}")
+        reference[setting], ablated[setting] = before[setting], after[setting]
     words = {setting: "none" if value is None else str(value).lower() for setting, value in ablated.items()}
     name = ",".join(f"{setting}={word}" for setting, word in words.items())
     return Ablation(Variant("reference", reference), Variant(re.sub(r"[^\w.,=-]+", "-", name), ablated))
@@ -178,7 +179,12 @@ def ablate(
     output = Path(output)
     configs = {variant.name: _apply(variant, base) for variant in ablation}
     _check_is_free(base, ablation)
-    plan, _ = (make_plan(config, download=download) for config in configs.values())
+    plan, other = (make_plan(config, download=download) for config in configs.values())
+    if plan.model.get_config()["layers"] == other.model.get_config()["layers"]:
+        raise SepnetsError(
+            "Both networks are the same, so there is nothing to compare. "
+            f"Received: {ablation.reference.settings} against {ablation.ablated.settings}"
+        )
     if on_plan:
         on_plan(plan)
     _open_experiment(output, base, ablation)

@@ -14,13 +14,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, tree
 
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import SepnetsError, one_line
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ class LayerCost:
 class Cost:
     """What a model costs for one picture."""
 
-    input_shape: tuple[int, ...]  # without the batch
+    input_shape: tuple[Any, ...]  # without the batch; of several inputs a tuple of them
     layers: tuple[LayerCost, ...]  # in the order in which they run
     peak_activation_bytes: int
     not_counted: tuple[str, ...]  # layers of a type that this counter does not know
 
-    @property
+    @cached_property
     def amounts(self) -> Amounts:
         """All layers together."""
         return sum((layer.amounts for layer in self.layers), Amounts())
@@ -127,16 +128,16 @@ def count_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -
     """Count a functional or sequential model; layers of unknown type are named, never guessed or dropped.
 
     Args:
-        model: A built Keras model with one input; it may contain other models and use layers more than once.
+        model: A built Keras model; it may contain other models and use layers more than once.
         input_shape: (height, width, channels) of a picture, to count at another size than the model was built
-            for, or where it takes any.
+            for, or where it takes any; for models with one input.
 
     Returns:
         Parameters in the papers' three conventions, multiply-adds and activation memory, for the network and for
         each layer.
 
     Raises:
-        SepnetsError: The model has no graph or several inputs, or its input size is open and was not given.
+        SepnetsError: The model has no graph, does not work at this size, or leaves its size open.
 
     Example:
         >>> count_cost(build_mobilenet()).multiply_adds
@@ -148,22 +149,35 @@ def count_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -
             "Only functional models and built sequential ones can be counted: the others do not show their graph. "
             f"Received: {getattr(model, 'name', model)} ({type(model).__name__})"
         )
-    if len(graph.inputs) != 1:
-        raise SepnetsError(f"Only models with one input are counted. Received: {len(graph.inputs)} inputs")
-    shape = tuple(input_shape or graph.inputs[0].shape[1:])
-    if None in shape:
+    shapes = [tuple(tensor.shape[1:]) for tensor in graph.inputs]
+    if input_shape is not None:
+        sides_are_sizes = all(isinstance(side, int) and side > 0 for side in input_shape)
+        if len(shapes) != 1 or len(shapes[0]) != len(input_shape) or not sides_are_sizes:
+            raise SepnetsError(
+                f"input_shape is the shape of one picture, like this model's {shapes}. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        shapes = [tuple(input_shape)]
+    if any(None in shape for shape in shapes):
         raise SepnetsError(
-            "The cost depends on the picture's size, which this model leaves open; name it, as in "
-            f"input_shape=(224, 224, 3). Received: input shape {shape}"
+            "The cost depends on the picture's size, which this model leaves open; name it with input_shape, such "
+            f"as (224, 224, 3), or on the command line with --image-size. Received: input shape {shapes[0]}"
         )
+    pictures = [
+        keras.KerasTensor((tensor.shape[0], *shape), tensor.dtype)
+        for tensor, shape in zip(graph.inputs, shapes, strict=True)
+    ]
     walk = _Walk()
-    picture = keras.KerasTensor((None, *shape), dtype=graph.inputs[0].dtype)
-    walk.add(
-        graph.inputs[0]._keras_history.operation, graph.inputs[0]._keras_history.operation.name, [], [picture]
-    )
-    outputs = tree.flatten(walk.run(graph, [picture]))
+    try:
+        for tensor, picture in zip(graph.inputs, pictures, strict=True):
+            walk.add(tensor._keras_history.operation, tensor._keras_history.operation.name, [], [picture])
+        outputs = tree.flatten(walk.run(graph, pictures))
+    except (ValueError, TypeError) as error:
+        raise SepnetsError(
+            f"{model.name} does not work on this input: {one_line(error)}. Received: input shape {shapes}"
+        ) from error
     return Cost(
-        input_shape=shape,
+        input_shape=shapes[0] if len(shapes) == 1 else tuple(shapes),
         layers=tuple(walk.layers),
         peak_activation_bytes=walk.peak_bytes(outputs),
         not_counted=tuple(walk.not_counted),
@@ -177,20 +191,20 @@ def stage_of(name: str) -> str:
     beginning stands for itself.
     """
     *nested, name = name.split("/")
-    begin = re.match(r"(?:stem|last|(?:[a-z]+_)*?[a-z]+_?\d+)(?=_|$)", name)
+    begin = re.match(r"(?:stem|last|block\d+[a-z]?|(?:[a-z]+_)*?[a-z]+_?\d+)(?=_|$)", name)
     return "/".join([*nested, begin.group() if begin else name])
 
 
 def type_of(layer: Any) -> str:
     """Return what kind of layer it is: as Table 2 of MobileNets has it, or the class's name."""
-    kind = type(layer).__name__
-    known = KINDS.get(type(layer))
-    if known is None:
-        return kind
-    if getattr(layer, "groups", 1) > 1:
-        known = f"grouped {known}"
+    kind = type(layer)
+    if kind is layers.BatchNormalization:
+        return "batch norm"
+    if kind not in COUNTED:
+        return kind.__name__
+    grouped = ["grouped"] if getattr(layer, "groups", 1) > 1 else []
     size = getattr(layer, "kernel_size", ())
-    return " ".join([known, *(["x".join(map(str, size))] if size else [])])
+    return " ".join([*grouped, COUNTED[kind][0], *(["x".join(map(str, size))] if size else [])])
 
 
 def _positions(layer: Any, shape: tuple[int, ...]) -> int:
@@ -217,54 +231,45 @@ def _dense(layer: layers.Dense, inputs: tuple[int, ...], _outputs: tuple[int, ..
     return math.prod(layer.kernel.shape) * math.prod(inputs[1:-1])
 
 
-MULTIPLY_ADDS: dict[type, Callable[..., int]] = {
-    layers.Conv1D: _convolution,
-    layers.Conv2D: _convolution,
-    layers.Conv3D: _convolution,
-    layers.DepthwiseConv1D: _convolution,
-    layers.DepthwiseConv2D: _convolution,
-    layers.SeparableConv1D: _separable,
-    layers.SeparableConv2D: _separable,
-    layers.Conv1DTranspose: _transposed,
-    layers.Conv2DTranspose: _transposed,
-    layers.Conv3DTranspose: _transposed,
-    layers.Dense: _dense,
-}
-KINDS = {
-    layers.Conv1D: "conv",
-    layers.Conv2D: "conv",
-    layers.Conv3D: "conv",
-    layers.DepthwiseConv1D: "depthwise conv",
-    layers.DepthwiseConv2D: "depthwise conv",
-    layers.SeparableConv1D: "separable conv",
-    layers.SeparableConv2D: "separable conv",
-    layers.Conv1DTranspose: "transposed conv",
-    layers.Conv2DTranspose: "transposed conv",
-    layers.Conv3DTranspose: "transposed conv",
-    layers.Dense: "dense",
-    layers.BatchNormalization: "batch norm",
+# What a layer is called, and how its multiply-adds are counted.
+COUNTED: dict[type, tuple[str, Callable[..., int]]] = {
+    layers.Conv1D: ("conv", _convolution),
+    layers.Conv2D: ("conv", _convolution),
+    layers.Conv3D: ("conv", _convolution),
+    layers.DepthwiseConv1D: ("depthwise conv", _convolution),
+    layers.DepthwiseConv2D: ("depthwise conv", _convolution),
+    layers.SeparableConv1D: ("separable conv", _separable),
+    layers.SeparableConv2D: ("separable conv", _separable),
+    layers.Conv1DTranspose: ("transposed conv", _transposed),
+    layers.Conv2DTranspose: ("transposed conv", _transposed),
+    layers.Conv3DTranspose: ("transposed conv", _transposed),
+    layers.Dense: ("dense", _dense),
 }
 # Classes of keras.layers without multiply-adds: those that write over their input, and the others.
 IN_PLACE = frozenset((
-    "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU",
-    "Flatten", "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Normalization", "PReLU",
-    "ReLU", "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"
+    "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten",
+    "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Normalization", "PReLU", "ReLU",
+    "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"
 ))  # fmt: skip
 FREE = frozenset((
-    "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "CenterCrop",
-    "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
-    "GlobalMaxPooling3D", "GroupNormalization", "InputLayer", "LayerNormalization", "Maximum",
-    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Minimum", "Multiply", "Permute", "RandomBrightness",
-    "RandomContrast", "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom",
-    "RepeatVector", "Resizing", "Subtract", "UnitNormalization", "UpSampling1D", "UpSampling2D",
-    "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"
+    "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "Add", "Average",
+    "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "CenterCrop", "Concatenate", "Cropping1D",
+    "Cropping2D", "Cropping3D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization", "InputLayer",
+    "LayerNormalization", "Maximum", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Minimum", "Multiply",
+    "Permute", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomErasing", "RandomFlip",
+    "RandomRotation", "RandomTranslation", "RandomZoom", "RepeatVector", "Resizing", "RMSNormalization",
+    "Subtract", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D",
+    "ZeroPadding2D", "ZeroPadding3D"
 ))  # fmt: skip
 # Functions of keras.ops in a model's graph, by the names of their classes, which are not public.
 FREE_OPERATIONS = frozenset((
-    "Add", "Cast", "Concatenate", "Divide", "ExpandDims", "GetItem", "HardSigmoid", "HardSilu", "Max",
-    "Maximum", "Mean", "Min", "Minimum", "Multiply", "Pad", "Relu", "Relu6", "Reshape", "Sigmoid",
-    "Silu", "Softmax", "Split", "Squeeze", "Stack", "Subtract", "Tanh", "Transpose", "TrueDivide"
+    "Absolute", "Add", "AveragePool", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "ExpandDims",
+    "Gelu", "GetItem", "HardSigmoid", "HardSilu", "LeakyRelu", "Log", "Max", "Maximum", "MaxPool", "Mean",
+    "Min", "Minimum", "Multiply", "Negative", "Pad", "Power", "Relu", "Relu6", "Reshape", "Resize", "Rsqrt",
+    "Sigmoid", "Silu", "Softmax", "Split", "Sqrt", "Square", "Squeeze", "Stack", "Subtract", "Sum", "Tanh",
+    "Transpose", "TrueDivide"
 ))  # fmt: skip
 
 
@@ -315,8 +320,8 @@ class _Walk:
         """Write down one call of a layer."""
         self.writers |= {id(tensor): name for tensor in outputs}
         kind, multiply_adds = type(operation), 0
-        if kind in MULTIPLY_ADDS:
-            multiply_adds = MULTIPLY_ADDS[kind](operation, inputs[0].shape, outputs[0].shape)
+        if kind in COUNTED:
+            multiply_adds = COUNTED[kind][1](operation, inputs[0].shape, outputs[0].shape)
         elif not _is_free(operation):
             self.not_counted.append(name)
         total = trainable = 0
@@ -336,20 +341,25 @@ class _Walk:
 
     def peak_bytes(self, outputs: list[Any]) -> int:
         """Return the most bytes of activations that are alive at once."""
-        last_use = {id(tensor): index for index, call in enumerate(self.calls) for tensor in call.inputs}
+        last_use = {id(tensor): index for index, call in enumerate(self.calls) for tensor in call.outputs}
+        last_use |= {id(tensor): index for index, call in enumerate(self.calls) for tensor in call.inputs}
         last_use |= {id(tensor): len(self.calls) for tensor in outputs}
         alive = peak = 0
         for index, call in enumerate(self.calls):
-            ended = {id(tensor): _bytes(tensor) for tensor in call.inputs if last_use[id(tensor)] == index}
-            written = sum(map(_bytes, call.outputs))
-            peak = max(peak, alive if call.in_place and ended else alive + written)
-            alive += written - sum(ended.values())
+            read = {id(tensor): _bytes(tensor) for tensor in call.inputs if last_use[id(tensor)] == index}
+            unread = sum(_bytes(tensor) for tensor in call.outputs if last_use[id(tensor)] == index)
+            written, ended = sum(map(_bytes, call.outputs)), sum(read.values())
+            peak = max(peak, alive, alive + written - (ended if call.in_place else 0))
+            alive += written - ended - unread
         return peak
 
 
 def _output_of(operation: Any, tensors: list[Any], args: Any, kwargs: Any) -> Any:
     """Return the output tensor without values; for layers of Keras' own a short way, which takes half the time."""
-    if type(operation) in MULTIPLY_ADDS or _is_stock(operation, IN_PLACE):
+    if type(operation) in COUNTED or _is_stock(operation, IN_PLACE):
+        for axis, size in ((operation.input_spec and operation.input_spec.axes) or {}).items():
+            if tensors[0].shape[axis] != size:
+                raise ValueError(f"{operation.name} was built for {size} values, not {tensors[0].shape[axis]}")
         return keras.KerasTensor(operation.compute_output_shape(tensors[0].shape), operation.compute_dtype)
     return operation.compute_output_spec(*args, **kwargs)
 
@@ -363,8 +373,10 @@ def _is_free(operation: Any) -> bool:
 def _is_stock(operation: Any, names: frozenset[str]) -> bool:
     """Tell whether a layer's class is one of these of keras.layers, and not a stranger of the same name."""
     kind = type(operation)
-    return kind.__name__ in names and getattr(layers, kind.__name__) is kind
+    return kind.__name__ in names and getattr(layers, kind.__name__, None) is kind
 
 
 def _bytes(tensor: Any) -> int:
+    if tensor.dtype == "string":
+        return 0
     return math.prod(tensor.shape[1:]) * np.dtype("float16" if "16" in tensor.dtype else tensor.dtype).itemsize

@@ -72,15 +72,29 @@ def test_any_setting_of_a_network_can_be_the_change():
     ("change", "sentence"),
     [
         ("model.residual=true", "changes nothing"),
-        ("training.epochs=3", "changes settings of the network"),
-        ("model.name=mobilenet", "Unknown setting|changes settings of the network"),
+        ("training.epochs=3", "changes settings of one network"),
+        ("model.name=mobilenet", "changes settings of one network"),
         ("model.residul=false", 'Did you mean "model.residual"'),
-        ("residual", "reads KEY=VALUE"),
+        ("model.residual", "reads KEY=VALUE"),
     ],
 )
 def test_changes_that_are_none_are_told(change, sentence):
     with pytest.raises(SepnetsError, match=sentence):
         setting_ablation(base(), [change])
+
+
+def test_no_change_and_one_change_twice_are_told():
+    with pytest.raises(SepnetsError, match="needs a change"):
+        setting_ablation(base(), [])
+    with pytest.raises(SepnetsError, match="the same setting again"):
+        setting_ablation(base(), ["model.alpha=0.5", "model.alpha=0.75"])
+
+
+@pytest.mark.parametrize("change", ["model.intermediate_activation=linear", "model.alpha=0.0626"])
+def test_two_settings_of_one_network_are_not_compared(change, tmp_path):
+    with pytest.raises(SepnetsError, match="Both networks are the same"):
+        ablate(base(), setting_ablation(base(), [change]), output=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_relu_is_taken_out_in_either_order():

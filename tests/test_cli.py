@@ -74,7 +74,12 @@ MISTAKES = [
     (("cost", "nowhere"), "neither a run folder nor a .keras file"),
     (("cost", "taken"), "no run folder"),
     (("cost", "taken/thesis.txt"), "neither a run folder nor a .keras file"),
-    (("cost", "nowhere", "--alpha", "0.5"), "leave the options of a network out"),
+    (("cost", "nowhere", "--alpha", "0.5"), "leave the other options of a network out. Received: --alpha"),
+    (("cost", "--grid", "--classes", "5"), "--grid is of the 16 MobileNets"),
+    (("cost", "--grid", "--sort"), "leave them out here"),
+    (("cost", "--against", "paper", "--image-size", "96"), "Received: --image-size"),
+    (("cost", "--against", "paper", "--by", "layer"), "leave them out here"),
+    (("cost", "--grid", "--output", "x.csv"), "would replace x.csv"),
     (("cost", "nowhere", "--grid"), "ask one at a time"),
     (("cost", "--output", "grid.png"), "--output names the picture of --grid"),
     (("cost", "--grid", "--output", "missing/grid.png"), "in a folder that exists"),
@@ -156,7 +161,23 @@ def test_cost_of_a_run_and_of_its_file(finished):
         assert larger["parameters"] == counted["parameters"]
 
 
-def test_cost_against_paper(monkeypatch):
+def test_sizes_of_files_are_checked_and_files_kept(finished, tmp_path):
+    file = tmp_path / "network.keras"
+    file.write_bytes((finished.run.path / "final.keras").read_bytes())
+    for size, sentence in (
+        ("0", "Received: --image-size 0"),
+        ("-3", "--image-size -3"),
+        ("4", "does not work on"),
+    ):
+        result = run("cost", file, "--image-size", size)
+        assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
+    before = file.read_bytes()
+    result = run("cost", file, "--csv", file)
+    assert (result.exit_code, "would replace" in result.stderr) == (2, True)
+    assert file.read_bytes() == before
+
+
+def test_cost_against_paper():
     rows = json.loads(run("cost", "--against", "paper", "--model", "xception", "--json").stdout)
     assert [(row["row"], row["printed"], row["agrees"]) for row in rows] == [("Xception", 22_855_952, True)]
     lines = run("cost", "--against", "paper", "--model", "xception").stdout

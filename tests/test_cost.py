@@ -184,16 +184,62 @@ def test_another_size_can_be_asked_for():
     [
         (
             lambda: build_mobilenet(include_top=False, alpha=0.25),
-            r"input_shape=\(224, 224, 3\).*\(None, None, 3\)",
+            r"input_shape, such as \(224, 224, 3\).*\(None, None, 3\)",
         ),
         (lambda: keras.Sequential([layers.Dense(3)]), "do not show their graph"),
-        (lambda: keras.Model([a := keras.Input((3,)), b := keras.Input((3,))], layers.Add()([a, b])), "2 inputs"),
         (lambda: None, "do not show their graph.*NoneType"),
     ],
 )
 def test_what_cannot_be_counted_is_told(model, sentence):
     with pytest.raises(SepnetsError, match=sentence):
         count_cost(model())
+
+
+FLAT = [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "sentence"),
+    [
+        (lambda: build_mobilenet(alpha=0.25), (224, 224, 1), "stem was built for 3 values, not 1"),
+        (
+            lambda: build_mobilenet(alpha=0.25),
+            (224, 224),
+            r"shape of one picture.*Received: input_shape=\(224, 224\)",
+        ),
+        (lambda: build_xception(alpha=0.1, middle_repeats=0), (4, 4, 3), "xception does not work on this input"),
+        (lambda: keras.Sequential(FLAT), (16, 16, 3), "dense.* was built for 192 values, not 768"),
+        (lambda: build_mobilenet(alpha=0.25), (-3, 8, 3), "shape of one picture"),
+    ],
+)
+def test_sizes_at_which_a_model_does_not_work_are_told(model, shape, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        count_cost(model(), shape)
+
+
+def test_models_with_several_inputs_and_outputs():
+    left, right = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    x = layers.Add()([layers.Conv2D(4, 1)(left), layers.Conv2D(4, 1)(right)])
+    cost = count_cost(keras.Model([left, right], {"a": x, "b": layers.GlobalMaxPooling2D()(x)}))
+    assert cost.multiply_adds == 2 * 64 * 12
+    assert cost.input_shape == ((8, 8, 3), (8, 8, 3))
+    with pytest.raises(SepnetsError, match="shape of one picture"):
+        count_cost(keras.Model([left, right], x), (4, 4, 3))
+
+
+def test_a_fixed_batch_does_not_change_the_cost_of_a_picture():
+    inputs = keras.Input(batch_shape=(8, 16, 16, 3))
+    x = keras.ops.reshape(layers.Conv2D(4, 3)(inputs), (8, -1))
+    cost = count_cost(keras.Model(inputs, layers.Dense(2)(x)))
+    assert cost.multiply_adds == 14 * 14 * 9 * 3 * 4 + 14 * 14 * 4 * 2
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "ResNet50", "DenseNet121", "NASNetMobile"])
+def test_every_layer_of_other_networks_is_known(name):
+    model = getattr(keras.applications, name)(weights=None)
+    cost = count_cost(model, (224, 224, 3))
+    assert cost.not_counted == ()
+    assert cost.total == model.count_params()
 
 
 @pytest.mark.parametrize("trainable", [True, False])
@@ -227,6 +273,7 @@ def test_sums_by_type_and_stage_are_the_whole():
         ("last_relu", "last"),
         ("avg_pool", "avg_pool"),
         ("conv2d_5", "conv2d_5"),
+        ("block2a_expand_conv", "block2a"),
         ("global_average_pooling2d", "global_average_pooling2d"),
         ("backbone/block2_bn", "backbone/block2"),
     ],
@@ -263,6 +310,17 @@ class TestPeak:
         with_shortcut = keras.Model(inputs, layers.Add()([x, inputs]))
         assert count_cost(with_shortcut).peak_activation_bytes == 4 * 100 * (4 + 24 + 24)
         assert count_cost(keras.Model(inputs, x)).peak_activation_bytes == 4 * 100 * (24 + 24)
+
+    def test_what_nobody_reads_is_gone_at_once(self):
+        inputs = keras.Input((10, 10, 4))
+        half, _ = keras.ops.split(inputs, 2, axis=-1)
+        x = layers.Conv2D(8, 1)(layers.Conv2D(4, 1)(half))
+        assert count_cost(keras.Model(inputs, x)).peak_activation_bytes == 4 * 100 * (4 + 8)
+
+    def test_bytes_that_become_floats_need_room(self):
+        inputs = keras.Input((10, 10, 4), dtype="uint8")
+        cost = count_cost(keras.Model(inputs, layers.Rescaling(1 / 255)(inputs)))
+        assert cost.peak_activation_bytes == 4 * 100 * 4
 
     def test_half_precision_takes_half(self):
         inputs = keras.Input((10, 10, 2), dtype="float16")

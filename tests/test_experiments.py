@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from keras_sepnets.ablation import intermediate_relu_ablation
-from keras_sepnets.cli.ablate import DEFAULTS, XCEPTION_DEFAULTS
+from keras_sepnets.ablation import intermediate_relu_ablation, setting_ablation
+from keras_sepnets.cli.ablate import DEFAULTS, NETWORK_DEFAULTS
 from keras_sepnets.config import load_config, make_config
 from keras_sepnets.statistics import compare_pairs
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 HEADS = ["Question", "Source", "Setting", "Results", "Reading", "Limits"]
 RELU = EXPERIMENTS / "xception_intermediate_relu"
+RESIDUAL = EXPERIMENTS / "mobilenet_v2_residual"
 
 
 @pytest.mark.parametrize("folder", sorted(EXPERIMENTS.iterdir()), ids=lambda folder: folder.name)
@@ -28,7 +29,7 @@ def test_report_has_its_heads_and_names_its_command(folder):
 
 def test_relu_experiment_is_the_commands_default():
     experiment = tomllib.loads((RELU / "experiment.toml").read_text())
-    assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS | XCEPTION_DEFAULTS)
+    assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS | NETWORK_DEFAULTS["xception"])
     ablation = intermediate_relu_ablation(intermediate_relu=False)
     for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
         assert experiment[role] == variant._asdict()
@@ -36,18 +37,31 @@ def test_relu_experiment_is_the_commands_default():
 
 def test_relu_experiment_ran_with_these_settings():
     ran = json.loads((RELU / "experiment.json").read_text())
-    assert ran["base"] == load_config(defaults=DEFAULTS | XCEPTION_DEFAULTS).model_dump(mode="json")
+    assert ran["base"] == load_config(defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]).model_dump(mode="json")
 
 
+def test_residual_experiment_is_the_commands_own():
+    experiment = tomllib.loads((RESIDUAL / "experiment.toml").read_text())
+    options = {"model.name": "mobilenet_v2"}
+    base = load_config(options=options, defaults=DEFAULTS)
+    assert make_config(experiment["base"]) == base
+    ran = json.loads((RESIDUAL / "experiment.json").read_text())
+    assert ran["base"] == base.model_dump(mode="json")
+    change = setting_ablation(base, ["model.residual=none"])
+    assert [ran["reference"], ran["ablated"]] == [[name, settings] for name, settings in change]
+    assert [experiment[role]["name"] for role in ("reference", "ablated")] == [variant.name for variant in change]
+
+
+@pytest.mark.parametrize("folder", [RELU, RESIDUAL], ids=lambda folder: folder.name)
 @pytest.mark.parametrize(("comparison", "metric"), [("comparison", "top1"), ("loss_comparison", "training_loss")])
-def test_relu_experiments_verdict_follows_from_its_runs(comparison, metric):
-    results = json.loads((RELU / "results.json").read_text())
+def test_verdicts_follow_from_the_runs(folder, comparison, metric):
+    results = json.loads((folder / "results.json").read_text())
     said = results[comparison]
     reference, ablated = (results["variants"][said[role]][metric] for role in ("reference", "ablated"))
     found = compare_pairs(reference, ablated, higher_is_better=metric == "top1")
     assert (said["difference"], said["verdict"]) == (pytest.approx(found.difference), found.verdict)
     assert said["interval"] == pytest.approx(found.interval)
-    report = (RELU / "report.md").read_text()
+    report = (folder / "report.md").read_text()
     assert said["verdict"] in report
 
 

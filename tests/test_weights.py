@@ -226,6 +226,24 @@ def test_a_run_folder(finished):
     assert model.load_report.source == str(finished.run.path / "final.keras")
 
 
+def test_weights_files_of_keras_applications_with_its_convolution_as_classifier(tmp_path):
+    reference = reference_mobilenet(classes=5)
+    reference.save_weights(tmp_path / "theirs.weights.h5")
+    path = tmp_path / "theirs.weights.h5"
+    ours = build_mobilenet(alpha=0.25, input_shape=(64, 64, 3), classes=5, weights=path)
+    assert_same_outputs(ours, reference, 64, PRECISION)
+    assert ours.load_report.fresh == ours.load_report.unused == ()
+
+
+def test_a_backbone_inside_another_model(tmp_path):
+    backbone = build_mobilenet(**SMALL, include_top=False, pooling="avg")
+    keras.Sequential([backbone, keras.layers.Dense(5, name="mine")]).save(tmp_path / "transfer.keras")
+    model = build_mobilenet(**SMALL, classes=5, weights=tmp_path / "transfer.keras")
+    assert (model.load_report.fresh, model.load_report.unused) == (("predictions",), ("mine",))
+    assert_all_equal(model.get_layer("stem"), backbone.get_layer("stem"))
+    assert build_mobilenet(**SMALL).load_report is None
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_whole_models_of_keras_applications(suffix, tmp_path):
     reference = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), alpha=0.35, classes=5)
@@ -315,6 +333,7 @@ class TestRefused:
             ("nowhere.h5", "There are no such weights"),
             ("notes.txt", "run folder or a file ending in .keras"),
             ("empty", "no run folder"),
+            ("missing/imagenet", "There are no such weights"),
         ],
     )
     def test_what_is_no_weights_file(self, folder, name, sentence):
@@ -328,14 +347,49 @@ class TestRefused:
         with pytest.raises(SepnetsError, match="another network"):
             build_xception(alpha=0.25, input_shape=(32, 32, 3), weights=folder / name)
 
-    def test_arrays_that_lie_in_another_file(self, folder, tmp_path):
-        with h5py.File(tmp_path / "linked.h5", "w") as file:
-            file.attrs["layer_names"] = [b"stem"]
-            file.create_group("stem").attrs["weight_names"] = [b"kernel"]
-            file["stem"]["kernel"] = h5py.ExternalLink(str(folder / "good.h5"), "model_weights/stem/kernel")
-            file["stem"]["kernel2"] = h5py.SoftLink("/stem/kernel")
-        with pytest.raises(SepnetsError, match="cannot be read"):
-            build_mobilenet(**SMALL, weights=tmp_path / "linked.h5")
+    @pytest.mark.parametrize("link", [h5py.ExternalLink, None], ids=["external", "soft"])
+    @pytest.mark.parametrize("place", ["model_weights", "model_weights/stem", "model_weights/stem/stem/kernel"])
+    def test_links_to_elsewhere(self, folder, tmp_path, place, link):
+        (tmp_path / "linked.h5").write_bytes((folder / "good.h5").read_bytes())
+        with h5py.File(tmp_path / "linked.h5", "r+") as file:
+            file.move(place, "moved")
+            file[place] = link(str(folder / "good.h5"), place) if link else h5py.SoftLink("/moved")
+        with pytest.raises(
+            SepnetsError, match=rf"cannot be read: {place.split('/')[-1]} is missing or lies elsewhere"
+        ):
+            build_mobilenet(**SMALL, classes=3, weights=tmp_path / "linked.h5")
+
+    @pytest.mark.parametrize(
+        ("dtype", "sentence"), [("S4", "no array of numbers"), ("c8", "no array of numbers"), ("f4", None)]
+    )
+    def test_arrays_of_other_things_than_numbers(self, folder, tmp_path, dtype, sentence):
+        (tmp_path / "odd.weights.h5").write_bytes((folder / "good.weights.h5").read_bytes())
+        with h5py.File(tmp_path / "odd.weights.h5", "r+") as file:
+            group = file["layers/conv2d/vars"]
+            shape = group["0"].shape
+            del group["0"]
+            group.create_dataset("0", shape, dtype=dtype)
+        if sentence is None:
+            build_mobilenet(**SMALL, classes=3, weights=tmp_path / "odd.weights.h5")
+        else:
+            with pytest.raises(SepnetsError, match=sentence):
+                build_mobilenet(**SMALL, classes=3, weights=tmp_path / "odd.weights.h5")
+
+    def test_a_layer_with_more_arrays_than_ours(self, tmp_path):
+        inputs = keras.Input((32, 32, 3))
+        keras.Model(inputs, keras.layers.Conv2D(8, 3, name="stem")(inputs)).save(tmp_path / "biased.h5")
+        with pytest.raises(SepnetsError, match=r"needs \(3, 3, 3, 8\), the file has \(3, 3, 3, 8\), \(8,\)"):
+            build_mobilenet(**SMALL, weights=tmp_path / "biased.h5")
+
+    def test_separable_convolutions_with_a_bias(self, tmp_path):
+        def biased(layer):
+            config = layer.get_config()
+            return type(layer).from_config(config | ({"use_bias": True} if "depth_multiplier" in config else {}))
+
+        reference = keras.applications.Xception(weights=None, include_top=False, input_shape=(71, 71, 3))
+        write_legacy(keras.models.clone_model(reference, clone_function=biased), tmp_path / "biased.h5")
+        with pytest.raises(SepnetsError, match="another network: for block2_sepconv1_pointwise"):
+            build_xception(include_top=False, input_shape=(71, 71, 3), weights=tmp_path / "biased.h5")
 
     def test_arrays_that_claim_to_be_huge(self, tmp_path):
         with h5py.File(tmp_path / "bomb.h5", "w") as file:

@@ -128,6 +128,7 @@ def test_dropout_is_half_by_default():
         ({"middle_repeats": -1}, "Received: middle_repeats=-1"),
         ({"alpha": 0.001}, "Received: alpha=0.001"),
         ({"segments": 0}, "Received: segments=0"),
+        ({"segments": 2.5}, "Received: segments=2.5"),
         ({"order": "depth_first"}, 'order is "spatial_first" or "pointwise_first". Received: order=.depth_first'),
     ],
 )
@@ -177,28 +178,29 @@ class TestSegments:
         assert expected.std() > 1e-3
         np.testing.assert_allclose(ours(pixels, training=False), expected, atol=1e-5)
 
-    @pytest.mark.parametrize("order", ["spatial_first", "pointwise_first"])
-    def test_as_many_segments_as_channels_are_the_depthwise_network(self, order):
-        depthwise = build_xception(**SMALL, order=order)
-        segmented = build_xception(**SMALL, order=order, segments=10**6)
-        segmented.set_weights(depthwise.get_weights())
-        pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
-        np.testing.assert_allclose(segmented(pixels), depthwise(pixels), atol=1e-5)
-        names = [layer.name for layer in segmented.layers]
-        assert names == [layer.name for layer in depthwise.layers]
-
-    def test_separate_segments_of_one_channel_are_a_depthwise_convolution(self):
-        """The form for few segments, taken to its end, agrees with the layer that stands there."""
-        inputs = keras.Input((9, 9, 6))
-        parts = segmented_convolution(inputs, 5, name="five")  # sizes 1, 1, 1, 1, 2
-        model = keras.Model(inputs, parts)
-        depthwise = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
+    def test_one_segment_a_channel_is_the_grouped_convolution_with_as_many_groups(self):
+        """An independent form: Keras' grouped convolution, at the end of the spectrum and within it."""
         x = np.random.default_rng(0).normal(size=(2, 9, 9, 6)).astype("float32")
-        depthwise.build(x.shape)
-        for channel in range(4):
-            kernel = depthwise.kernel.numpy()[:, :, channel : channel + 1]
-            model.get_layer(f"five_segment{channel + 1}").set_weights([kernel])
-        np.testing.assert_allclose(model(x)[..., :4], depthwise(x)[..., :4], atol=1e-5)
+        for segments in (6, 3):
+            inputs = keras.Input((9, 9, 6))
+            model = keras.Model(inputs, segmented_convolution(inputs, segments, name="s"))
+            grouped = keras.layers.Conv2D(6, 3, padding="same", groups=segments, use_bias=False)
+            grouped.build(x.shape)
+            if segments == 6:
+                kernel = model.get_layer("s_depthwise").kernel.numpy().transpose(0, 1, 3, 2)
+            else:
+                parts = [model.get_layer(f"s_segment{number}").kernel.numpy() for number in (1, 2, 3)]
+                kernel = np.concatenate(parts, axis=-1)
+            grouped.set_weights([kernel])
+            np.testing.assert_allclose(model(x), grouped(x), atol=1e-5)
+
+    @pytest.mark.parametrize("order", ["spatial_first", "pointwise_first"])
+    def test_more_segments_than_channels_are_the_default_network(self, order):
+        names = [
+            [layer.name for layer in build_xception(**SMALL, order=order, segments=k).layers]
+            for k in (None, 10**6)
+        ]
+        assert names[0] == names[1]
 
     @pytest.mark.parametrize("segments", [1, 2, 3, 4, 7])
     def test_channels_are_mixed_within_a_segment_only(self, segments):

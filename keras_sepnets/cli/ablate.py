@@ -16,7 +16,7 @@ from keras_sepnets.errors import SepnetsError
 
 # A small network on small pictures: six trainings in minutes on two cores.
 DEFAULTS = {"model.name": "xception", "model.alpha": 0.25, "data.image_size": 48, "training.epochs": 8}
-XCEPTION_DEFAULTS = {"model.middle_repeats": 2}
+NETWORK_DEFAULTS = {"xception": {"model.middle_repeats": 2}, "inception_v3": {"data.image_size": 75}}
 
 
 @click.command(cls=Command)
@@ -64,8 +64,8 @@ def ablate(
     if changes and intermediate_relu is not None:
         raise SepnetsError("Test one change at a time: --change or --[no-]intermediate-relu, not both.")
     settings = config_from_options(options, config=config, assignments=assignments, defaults=DEFAULTS)
-    if settings.model.name == "xception":
-        defaults = DEFAULTS | XCEPTION_DEFAULTS
+    if settings.model.name in NETWORK_DEFAULTS:
+        defaults = DEFAULTS | NETWORK_DEFAULTS[settings.model.name]
         settings = config_from_options(options, config=config, assignments=assignments, defaults=defaults)
     with quiet_imports():
         from keras_sepnets import ablation

@@ -25,11 +25,9 @@ GRID = Path("mobilenet_grid.png")
 @click.option(
     "--by",
     type=click.Choice(["layer", "type", "stage"]),
-    default="type",
-    show_default=True,
-    help="What a row of the table is.",
+    help="What a row of the table is.  [default: type]",
 )
-@click.option("--sort", is_flag=True, help="Most multiply-adds first, instead of the network's order.")
+@click.option("--sort", is_flag=True, help="Rows of most multiply-adds first, instead of the network's order.")
 @click.option("--against", type=click.Choice(["paper"]), help="Compare with what the papers print.")
 @click.option("--grid", is_flag=True, help="Draw MobileNets' Figure 4: 4 widths, 4 resolutions.")
 @click.option(
@@ -52,7 +50,7 @@ def cost(
     assignments: tuple[str, ...],
     rho: float | None,
     classes: int | None,
-    by: str,
+    by: str | None,
     sort: bool,
     against: str | None,
     grid: bool,
@@ -73,33 +71,41 @@ def cost(
     sepnets cost --against paper
     sepnets cost --grid
     """
-    image_size = options["image_size"]
-    named = {name for name, value in options.items() if value is not None} - {"image_size"}
-    settings = bool(named or config or assignments or rho is not None or classes)
-    _check_modes(target, against=against, grid=grid, settings=settings, output=output)
+    given = {name for name, value in options.items() if value is not None}
+    given |= {name for name, value in (("set", assignments), ("config", config), ("classes", classes)) if value}
+    given |= {"rho"} if rho is not None else set()
+    _check_modes(target, given=given, against=against, grid=grid, table=bool(by or sort), output=output)
     if grid:
         _grid(output or GRID, csv_file, as_json=as_json)
     elif against:
         _against_paper(options["model"], csv_file, as_json=as_json)
     else:
+        if csv_file:
+            _check_csv(csv_file, beside=target)
         if target:
-            title, counted = _count_file(target, image_size)
+            title, counted = _count_file(target, options["image_size"])
         else:
             tree = config_from_options(options, config=config, assignments=assignments, rho=rho)
             title, counted = _count_named(tree, classes or 1000)
-        _show(title, counted, by, sort=sort, csv_file=csv_file, as_json=as_json)
+        _show(title, counted, by or "type", sort=sort, csv_file=csv_file, as_json=as_json)
 
 
 def _check_modes(
-    target: Path | None, *, against: str | None, grid: bool, settings: bool, output: Path | None
+    target: Path | None, *, given: set[str], against: str | None, grid: bool, table: bool, output: Path | None
 ) -> None:
+    """Refuse options that would change nothing."""
     if sum(map(bool, (target, against, grid))) > 1:
         raise SepnetsError("A run or file, --against and --grid are three questions; ask one at a time.")
-    if target and settings:
-        raise SepnetsError(
-            "A run or file brings its own network; leave the options of a network out. "
-            f"Received: {str(target)!r} together with them"
-        )
+    for question, allowed in (
+        ("A run or file brings its own network", {"image_size"} if target else None),
+        ("--against takes --model at most", {"model"} if against else None),
+        ("--grid is of the 16 MobileNets", set() if grid else None),
+    ):
+        if allowed is not None and given - allowed:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given - allowed))
+            raise SepnetsError(f"{question}; leave the other options of a network out. Received: {names}")
+    if table and (against or grid):
+        raise SepnetsError("--by and --sort are for the table of a network's cost; leave them out here.")
     if output and not grid:
         raise SepnetsError(
             f"--output names the picture of --grid; for a table use --csv. Received: {str(output)!r}"
@@ -136,8 +142,15 @@ def _count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
             model = keras.models.load_model(target, compile=False)
         except Exception as error:  # Keras raises many kinds for damaged files
             raise SepnetsError(f"{target} cannot be loaded: {one_line(error)}") from error
-    shape = (image_size, image_size, model.input_shape[-1]) if image_size else None
-    return f"{target} ({model.name})", count_cost(model, shape)
+    if image_size is None:
+        return f"{target} ({model.name})", count_cost(model)
+    built_for = getattr(model, "input_shape", None)
+    if not isinstance(built_for, tuple) or len(built_for) != 4 or image_size < 1:
+        raise SepnetsError(
+            "--image-size counts a model of pictures at another size in pixels. "
+            f"Received: --image-size {image_size} for inputs of shape {built_for}"
+        )
+    return f"{target} ({model.name})", count_cost(model, (image_size, image_size, built_for[-1]))
 
 
 def _show(title: str, cost: "Cost", by: str, *, sort: bool, csv_file: Path | None, as_json: bool) -> None:
@@ -162,6 +175,8 @@ def _against_paper(network: str | None, csv_file: Path | None, *, as_json: bool)
 
     if network:
         make_config({"model": {"name": network}})  # an unknown name is told
+    if csv_file:
+        _check_csv(csv_file, beside=None)
     comparisons = compare_with_papers(network)
     rows = [comparison.to_json() for comparison in comparisons]
     if csv_file:
@@ -174,8 +189,8 @@ def _against_paper(network: str | None, csv_file: Path | None, *, as_json: bool)
 
 def _grid(picture: Path, csv_file: Path | None, *, as_json: bool) -> None:
     csv_file = csv_file or picture.with_suffix(".csv")
-    for file in (picture, csv_file):
-        check_writable(file)
+    check_writable(picture)
+    _check_csv(csv_file, beside=picture)
     with quiet_imports():
         from keras_sepnets.cli import tables
         from keras_sepnets.papers import mobilenet_grid
@@ -190,6 +205,11 @@ def _grid(picture: Path, csv_file: Path | None, *, as_json: bool) -> None:
         tables.show_grid(rows, picture, csv_file)
 
 
-def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+def _check_csv(file: Path, *, beside: Path | None) -> None:
     check_writable(file)
+    if beside is not None and file.resolve() == beside.resolve():
+        raise SepnetsError(f"The CSV file would replace {beside}; name another one. Received: {str(file)!r}")
+
+
+def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
     write_file(file, to_csv_bytes([list(rows[0]), *(list(row.values()) for row in rows)]))

@@ -106,7 +106,8 @@ def segmented_convolution(x: Tensor, segments: int | None, *, name: str) -> Tens
     This is the spectrum of Xception's paper (sections 1.1 and 5): one segment is a standard convolution, 3 or 4
     are Inception's, one a channel (None, or as many as there are channels) is a depthwise convolution. Sizes of
     segments differ by at most one channel. Each segment is a convolution of its own, because Keras runs grouped
-    ones on a CPU through XLA, which takes many times as long (scripts/benchmark_segments.py).
+    ones on a CPU through XLA, which takes many times as long (scripts/benchmark_segments.py). Dozens of segments
+    make a graph of thousands of layers, which takes long to build.
 
     Args:
         x: (N, H, W, C).
@@ -117,6 +118,11 @@ def segmented_convolution(x: Tensor, segments: int | None, *, name: str) -> Tens
         (N, H, W, C).
     """
     channels = x.shape[-1]
+    if segments is not None and (segments < 1 or segments != int(segments)):
+        raise SepnetsError(
+            "segments counts parts of the channels: a whole number from 1 up, or None. "
+            f"Received: segments={segments}"
+        )
     if segments is None or segments >= channels:
         return layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     if segments == 1:

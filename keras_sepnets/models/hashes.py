@@ -1,7 +1,8 @@
 """SHA-256 or MD5 of the weight files that keras.applications publishes, by file name, as far as they are known.
 
-Those of MobileNet, Xception and Inception V3 are in Keras' own source; of MobileNetV2's files two were found in
-public records of downloads, so the others are not verified.
+Those of Xception and Inception V3 are in the source of Keras 3.15, MobileNet's in that of a later version
+(keras/src/applications/mobilenet.py, WEIGHTS_HASHES); of MobileNetV2's files two were found in public records of
+downloads, so the others are not verified.
 """
 
 HASHES = {

@@ -41,9 +41,8 @@ BLOCKS = (
     Block(1024, 2),
     Block(1024),
 )
-SHALLOW_LEAVES_OUT = range(
-    7, 12
-)  # blocks by number: "the 5 layers of separable filters with 14x14x512" (section 4.2)
+# Blocks by number: "the 5 layers of separable filters with feature size 14x14x512" (section 4.2).
+SHALLOW_LEAVES_OUT = range(7, 12)
 
 
 def build_mobilenet(

@@ -66,13 +66,14 @@ def load_weights(
     A classifier with another number of classes stays fresh; for another number of input channels the first
     kernel is adapted (to grey: summed over the channels; else repeated in turn, scaled to keep the sum);
     the background class of a 1001-class file is dropped. Every other layer must be in the file with its shape.
-    `model.load_report` says what was done, and so does the logger "keras_sepnets" where it is not simply all.
+    `model.load_report` says what was done (None without weights), and so does the logger "keras_sepnets" where it
+    is not simply all.
 
     Args:
         model: The network.
         weights: None for the random initialization; "imagenet" for the published weights of keras.applications;
             or a path: a run folder, ".keras", ".weights.h5", or Keras 2's ".h5", of this network as this
-            package or keras.applications builds it (of ".weights.h5": as this package builds it).
+            package or keras.applications builds it (Xception's ".weights.h5" as this package builds it only).
         published: The network's published files.
         alpha: Of the network.
 
@@ -83,9 +84,11 @@ def load_weights(
         SepnetsError: There is no such file, or it does not hold this network.
         FailedRunError: The published file could not be downloaded.
     """
+    model.load_report = None
     if weights is None:
         return model
-    file = _published_file(model, published, alpha) if weights == "imagenet" else _file(weights)
+    published_ones = str(weights) == "imagenet" and not Path(weights).exists()
+    file = _published_file(model, published, alpha) if published_ones else _file(weights)
     with ExitStack() as stack:
         try:
             found = _read(file, model, stack)
@@ -105,7 +108,7 @@ def load_weights(
 
 def _file(weights: str | os.PathLike) -> Path:
     path = Path(weights)
-    if path.is_dir():
+    if path.is_dir() and str(weights):
         return Run.open(path).checkpoint()
     if not path.is_file():
         raise SepnetsError(
@@ -158,8 +161,7 @@ def _hash(path: Path, algorithm: str) -> str:
 def _read(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights]:
     """Return the layers of a file that have weights, in its order; HDF5 files stay open on `stack`."""
     if file.name.endswith(".keras"):
-        source = keras.models.load_model(file, compile=False)
-        return [(layer.name, layer.get_weights()) for layer in source.layers if layer.weights]
+        return list(_layers_of(keras.models.load_model(file, compile=False)))
     if not file.name.endswith((".h5", ".hdf5")):
         raise SepnetsError(
             "Weights come from a run folder or a file ending in .keras, .weights.h5 or .h5. "
@@ -167,25 +169,39 @@ def _read(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights
         )
     root = stack.enter_context(h5py.File(file, "r"))
     if "layers" in root and "layer_names" not in root.attrs:
-        return list(_read_weights_h5(root["layers"], model))
-    return list(_read_legacy_h5(root.get("model_weights", root)))
+        return list(_read_weights_h5(_inside(root, "layers"), model))
+    return list(_read_legacy_h5(_inside(root, "model_weights") if "model_weights" in root else root))
+
+
+def _layers_of(model: keras.Model) -> Iterator[LayerWeights]:
+    """Give a model's layers, those of the models inside it too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers_of(layer)
+        elif layer.weights:
+            yield layer.name, layer.get_weights()
 
 
 def _read_weights_h5(group: h5py.Group, model: keras.Model) -> Iterator[LayerWeights]:
     """Give the layers of Keras 3's format, which knows a layer by its class and its number among them only."""
-    unused = {name for name in group if len(group[name].get("vars", ()))}
+    found = {}
+    for key in group:
+        layer = _inside(group, key)
+        variables = _inside(layer, "vars") if "vars" in layer else {}
+        if len(variables):
+            found[key] = [_array(variables, str(index)) for index in range(len(variables))]
     numbers: dict[str, int] = {}
+    head_is_there = False
     for layer in model.layers:
         kind = keras_name(type(layer).__name__)
         number = numbers[kind] = numbers.get(kind, -1) + 1
         key = f"{kind}_{number}" if number else kind
-        if key in unused:
-            unused.remove(key)
-            variables = group[key]["vars"]
-            yield layer.name, [_dataset(variables, str(index)) for index in range(len(variables))]
-    for key in sorted(unused):
-        variables = group[key]["vars"]
-        yield key, [_dataset(variables, str(index)) for index in range(len(variables))]
+        if key in found:
+            head_is_there |= layer.name in HEAD
+            yield layer.name, found.pop(key)
+    if len(found) == 1 and not head_is_there:  # keras.applications' MobileNet has a 1x1 convolution there
+        found = dict(zip(HEAD[-1:], found.values(), strict=True))
+    yield from found.items()
 
 
 def keras_name(class_name: str) -> str:
@@ -197,9 +213,10 @@ def keras_name(class_name: str) -> str:
 def _read_legacy_h5(group: h5py.Group) -> Iterator[LayerWeights]:
     """Give the layers of Keras 2's format, in the order in which they were saved."""
     for layer in _names(group, "layer_names"):
-        variables = _names(group[layer], "weight_names")
+        inside = _inside(group, layer)
+        variables = _names(inside, "weight_names")
         if variables:
-            yield layer, [_dataset(group[layer], variable) for variable in variables]
+            yield layer, [_array(inside, variable) for variable in variables]
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
@@ -214,15 +231,24 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    """Return an array of this file, not read yet; refuse one that lies in another file or is absurdly large."""
-    data = group[name]
-    if not isinstance(data, h5py.Dataset):
-        raise ValueError(f"{name} is no array")
-    if data.file.filename != group.file.filename or data.is_virtual or data.external:
-        raise ValueError(f"{name} lies in another file")
+def _inside(group: h5py.Group, path: str) -> Any:
+    """Return what lies at a path inside a group; refuse links, which may lead to other files."""
+    for name in path.split("/"):
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is missing or lies elsewhere")
+        group = group[name]
+    return group
+
+
+def _array(group: h5py.Group, path: str) -> h5py.Dataset:
+    """Return an array of numbers, not read yet; refuse one that lies in another file or is absurdly large."""
+    data = _inside(group, path)
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu":
+        raise ValueError(f"{path} is no array of numbers")
+    if data.is_virtual or data.external:
+        raise ValueError(f"{path} is missing or lies elsewhere")
     if data.nbytes > LARGEST_ARRAY:
-        raise ValueError(f"{name} claims {data.nbytes:,} bytes")
+        raise ValueError(f"{path} claims {data.nbytes:,} bytes")
     return data
 
 
@@ -234,9 +260,8 @@ def _by_our_names(model: keras.Model, found: list[LayerWeights], published: Publ
         return dict(found)
     result: dict[str, Sequence[Any]] = {}
     for names, (_, arrays) in zip(order, found, strict=False):
-        share = len(arrays) // len(names)  # of a separable convolution, which is two layers of ours
-        for number, name in enumerate(names):
-            result[name] = arrays[number * share : (number + 1) * share]
+        first, *second = names  # a separable convolution is two layers of ours
+        result |= {first: arrays[:1], second[0]: arrays[1:]} if second else {first: arrays}
     return result
 
 
@@ -250,7 +275,7 @@ def _match(
     for layer in weighted:
         arrays = found.get(layer.name, ())
         shapes = [tuple(variable.shape) for variable in layer.weights]
-        if [_shape(array, len(shape)) for array, shape in zip(arrays, shapes, strict=False)] == shapes:
+        if _shapes(arrays, shapes) == shapes:
             values[layer.name] = [
                 np.asarray(array).reshape(shape) for array, shape in zip(arrays, shapes, strict=True)
             ]
@@ -280,18 +305,20 @@ def _match(
     return report, values
 
 
-def _shape(array: Any, rank: int) -> tuple[int, ...]:
-    """Return an array's shape; a classifier that was saved as a 1x1 convolution has two leading ones too many."""
-    shape = tuple(array.shape)
-    surplus = max(0, len(shape) - rank)
-    return shape[surplus:] if all(side == 1 for side in shape[:surplus]) else shape
+def _shapes(arrays: Sequence[Any], like: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the arrays' shapes; a classifier saved as a 1x1 convolution loses its two leading ones."""
+    shapes = [tuple(array.shape) for array in arrays]
+    if len(shapes) != len(like):
+        return shapes
+    return [
+        shape[2:] if shape[:2] == (1, 1) and len(shape) == len(wanted) + 2 else shape
+        for shape, wanted in zip(shapes, like, strict=True)
+    ]
 
 
 def _has_background(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
     expected = [(*shape[:-1], BACKGROUND_CLASSES) for shape in shapes]
-    return shapes[0][-1] == BACKGROUND_CLASSES - 1 and expected == [
-        _shape(array, len(shape)) for array, shape in zip(arrays, shapes, strict=False)
-    ]
+    return shapes[0][-1] == BACKGROUND_CLASSES - 1 and expected == _shapes(arrays, shapes)
 
 
 def _differ_in_channels(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:

@@ -115,10 +115,6 @@ def build_xception(
     check_choice("order", order, ORDERS)
     if middle_repeats < 0:
         raise SepnetsError(f"middle_repeats counts modules: 0 or more. Received: middle_repeats={middle_repeats}")
-    if segments is not None and segments < 1:
-        raise SepnetsError(
-            f"segments counts parts of the channels: 1 or more, or None. Received: segments={segments}"
-        )
     inputs, x = network_input(
         input_shape,
         input_tensor,

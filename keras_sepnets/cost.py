@@ -12,7 +12,6 @@ write over their input if nothing else reads it.
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from keras import layers, tree
 
 from keras_sepnets.errors import SepnetsError, one_line
+from keras_sepnets.layer_types import COUNTED, is_free, is_in_place, type_of
 
 
 @dataclass(frozen=True)
@@ -149,24 +149,8 @@ def count_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -
             "Only functional models and built sequential ones can be counted: the others do not show their graph. "
             f"Received: {getattr(model, 'name', model)} ({type(model).__name__})"
         )
-    shapes = [tuple(tensor.shape[1:]) for tensor in graph.inputs]
-    if input_shape is not None:
-        sides_are_sizes = all(isinstance(side, int) and side > 0 for side in input_shape)
-        if len(shapes) != 1 or len(shapes[0]) != len(input_shape) or not sides_are_sizes:
-            raise SepnetsError(
-                f"input_shape is the shape of one picture, like this model's {shapes}. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
-        shapes = [tuple(input_shape)]
-    if any(None in shape for shape in shapes):
-        raise SepnetsError(
-            "The cost depends on the picture's size, which this model leaves open; name it with input_shape, such "
-            f"as (224, 224, 3), or on the command line with --image-size. Received: input shape {shapes[0]}"
-        )
-    pictures = [
-        keras.KerasTensor((tensor.shape[0], *shape), tensor.dtype)
-        for tensor, shape in zip(graph.inputs, shapes, strict=True)
-    ]
+    pictures = _pictures(graph, input_shape)
+    shapes = tuple(tuple(picture.shape[1:]) for picture in pictures)
     walk = _Walk()
     try:
         for tensor, picture in zip(graph.inputs, pictures, strict=True):
@@ -177,7 +161,7 @@ def count_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -
             f"{model.name} does not work on this input: {one_line(error)}. Received: input shape {shapes}"
         ) from error
     return Cost(
-        input_shape=shapes[0] if len(shapes) == 1 else tuple(shapes),
+        input_shape=shapes[0] if len(shapes) == 1 else shapes,
         layers=tuple(walk.layers),
         peak_activation_bytes=walk.peak_bytes(outputs),
         not_counted=tuple(walk.not_counted),
@@ -195,89 +179,33 @@ def stage_of(name: str) -> str:
     return "/".join([*nested, begin.group() if begin else name])
 
 
-def type_of(layer: Any) -> str:
-    """Return what kind of layer it is: as Table 2 of MobileNets has it, or the class's name."""
-    kind = type(layer)
-    if kind is layers.BatchNormalization:
-        return "batch norm"
-    if kind not in COUNTED:
-        return kind.__name__
-    grouped = ["grouped"] if getattr(layer, "groups", 1) > 1 else []
-    size = getattr(layer, "kernel_size", ())
-    return " ".join([*grouped, COUNTED[kind][0], *(["x".join(map(str, size))] if size else [])])
-
-
-def _positions(layer: Any, shape: tuple[int, ...]) -> int:
-    """Return the number of positions (pixels) of a tensor of `shape`, which includes the batch."""
-    return math.prod(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
-
-
-def _convolution(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    # The kernel is (h, w, in / groups, out), of a depthwise convolution (h, w, in, multiplier): either way
-    # every one of its entries is used once per output position.
-    return math.prod(layer.kernel.shape) * _positions(layer, outputs)
-
-
-def _separable(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    entries = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
-    return entries * _positions(layer, outputs)
-
-
-def _transposed(layer: Any, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
-    return math.prod(layer.kernel.shape) * _positions(layer, inputs)
-
-
-def _dense(layer: layers.Dense, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
-    return math.prod(layer.kernel.shape) * math.prod(inputs[1:-1])
-
-
-# What a layer is called, and how its multiply-adds are counted.
-COUNTED: dict[type, tuple[str, Callable[..., int]]] = {
-    layers.Conv1D: ("conv", _convolution),
-    layers.Conv2D: ("conv", _convolution),
-    layers.Conv3D: ("conv", _convolution),
-    layers.DepthwiseConv1D: ("depthwise conv", _convolution),
-    layers.DepthwiseConv2D: ("depthwise conv", _convolution),
-    layers.SeparableConv1D: ("separable conv", _separable),
-    layers.SeparableConv2D: ("separable conv", _separable),
-    layers.Conv1DTranspose: ("transposed conv", _transposed),
-    layers.Conv2DTranspose: ("transposed conv", _transposed),
-    layers.Conv3DTranspose: ("transposed conv", _transposed),
-    layers.Dense: ("dense", _dense),
-}
-# Classes of keras.layers without multiply-adds: those that write over their input, and the others.
-IN_PLACE = frozenset((
-    "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten",
-    "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Normalization", "PReLU", "ReLU",
-    "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"
-))  # fmt: skip
-FREE = frozenset((
-    "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D",
-    "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "Add", "Average",
-    "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "CenterCrop", "Concatenate", "Cropping1D",
-    "Cropping2D", "Cropping3D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization", "InputLayer",
-    "LayerNormalization", "Maximum", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Minimum", "Multiply",
-    "Permute", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomErasing", "RandomFlip",
-    "RandomRotation", "RandomTranslation", "RandomZoom", "RepeatVector", "Resizing", "RMSNormalization",
-    "Subtract", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D",
-    "ZeroPadding2D", "ZeroPadding3D"
-))  # fmt: skip
-# Functions of keras.ops in a model's graph, by the names of their classes, which are not public.
-FREE_OPERATIONS = frozenset((
-    "Absolute", "Add", "AveragePool", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "ExpandDims",
-    "Gelu", "GetItem", "HardSigmoid", "HardSilu", "LeakyRelu", "Log", "Max", "Maximum", "MaxPool", "Mean",
-    "Min", "Minimum", "Multiply", "Negative", "Pad", "Power", "Relu", "Relu6", "Reshape", "Resize", "Rsqrt",
-    "Sigmoid", "Silu", "Softmax", "Split", "Sqrt", "Square", "Squeeze", "Stack", "Subtract", "Sum", "Tanh",
-    "Transpose", "TrueDivide"
-))  # fmt: skip
-
-
 def _graph(model: Any) -> Any:
     """Return the functional model that a model is, or that a sequential one holds; None if there is none."""
     if isinstance(model, keras.Sequential):
         return model._functional
     return model if isinstance(model, keras.Model) and hasattr(model, "_run_through_graph") else None
+
+
+def _pictures(graph: Any, input_shape: tuple[int, ...] | None) -> list[Any]:
+    """Return inputs without values for a functional model, of its own shape or of the given one."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in graph.inputs]
+    if input_shape is not None:
+        sides_are_sizes = all(isinstance(side, int) and side > 0 for side in input_shape)
+        if len(shapes) != 1 or len(shapes[0]) != len(input_shape) or not sides_are_sizes:
+            raise SepnetsError(
+                f"input_shape is the shape of one picture, like this model's {shapes}. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        shapes = [tuple(input_shape)]
+    if any(None in shape for shape in shapes):
+        raise SepnetsError(
+            "The cost depends on the picture's size, which this model leaves open; name it with input_shape, such "
+            f"as (224, 224, 3), or on the command line with --image-size. Received: input shape {shapes[0]}"
+        )
+    return [
+        keras.KerasTensor((tensor.shape[0], *shape), tensor.dtype)
+        for tensor, shape in zip(graph.inputs, shapes, strict=True)
+    ]
 
 
 @dataclass
@@ -322,7 +250,7 @@ class _Walk:
         kind, multiply_adds = type(operation), 0
         if kind in COUNTED:
             multiply_adds = COUNTED[kind][1](operation, inputs[0].shape, outputs[0].shape)
-        elif not _is_free(operation):
+        elif not is_free(operation):
             self.not_counted.append(name)
         total = trainable = 0
         if isinstance(operation, layers.Layer) and id(operation) not in self.known:
@@ -337,7 +265,7 @@ class _Walk:
             activation_bytes=sum(map(_bytes, outputs)),
         )
         self.layers.append(LayerCost(name, type_of(operation), stage_of(name), outputs[0].shape[1:], amounts))
-        self.calls.append(_Call(inputs, outputs, in_place=_is_stock(operation, IN_PLACE)))
+        self.calls.append(_Call(inputs, outputs, in_place=is_in_place(operation)))
 
     def peak_bytes(self, outputs: list[Any]) -> int:
         """Return the most bytes of activations that are alive at once."""
@@ -356,24 +284,12 @@ class _Walk:
 
 def _output_of(operation: Any, tensors: list[Any], args: Any, kwargs: Any) -> Any:
     """Return the output tensor without values; for layers of Keras' own a short way, which takes half the time."""
-    if type(operation) in COUNTED or _is_stock(operation, IN_PLACE):
+    if type(operation) in COUNTED or is_in_place(operation):
         for axis, size in ((operation.input_spec and operation.input_spec.axes) or {}).items():
             if tensors[0].shape[axis] != size:
                 raise ValueError(f"{operation.name} was built for {size} values, not {tensors[0].shape[axis]}")
         return keras.KerasTensor(operation.compute_output_shape(tensors[0].shape), operation.compute_dtype)
     return operation.compute_output_spec(*args, **kwargs)
-
-
-def _is_free(operation: Any) -> bool:
-    if isinstance(operation, layers.Layer):
-        return _is_stock(operation, IN_PLACE) or _is_stock(operation, FREE)
-    return type(operation).__name__ in FREE_OPERATIONS
-
-
-def _is_stock(operation: Any, names: frozenset[str]) -> bool:
-    """Tell whether a layer's class is one of these of keras.layers, and not a stranger of the same name."""
-    kind = type(operation)
-    return kind.__name__ in names and getattr(layers, kind.__name__, None) is kind
 
 
 def _bytes(tensor: Any) -> int:

@@ -10,7 +10,7 @@ import keras_sepnets
 PACKAGE = Path(keras_sepnets.__file__).parent
 LAYERS = (
     ("errors",),
-    ("config", "statistics"),
+    ("config", "statistics", "layer_types"),
     ("runs", "cost", "plots"),
     ("models", "data"),
     ("evaluation", "prediction", "recording", "papers"),

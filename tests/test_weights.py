@@ -23,7 +23,7 @@ from keras_sepnets import (
 )
 from keras_sepnets.errors import FailedRunError
 from keras_sepnets.models import hashes, mobilenet, mobilenet_v2, xception
-from keras_sepnets.models.weights import keras_name
+from keras_sepnets.models.weight_files import keras_name
 
 PRECISION = 1e-4  # of float32, whose rounding grows in a deep network of random weights
 SMALL = {"alpha": 0.25, "input_shape": (32, 32, 3)}

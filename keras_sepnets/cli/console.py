@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-WIDTH_OF_FILES = 120  # of tables that are written to a file or a pipe
+WIDTH_OF_FILES = 160  # of tables that are written to a file or a pipe
 
 
 def make_console(*, as_json: bool) -> Console:

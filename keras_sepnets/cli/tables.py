@@ -57,7 +57,9 @@ def show_cost(title: str, cost: Cost, rows: Sequence[Mapping[str, Any]]) -> None
     if cost.not_counted:
         console.print(f"not counted    {', '.join(cost.not_counted)}", markup=False)
     names = [key for key in rows[0] if key in ("layer", "type", "stage", "output_shape")]
-    table = Table(*(name.replace("_", " ") for name in names), box=None)
+    table = Table(box=None)
+    for name in names:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for heading in ("multiply-adds", "%", "parameters", "%", "activation bytes"):
         table.add_column(heading, justify="right")
     for row in rows:

@@ -1,0 +1,103 @@
+"""What is known about Keras' layers: their names in tables of cost, their multiply-adds, which have none."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from keras import layers
+
+
+def type_of(layer: Any) -> str:
+    """Return what kind of layer it is: as Table 2 of MobileNets has it, or the class's name."""
+    kind = type(layer)
+    if kind is layers.BatchNormalization:
+        return "batch norm"
+    if kind not in COUNTED:
+        return kind.__name__
+    grouped = ["grouped"] if getattr(layer, "groups", 1) > 1 else []
+    size = getattr(layer, "kernel_size", ())
+    return " ".join([*grouped, COUNTED[kind][0], *(["x".join(map(str, size))] if size else [])])
+
+
+def _positions(layer: Any, shape: tuple[int, ...]) -> int:
+    """Return the number of positions (pixels) of a tensor of `shape`, which includes the batch."""
+    return math.prod(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+
+
+def _convolution(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
+    # The kernel is (h, w, in / groups, out), of a depthwise convolution (h, w, in, multiplier): either way
+    # every one of its entries is used once per output position.
+    return math.prod(layer.kernel.shape) * _positions(layer, outputs)
+
+
+def _separable(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
+    entries = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    return entries * _positions(layer, outputs)
+
+
+def _transposed(layer: Any, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
+    return math.prod(layer.kernel.shape) * _positions(layer, inputs)
+
+
+def _dense(layer: layers.Dense, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
+    return math.prod(layer.kernel.shape) * math.prod(inputs[1:-1])
+
+
+# What a layer is called, and how its multiply-adds are counted.
+COUNTED: dict[type, tuple[str, Callable[..., int]]] = {
+    layers.Conv1D: ("conv", _convolution),
+    layers.Conv2D: ("conv", _convolution),
+    layers.Conv3D: ("conv", _convolution),
+    layers.DepthwiseConv1D: ("depthwise conv", _convolution),
+    layers.DepthwiseConv2D: ("depthwise conv", _convolution),
+    layers.SeparableConv1D: ("separable conv", _separable),
+    layers.SeparableConv2D: ("separable conv", _separable),
+    layers.Conv1DTranspose: ("transposed conv", _transposed),
+    layers.Conv2DTranspose: ("transposed conv", _transposed),
+    layers.Conv3DTranspose: ("transposed conv", _transposed),
+    layers.Dense: ("dense", _dense),
+}
+# Classes of keras.layers without multiply-adds: those that write over their input, and the others.
+IN_PLACE = frozenset((
+    "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten",
+    "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Normalization", "PReLU", "ReLU",
+    "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"
+))  # fmt: skip
+FREE = frozenset((
+    "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "Add", "Average",
+    "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "CenterCrop", "Concatenate", "Cropping1D",
+    "Cropping2D", "Cropping3D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization", "InputLayer",
+    "LayerNormalization", "Maximum", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Minimum", "Multiply",
+    "Permute", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomErasing", "RandomFlip",
+    "RandomRotation", "RandomTranslation", "RandomZoom", "RepeatVector", "Resizing", "RMSNormalization",
+    "Subtract", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D",
+    "ZeroPadding2D", "ZeroPadding3D"
+))  # fmt: skip
+# Functions of keras.ops in a model's graph, by the names of their classes, which are not public.
+FREE_OPERATIONS = frozenset((
+    "Absolute", "Add", "AveragePool", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "ExpandDims",
+    "Gelu", "GetItem", "HardSigmoid", "HardSilu", "LeakyRelu", "Log", "Max", "Maximum", "MaxPool", "Mean",
+    "Min", "Minimum", "Multiply", "Negative", "Pad", "Power", "Relu", "Relu6", "Reshape", "Resize", "Rsqrt",
+    "Sigmoid", "Silu", "Softmax", "Split", "Sqrt", "Square", "Squeeze", "Stack", "Subtract", "Sum", "Tanh",
+    "Transpose", "TrueDivide"
+))  # fmt: skip
+
+
+def is_in_place(operation: Any) -> bool:
+    """Tell whether a layer can write its output over its input."""
+    return _is_stock(operation, IN_PLACE)
+
+
+def is_free(operation: Any) -> bool:
+    """Tell whether a layer or a function of keras.ops is known to have no multiply-adds."""
+    if isinstance(operation, layers.Layer):
+        return _is_stock(operation, IN_PLACE) or _is_stock(operation, FREE)
+    return type(operation).__name__ in FREE_OPERATIONS
+
+
+def _is_stock(operation: Any, names: frozenset[str]) -> bool:
+    """Tell whether a layer's class is one of these of keras.layers, and not a stranger of the same name."""
+    kind = type(operation)
+    return kind.__name__ in names and getattr(layers, kind.__name__, None) is kind

@@ -1,0 +1,112 @@
+"""The layers and arrays in files of weights: Keras 3's two formats and Keras 2's. Files are not trusted."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import h5py
+import keras
+
+from keras_sepnets.errors import SepnetsError
+
+HEAD = ("fc1", "fc2", "predictions")  # the layers of a classifier, by our names
+LARGEST_ARRAY = 2**30  # bytes; no kernel of ours comes near, a hostile file may claim more
+
+# A layer's name and its variables in Keras' order, as arrays or as HDF5 datasets that are not read yet.
+LayerWeights: TypeAlias = tuple[str, Sequence[Any]]
+
+
+def read_layers(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights]:
+    """Return the layers of a file that have weights, in its order; HDF5 files stay open on `stack`."""
+    if file.name.endswith(".keras"):
+        return list(_layers_of(keras.models.load_model(file, compile=False)))
+    if not file.name.endswith((".h5", ".hdf5")):
+        raise SepnetsError(
+            "Weights come from a run folder or a file ending in .keras, .weights.h5 or .h5. "
+            f"Received: weights={str(file)!r}"
+        )
+    root = stack.enter_context(h5py.File(file, "r"))
+    if "layers" in root and "layer_names" not in root.attrs:
+        return list(_read_weights_h5(_inside(root, "layers"), model))
+    return list(_read_legacy_h5(_inside(root, "model_weights") if "model_weights" in root else root))
+
+
+def _layers_of(model: keras.Model) -> Iterator[LayerWeights]:
+    """Give a model's layers, those of the models inside it too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers_of(layer)
+        elif layer.weights:
+            yield layer.name, layer.get_weights()
+
+
+def _read_weights_h5(group: h5py.Group, model: keras.Model) -> Iterator[LayerWeights]:
+    """Give the layers of Keras 3's format, which knows a layer by its class and its number among them only."""
+    found = {}
+    for key in group:
+        layer = _inside(group, key)
+        variables = _inside(layer, "vars") if "vars" in layer else {}
+        if len(variables):
+            found[key] = [_array(variables, str(index)) for index in range(len(variables))]
+    numbers: dict[str, int] = {}
+    head_is_there = False
+    for layer in model.layers:
+        kind = keras_name(type(layer).__name__)
+        number = numbers[kind] = numbers.get(kind, -1) + 1
+        key = f"{kind}_{number}" if number else kind
+        if key in found:
+            head_is_there |= layer.name in HEAD
+            yield layer.name, found.pop(key)
+    if len(found) == 1 and not head_is_there:  # keras.applications' MobileNet has a 1x1 convolution there
+        found = dict(zip(HEAD[-1:], found.values(), strict=True))
+    yield from found.items()
+
+
+def keras_name(class_name: str) -> str:
+    """Return the name that Keras gives to objects of a class, such as depthwise_conv2d."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", class_name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _read_legacy_h5(group: h5py.Group) -> Iterator[LayerWeights]:
+    """Give the layers of Keras 2's format, in the order in which they were saved."""
+    for layer in _names(group, "layer_names"):
+        inside = _inside(group, layer)
+        variables = _names(inside, "weight_names")
+        if variables:
+            yield layer, [_array(inside, variable) for variable in variables]
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """Return a list of names, which Keras 2 splits into numbered attributes where it is long."""
+    names = [*group.attrs.get(attribute, ())]
+    number = 0
+    while f"{attribute}{number}" in group.attrs:
+        names += group.attrs[f"{attribute}{number}"]
+        number += 1
+    if not number and attribute not in group.attrs:
+        raise KeyError(f"{group.name} has no {attribute}; Keras did not write it")
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _inside(group: h5py.Group, path: str) -> Any:
+    """Return what lies at a path inside a group; refuse links, which may lead to other files."""
+    for name in path.split("/"):
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is missing or lies elsewhere")
+        group = group[name]
+    return group
+
+
+def _array(group: h5py.Group, path: str) -> h5py.Dataset:
+    """Return an array of numbers, not read yet; refuse one that lies in another file or is absurdly large."""
+    data = _inside(group, path)
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu":
+        raise ValueError(f"{path} is no array of numbers")
+    if data.is_virtual or data.external:
+        raise ValueError(f"{path} is missing or lies elsewhere")
+    if data.nbytes > LARGEST_ARRAY:
+        raise ValueError(f"{path} claims {data.nbytes:,} bytes")
+    return data

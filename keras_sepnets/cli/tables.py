@@ -56,12 +56,12 @@ def show_cost(title: str, cost: Cost, rows: Sequence[Mapping[str, Any]]) -> None
     )
     if cost.not_counted:
         console.print(f"not counted    {', '.join(cost.not_counted)}", markup=False)
-    names = [key for key in rows[0] if key in ("layer", "type", "stage", "output_shape")]
+    names = [name for name in ("layer", "type", "output_shape") if name in rows[0]] or ["stage"]
     table = Table(box=None)
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for heading in ("multiply-adds", "%", "parameters", "%", "activation bytes"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             *(row[name] for name in names),

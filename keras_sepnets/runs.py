@@ -7,6 +7,7 @@ import json
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,7 @@ class Run:
 
     def load_model(self, checkpoint: str | None = None) -> Any:
         """Return the run's Keras model, not compiled."""
-        import keras
-
-        file = self.checkpoint(checkpoint)
-        try:
-            return keras.models.load_model(file, compile=False)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise SepnetsError(f"The network in {str(file)!r} cannot be loaded: {one_line(error)}") from error
+        return load_network(self.checkpoint(checkpoint))
 
     def save_model(self, model: Any, checkpoint: str) -> None:
         """Save a Keras model as the final, best or last network."""
@@ -163,6 +158,20 @@ class Run:
             file.unlink()
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+
+def load_network(file: Path) -> Any:
+    """Return the Keras model in a .keras file, not compiled; raise SepnetsError if it cannot be had."""
+    import keras
+
+    if not zipfile.is_zipfile(file):  # Keras says then that it is not found
+        raise SepnetsError(
+            f"The network cannot be loaded: no .keras file, or a damaged one. Received: {str(file)!r}"
+        )
+    try:
+        return keras.models.load_model(file, compile=False)
+    except Exception as error:  # Keras raises many kinds for damaged files
+        raise SepnetsError(f"The network cannot be loaded: {one_line(error)}. Received: {str(file)!r}") from error
 
 
 def write_file(path: Path, content: bytes) -> None:

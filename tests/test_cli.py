@@ -172,6 +172,10 @@ def test_sizes_of_files_are_checked_and_files_kept(finished, tmp_path):
         result = run("cost", file, "--image-size", size)
         assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
     before = file.read_bytes()
+    damaged = tmp_path / "damaged.keras"
+    damaged.write_bytes(before[: len(before) // 2])
+    result = run("cost", damaged)
+    assert (result.exit_code, "or a damaged one. Received: " in result.stderr) == (2, True)
     result = run("cost", file, "--csv", file)
     assert (result.exit_code, "would replace" in result.stderr) == (2, True)
     assert file.read_bytes() == before

@@ -68,7 +68,7 @@ def test_parity_check_notices_one_wrong_activation():
         assert_same_outputs(ours, reference, 64)
 
 
-# paper_facts: weights without batch norm, trainable, total
+# Parameters without batch norm, trainable, total
 @pytest.mark.parametrize(
     ("alpha", "without_bn", "trainable", "total", "multiply_adds"),
     [

@@ -52,7 +52,7 @@ def test_parity_check_notices_every_option(option):
         assert_same_outputs(*pair, 64)
 
 
-# paper_facts: weights without batch norm, trainable, total
+# Parameters without batch norm, trainable, total
 @pytest.mark.parametrize(
     ("alpha", "without_bn", "trainable", "total", "multiply_adds"),
     [

@@ -25,7 +25,7 @@ def test_every_table_is_there(comparisons):
 
 
 def test_the_errata_are_the_known_ones(comparisons):
-    """paper_facts: 1, 2, 5 and 6; the biases of Table 2 and the classes of Table 10."""
+    """Misprints, what a paper leaves out, and what does not reproduce."""
     differing = [
         (c.claim.table, c.claim.row, c.claim.printed, round(c.ours, 2)) for c in comparisons if not c.agrees
     ]

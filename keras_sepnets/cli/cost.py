@@ -8,8 +8,8 @@ import click
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import config_from_options, json_option, network_options, rho_option
 from keras_sepnets.config import RunConfig
-from keras_sepnets.errors import SepnetsError, one_line
-from keras_sepnets.runs import Run, check_writable, to_csv_bytes, write_file
+from keras_sepnets.errors import SepnetsError
+from keras_sepnets.runs import Run, check_writable, load_network, to_csv_bytes, write_file
 
 if TYPE_CHECKING:
     from keras_sepnets.cost import Cost
@@ -131,17 +131,9 @@ def _count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
     elif not target.is_file() or target.suffix != ".keras":
         raise SepnetsError(f"This is neither a run folder nor a .keras file. Received: {str(target)!r}")
     with quiet_imports():
-        import keras
-
         from keras_sepnets.cost import count_cost
 
-    if target.is_dir():
-        model = run.load_model()
-    else:
-        try:
-            model = keras.models.load_model(target, compile=False)
-        except Exception as error:  # Keras raises many kinds for damaged files
-            raise SepnetsError(f"{target} cannot be loaded: {one_line(error)}") from error
+    model = run.load_model() if target.is_dir() else load_network(target)
     if image_size is None:
         return f"{target} ({model.name})", count_cost(model)
     built_for = getattr(model, "input_shape", None)

@@ -10,6 +10,7 @@ import h5py
 import keras
 
 from keras_sepnets.errors import SepnetsError
+from keras_sepnets.runs import load_network
 
 HEAD = ("fc1", "fc2", "predictions")  # the layers of a classifier, by our names
 LARGEST_ARRAY = 2**30  # bytes; no kernel of ours comes near, a hostile file may claim more
@@ -21,7 +22,7 @@ LayerWeights: TypeAlias = tuple[str, Sequence[Any]]
 def read_layers(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights]:
     """Return the layers of a file that have weights, in its order; HDF5 files stay open on `stack`."""
     if file.name.endswith(".keras"):
-        return list(_layers_of(keras.models.load_model(file, compile=False)))
+        return list(_layers_of(load_network(file)))
     if not file.name.endswith((".h5", ".hdf5")):
         raise SepnetsError(
             "Weights come from a run folder or a file ending in .keras, .weights.h5 or .h5. "

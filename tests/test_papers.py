@@ -1,11 +1,14 @@
 """What the papers print: counted, and each difference explained."""
 
+import csv
 import re
 from pathlib import Path
 
 import pytest
 
 from keras_sepnets.papers import CLAIMS, compare_with_papers, mobilenet_grid
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def test_the_errata_are_the_known_ones(comparisons):
 
 
 def test_readme_says_how_many_agree(comparisons):
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     (said,) = re.findall(r"counts (\d+) numbers.*?(\d+) agree", readme, re.DOTALL)
     assert [int(number) for number in said] == [len(comparisons), sum(one.agrees for one in comparisons)]
 
@@ -63,6 +66,8 @@ def test_stanford_dogs_has_120_classes(comparisons):
 
 def test_grid_has_16_networks_whose_cost_falls_with_width_and_size():
     points = mobilenet_grid()
+    kept = list(csv.DictReader((ROOT / "experiments/mobilenet_grid/mobilenet_grid.csv").open()))
+    assert [int(row["multiply_adds"]) for row in kept] == [point.multiply_adds for point in points]
     assert len({(point.alpha, point.image_size) for point in points}) == 16
     assert points[0].multiply_adds == 568_740_352
     assert points[-1].multiply_adds == 13_570_048

@@ -76,7 +76,9 @@ class XceptionConfig(_NetworkConfig):
     name: Literal["xception"] = "xception"
     dropout: Rate = 0.5
     """before the classifier"""
-    intermediate_activation: Annotated[Literal["linear", "relu", "elu"] | None, BeforeValidator(_none_word)] = None
+    intermediate_activation: Annotated[Literal["linear", "relu", "elu"] | None, BeforeValidator(_linear_word)] = (
+        None
+    )
     """linear, relu or elu between the two steps (Figure 10); by default linear, relu if pointwise comes first"""
     residual: bool = True
     """shortcuts around the modules; or false (Figure 9)"""

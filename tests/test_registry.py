@@ -53,3 +53,10 @@ def test_no_option_is_forgotten_above(name):
 def test_linear_is_none_where_the_spatial_step_comes_first():
     assert graph_of("xception", "model.intermediate_activation=none") == graph_of("xception")
     assert graph_of("xception", "model.intermediate_activation=linear") == graph_of("xception")
+
+
+def test_none_takes_the_activation_out_where_the_pointwise_step_comes_first():
+    first = "model.order=pointwise_first"
+    without = graph_of("xception", first, "model.intermediate_activation=none")
+    assert without == graph_of("xception", first, "model.intermediate_activation=linear")
+    assert without != graph_of("xception", first)

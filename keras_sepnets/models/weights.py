@@ -81,8 +81,7 @@ def load_weights(
     model.load_report = None
     if weights is None:
         return model
-    published_ones = str(weights) == "imagenet" and not Path(weights).exists()
-    file = _published_file(model, published, alpha) if published_ones else _file(weights)
+    file = _published_file(model, published, alpha) if weights == "imagenet" else _file(weights)
     with ExitStack() as stack:
         try:
             found = read_layers(file, model, stack)

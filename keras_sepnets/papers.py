@@ -108,29 +108,20 @@ def mobilenet_grid() -> list[GridPoint]:
 @lru_cache
 def network_cost(network: str, *, image_size: int = 0, classes: int = 1000, **settings: Any) -> Amounts:
     """Return what a network costs; `image_size` 0 is the paper's."""
-    model = _built(network, tuple(settings.items()))
     size = image_size or NETWORKS[network].default_size
-    amounts = count_cost(model, (size, size, 3)).amounts
-    features = model.get_layer("predictions").kernel.shape[0]
-    left_out = 1000 - classes  # the classifier's cost is linear in the classes
-    return Amounts(
-        total=amounts.total - left_out * (features + 1),
-        trainable=amounts.trainable - left_out * (features + 1),
-        without_bn=amounts.without_bn - left_out * (features + 1),
-        multiply_adds=amounts.multiply_adds - left_out * features,
-    )
+    return count_cost(_built(network, classes, tuple(settings.items())), (size, size, 3)).amounts
 
 
 @lru_cache(maxsize=4)
-def _built(network: str, settings: tuple[tuple[str, Any], ...]) -> keras.Model:
+def _built(network: str, classes: int, settings: tuple[tuple[str, Any], ...]) -> keras.Model:
     config = make_config({"model": {"name": network, **dict(settings)}}).model
-    return build_network(config, image_size=NETWORKS[network].default_size, classes=1000, seed=None)
+    return build_network(config, image_size=NETWORKS[network].default_size, classes=classes, seed=None)
 
 
 @lru_cache
 def _type_share(layer_type: str, quantity: str) -> float:
     """Return the percentage of MobileNet's cost that lies in layers of a type (Table 2)."""
-    by_type = count_cost(_built("mobilenet", ())).by("type")
+    by_type = count_cost(_built("mobilenet", 1000, ())).by("type")
     total = sum(getattr(amounts, quantity) for amounts in by_type.values())
     return 100 * getattr(by_type[layer_type], quantity) / total
 

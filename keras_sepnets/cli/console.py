@@ -1,4 +1,4 @@
-"""Where commands print, and numbers in tables."""
+"""Where commands print."""
 
 from rich.console import Console
 

@@ -1,7 +1,8 @@
 """`sepnets cost`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -75,19 +76,35 @@ def cost(
     given |= {name for name, value in (("set", assignments), ("config", config), ("classes", classes)) if value}
     given |= {"rho"} if rho is not None else set()
     _check_modes(target, given=given, against=against, grid=grid, table=bool(by or sort), output=output)
+    if csv_file and not grid:
+        _check_csv(csv_file, beside=target)
     if grid:
-        _grid(output or GRID, csv_file, as_json=as_json)
+        picture = output or GRID
+        csv_file = csv_file or picture.with_suffix(".csv")
+        check_writable(picture)
+        _check_csv(csv_file, beside=picture)
+        answer = _grid(picture, csv_file)
     elif against:
-        _against_paper(options["model"], csv_file, as_json=as_json)
+        answer = _against_paper(options["model"])
+    elif target:
+        answer = _table(*_count_file(target, options["image_size"]), by or "type", sort=sort)
     else:
-        if csv_file:
-            _check_csv(csv_file, beside=target)
-        if target:
-            title, counted = _count_file(target, options["image_size"])
-        else:
-            tree = config_from_options(options, config=config, assignments=assignments, rho=rho)
-            title, counted = _count_named(tree, classes or 1000)
-        _show(title, counted, by or "type", sort=sort, csv_file=csv_file, as_json=as_json)
+        settings = config_from_options(options, config=config, assignments=assignments, rho=rho)
+        answer = _table(*_count_named(settings, classes or 1000), by or "type", sort=sort)
+    if csv_file:
+        write_file(csv_file, to_csv_bytes([list(answer.rows[0]), *(list(row.values()) for row in answer.rows)]))
+    if as_json:
+        print_json(answer.content)
+    else:
+        answer.show()
+
+
+class _Answer(NamedTuple):
+    """What a question came to: for a CSV file, as JSON, and for people."""
+
+    rows: list[dict[str, Any]]
+    content: Any
+    show: Callable[[], None]
 
 
 def _check_modes(
@@ -125,15 +142,13 @@ def _count_named(settings: RunConfig, classes: int) -> tuple[str, "Cost"]:
 
 
 def _count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
-    if target.is_dir():
-        run = Run.open(target)
-        run.checkpoint()
-    elif not target.is_file() or target.suffix != ".keras":
+    if not target.is_dir() and not (target.is_file() and target.suffix == ".keras"):
         raise SepnetsError(f"This is neither a run folder nor a .keras file. Received: {str(target)!r}")
+    file = Run.open(target).checkpoint() if target.is_dir() else target
     with quiet_imports():
         from keras_sepnets.cost import count_cost
 
-    model = run.load_model() if target.is_dir() else load_network(target)
+    model = load_network(file)
     if image_size is None:
         return f"{target} ({model.name})", count_cost(model)
     built_for = getattr(model, "input_shape", None)
@@ -145,21 +160,17 @@ def _count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
     return f"{target} ({model.name})", count_cost(model, (image_size, image_size, built_for[-1]))
 
 
-def _show(title: str, cost: "Cost", by: str, *, sort: bool, csv_file: Path | None, as_json: bool) -> None:
+def _table(title: str, cost: "Cost", by: str, *, sort: bool) -> _Answer:
     from keras_sepnets.cli import tables
 
     rows = tables.cost_rows(cost, by)
     if sort:
         rows.sort(key=lambda row: row["multiply_adds"], reverse=True)
-    if csv_file:
-        _write_csv(csv_file, rows)
-    if as_json:
-        print_json({"network": title, **cost.to_json()})
-    else:
-        tables.show_cost(title, cost, rows)
+    content = {"network": title, **cost.to_json()}
+    return _Answer(rows, content, lambda: tables.show_cost(title, cost, rows))
 
 
-def _against_paper(network: str | None, csv_file: Path | None, *, as_json: bool) -> None:
+def _against_paper(network: str | None) -> _Answer:
     with quiet_imports():
         from keras_sepnets.cli import tables
         from keras_sepnets.config import make_config
@@ -167,22 +178,12 @@ def _against_paper(network: str | None, csv_file: Path | None, *, as_json: bool)
 
     if network:
         make_config({"model": {"name": network}})  # an unknown name is told
-    if csv_file:
-        _check_csv(csv_file, beside=None)
     comparisons = compare_with_papers(network)
     rows = [comparison.to_json() for comparison in comparisons]
-    if csv_file:
-        _write_csv(csv_file, rows)
-    if as_json:
-        print_json(rows)
-    else:
-        tables.show_comparisons(comparisons)
+    return _Answer(rows, rows, lambda: tables.show_comparisons(comparisons))
 
 
-def _grid(picture: Path, csv_file: Path | None, *, as_json: bool) -> None:
-    csv_file = csv_file or picture.with_suffix(".csv")
-    check_writable(picture)
-    _check_csv(csv_file, beside=picture)
+def _grid(picture: Path, csv_file: Path) -> _Answer:
     with quiet_imports():
         from keras_sepnets.cli import tables
         from keras_sepnets.papers import mobilenet_grid
@@ -190,18 +191,10 @@ def _grid(picture: Path, csv_file: Path | None, *, as_json: bool) -> None:
 
     rows = [vars(point) for point in mobilenet_grid()]
     write_file(picture, draw_grid(rows, "MobileNets: ImageNet top-1 of the authors' checkpoints over cost"))
-    _write_csv(csv_file, rows)
-    if as_json:
-        print_json(rows)
-    else:
-        tables.show_grid(rows, picture, csv_file)
+    return _Answer(rows, rows, lambda: tables.show_grid(rows, picture, csv_file))
 
 
 def _check_csv(file: Path, *, beside: Path | None) -> None:
     check_writable(file)
     if beside is not None and file.resolve() == beside.resolve():
         raise SepnetsError(f"The CSV file would replace {beside}; name another one. Received: {str(file)!r}")
-
-
-def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
-    write_file(file, to_csv_bytes([list(rows[0]), *(list(row.values()) for row in rows)]))

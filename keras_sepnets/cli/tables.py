@@ -66,9 +66,9 @@ def show_cost(title: str, cost: Cost, rows: Sequence[Mapping[str, Any]]) -> None
         table.add_row(
             *(row[name] for name in names),
             f"{row['multiply_adds']:,}",
-            f"{row['multiply_adds'] / max(1, cost.multiply_adds):.2%}".rstrip("%"),
+            f"{100 * row['multiply_adds'] / max(1, cost.multiply_adds):.2f}",
             f"{row['parameters_total']:,}",
-            f"{row['parameters_total'] / max(1, cost.total):.2%}".rstrip("%"),
+            f"{100 * row['parameters_total'] / max(1, cost.total):.2f}",
             f"{row['activation_bytes']:,}",
         )
     console.print(table)

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +39,9 @@ class LoadReport:
 
     source: str
     loaded: tuple[str, ...]  # layers that took the file's weights as they are
-    adapted: dict[str, str] = field(default_factory=dict)  # layers that took changed ones -> how
-    fresh: tuple[str, ...] = ()  # layers that keep their random start
-    unused: tuple[str, ...] = ()  # layers of the file that the network does not have
+    adapted: dict[str, str]  # layers that took changed ones -> how
+    fresh: tuple[str, ...]  # layers that keep their random start
+    unused: tuple[str, ...]  # layers of the file that the network does not have
 
     def __str__(self) -> str:
         """Return the report as one line."""
@@ -129,7 +129,8 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
     url, known_hash = f"{published.url}/{name}", HASHES.get(name)
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / name
     if path.is_file():
-        if known_hash not in (None, _hash(path, "md5"), _hash(path, "sha256")):  # get_file would delete it
+        if known_hash and known_hash != _hash(path, "md5" if len(known_hash) == 32 else "sha256"):
+            # get_file would fetch it anew, and delete it where that fails
             raise SepnetsError(
                 f"This is not the file that {url} was: its hash is another; delete it to have it fetched anew, or "
                 f"pass its path as weights to trust it. Received: {path}"
@@ -174,20 +175,17 @@ def _match(
     for layer in weighted:
         arrays = found.get(layer.name, ())
         shapes = [tuple(variable.shape) for variable in layer.weights]
+        if layer.name in HEAD and _has_background(arrays, shapes):
+            arrays = [np.asarray(array)[..., 1:] for array in arrays]
+            adapted[layer.name] = "without the background class"
+        elif layer.name == published.first_layer and _differ_in_channels(arrays, shapes):
+            adapted[layer.name] = f"from {arrays[0].shape[2]} to {shapes[0][2]} channels"
+            arrays = [_adapt_channels(np.asarray(arrays[0]), shapes[0][2])]
         if _shapes(arrays, shapes) == shapes:
             values[layer.name] = [
                 np.asarray(array).reshape(shape) for array, shape in zip(arrays, shapes, strict=True)
             ]
-        elif layer.name in HEAD:
-            if _has_background(arrays, shapes):
-                values[layer.name] = [
-                    np.asarray(array)[..., 1:].reshape(shape) for array, shape in zip(arrays, shapes, strict=True)
-                ]
-                adapted[layer.name] = "without the background class"
-        elif layer.name == published.first_layer and _differ_in_channels(arrays, shapes):
-            values[layer.name] = [_adapt_channels(np.asarray(arrays[0]), shapes[0][2])]
-            adapted[layer.name] = f"from {arrays[0].shape[2]} to {shapes[0][2]} channels"
-        else:
+        elif layer.name not in HEAD:
             has = ", ".join(str(tuple(array.shape)) for array in arrays) or "nothing"
             raise SepnetsError(
                 f"These weights are of another network: for {layer.name}, {model.name} needs "
@@ -224,9 +222,9 @@ def _differ_in_channels(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) ->
     """Tell whether a lone 2D kernel fits but for the number of its input channels."""
     if [len(array.shape) for array in arrays] != [4] or len(shapes) != 1:
         return False
-    height, width, _, filters = shapes[0]
-    found = tuple(arrays[0].shape)
-    return found == (height, width, found[2], filters) and found[2] > 0
+    height, width, channels, filters = shapes[0]
+    given = arrays[0].shape[2]
+    return tuple(arrays[0].shape) == (height, width, given, filters) and given not in (0, channels)
 
 
 def _adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -83,6 +83,7 @@ def default_output(base: RunConfig, ablation: Ablation) -> Path:
 
 
 Callbacks: TypeAlias = Callable[[str, Plan], Sequence[keras.callbacks.Callback]]
+TrainOne = Callable[[RunConfig, Path, str], Run]  # settings, run folder, title
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def ablate(
     output: Path,
     seeds: int = 3,
     download: bool = False,
+    cache_folder: Path | None = None,
     callbacks: Callbacks = lambda _title, _plan: (),
     on_plan: Callable[[Plan], None] | None = None,
 ) -> AblationResult:
@@ -164,6 +166,7 @@ def ablate(
         output: The folder of the experiment; new, empty, or of the same experiment.
         seeds: Number of pairs, trained with the seeds 0, 1, ...
         download: Whether a TFDS data set may be downloaded.
+        cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
         callbacks: Gives Keras callbacks for the run of this title and plan.
         on_plan: Called with the plan of the reference before anything is written.
 
@@ -179,7 +182,7 @@ def ablate(
     output = Path(output)
     configs = {variant.name: _apply(variant, base) for variant in ablation}
     _check_is_free(base, ablation)
-    plan, other = (make_plan(config, download=download) for config in configs.values())
+    plan, other = (make_plan(config, download=download, cache_folder=cache_folder) for config in configs.values())
     if plan.model.get_config()["layers"] == other.model.get_config()["layers"]:
         raise SepnetsError(
             "Both networks are the same, so there is nothing to compare. "
@@ -188,7 +191,11 @@ def ablate(
     if on_plan:
         on_plan(plan)
     _open_experiment(output, base, ablation)
-    runs = _train_pairs(configs, output, seeds, lambda title: callbacks(title, plan))
+
+    def train_one(config: RunConfig, folder: Path, title: str) -> Run:
+        return train(config, output=folder, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
+
+    runs = _train_pairs(configs, output, seeds, train_one)
     variants = {name: _summarize(runs[name]) for name in configs}
     reference, ablated = (variants[variant.name] for variant in ablation)
     result = AblationResult(
@@ -276,7 +283,7 @@ def _train_pairs(
     configs: dict[str, RunConfig],
     output: Path,
     seeds: int,
-    callbacks: Callable[[str], Sequence[keras.callbacks.Callback]],
+    train_one: TrainOne,
 ) -> dict[str, list[Run]]:
     """Return for each variant its finished runs, one a seed; train those that are missing, pair by pair."""
     runs: dict[str, list[Run]] = {name: [] for name in configs}
@@ -285,7 +292,7 @@ def _train_pairs(
             title = f"{name}, seed {seed}"
             keras.backend.clear_session()
             try:
-                run = _train_once(output / name / f"seed-{seed}", _with_seed(config, seed), callbacks, title)
+                run = _train_once(output / name / f"seed-{seed}", _with_seed(config, seed), title, train_one)
             except InterruptedRunError as error:
                 finished = sum(map(len, runs.values()))
                 raise InterruptedRunError(
@@ -296,12 +303,7 @@ def _train_pairs(
     return runs
 
 
-def _train_once(
-    folder: Path,
-    config: RunConfig,
-    callbacks: Callable[[str], Sequence[keras.callbacks.Callback]],
-    title: str,
-) -> Run:
+def _train_once(folder: Path, config: RunConfig, title: str, train_one: TrainOne) -> Run:
     """Return the finished run in `folder`; train it if there is none, anew if it was interrupted."""
     run = Run(folder)
     if run.is_finished:
@@ -310,7 +312,7 @@ def _train_once(
         return run
     if folder.exists():
         shutil.rmtree(folder)
-    return train(config, output=folder, callbacks=callbacks(title)).run
+    return train_one(config, folder, title)
 
 
 def _summarize(runs: Sequence[Run]) -> VariantResult:

@@ -105,14 +105,69 @@ ModelConfig = Annotated[
 ]
 
 
+class AugmentationConfig(_Settings):
+    """How training pictures vary, each amount drawn anew for every picture; the defaults change nothing."""
+
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the picture's area that a random crop has at least; 1 takes the central crop of evaluation"""
+    crop_aspect: Annotated[float, Field(ge=1)] = 4 / 3
+    """a random crop is at most so many times as wide as high, or as high as wide"""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """degrees"""
+    zoom: Rate = 0.0
+    """share of the size"""
+    shift: Rate = 0.0
+    """share of the size, in each direction; the edge is repeated: pad and crop"""
+    flip: bool = False
+    """half of the pictures are mirrored left to right"""
+    brightness: Rate = 0.0
+    """share of the full range"""
+    contrast: Rate = 0.0
+    """share of the distance to the picture's mean"""
+    saturation: Rate = 0.0
+    """share of the distance to grey"""
+    randaugment: Annotated[int, Field(ge=0, le=4)] = 0
+    """number of RandAugment operations (arXiv:1909.13719)"""
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=10)] = 9.0
+    """of RandAugment, of 10"""
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """probability that a rectangle of 2 to 33 % of the area becomes grey (arXiv:1708.04896)"""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """alpha of MixUp (arXiv:1710.09412)"""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """alpha of CutMix (arXiv:1905.04899); with both, each batch gets one of them"""
+
+    @property
+    def mixes(self) -> bool:
+        """Tell whether pictures are mixed, so that labels become probabilities."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def describe(self) -> str:
+        """Return what differs from no change, in a line."""
+        changes = self.model_dump(exclude_defaults=True)
+        return ", ".join(f"{name} {value:g}" if value is not True else name for name, value in changes.items())
+
+
+AUGMENTATIONS = {
+    "none": AugmentationConfig(),
+    "light": AugmentationConfig(rotation=10, zoom=0.1, shift=0.1),  # keeps handedness: for symbols
+    "standard": AugmentationConfig(smallest_crop=0.35, flip=True, brightness=0.2, contrast=0.2),
+    "strong": AugmentationConfig(smallest_crop=0.2, flip=True, randaugment=2, erasing=0.25, mixup=0.2, cutmix=1.0),
+}
+
+
 class DataConfig(_Settings):
     """Which pictures, at which size, and how they vary in training."""
 
-    dataset: Annotated[str, Field(min_length=1)] = "digits"  # a TFDS name or folder:PATH
+    dataset: Annotated[str, Field(min_length=1)] = "digits"  # a TFDS name, folder:PATH or manifest:FILE
     image_size: Annotated[int, Field(ge=1)] | None = None  # px; None: from the data set and the network
-    augment: Literal["none", "light", "standard"] | None = None  # None: what fits the data set
+    # The side of the central square that evaluation sees, as a share of the shorter side; None: by the data set.
+    crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    augment: Literal["none", "light", "standard", "strong"] | None = None  # None: what fits the data set
+    augmentation: AugmentationConfig | None = None  # what is said here differs from the preset
     # The share of train that is held out for a split (validation, test) that the set does not have.
     holdout_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    on_bad_picture: Literal["stop", "skip"] = "stop"  # where a picture file cannot be read
 
 
 class TrainingConfig(_Settings):
@@ -124,6 +179,7 @@ class TrainingConfig(_Settings):
     learning_rate: PositiveFloat = 0.02  # the peak, after the warm-up; it falls to 0 along a cosine
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.004  # none on depthwise kernels, batch norm and biases
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same weight in the loss
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
@@ -246,6 +302,8 @@ def _known_keys(parents: list[str], error: ValidationError) -> list[str]:
     if parents == ["model"]:
         network = str(error.errors()[0]["loc"][1])
         fields = NETWORKS[network].model_fields
+    elif parents == ["data", "augmentation"]:
+        fields = AugmentationConfig.model_fields
     else:
         fields = _SECTIONS[parents[0]].model_fields
-    return [f"{parents[0]}.{field}" for field in fields]
+    return [f"{'.'.join(parents)}.{field}" for field in fields]

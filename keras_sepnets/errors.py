@@ -1,6 +1,7 @@
 """The exceptions that a user may see, and the words for a near miss."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -26,6 +27,12 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     """Return an exception's text on one line, cut to `limit` characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def printable(path: os.PathLike | str) -> str:
+    """Return a path for people: what no terminal should get to interpret is shown as an escape."""
+    text = os.fsencode(path).decode(errors="replace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,16 +1,15 @@
 """Accuracy of a run on a split: every example exactly once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
-from keras_sepnets.data.examples import translated_failures
-from keras_sepnets.data.pipeline import evaluation_batches
 from keras_sepnets.data.splits import Splits, open_source
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import FailedRunError, SepnetsError
 from keras_sepnets.plots import draw_confusion
 from keras_sepnets.runs import Run
 from keras_sepnets.statistics import wilson_interval
@@ -42,7 +41,12 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run, split: str = "test", *, checkpoint: str | None = None, splits: Splits | None = None
+    run: Run,
+    split: str = "test",
+    *,
+    checkpoint: str | None = None,
+    splits: Splits | None = None,
+    cache_folder: Path | None = None,
 ) -> Evaluation:
     """Evaluate a run and keep the result in its folder.
 
@@ -51,6 +55,7 @@ def evaluate(
         split: "train", "validation" or "test", as the run cut them.
         checkpoint: "final", "best" or "last"; by default the final network, or the last of an unfinished run.
         splits: The run's data where it is at hand; by default it is opened as config.json says.
+        cache_folder: Where decoded pictures are kept, when the data is opened.
 
     Returns:
         Top-1, top-5, loss and confusion matrix. Also written: evaluation-SPLIT.json, confusion-SPLIT.csv, .png.
@@ -62,16 +67,19 @@ def evaluate(
     config = run.config
     file = run.checkpoint(checkpoint)
     if splits is None:
-        splits = Splits(open_source(config.data.dataset), config.data)
+        source = open_source(config.data.dataset, skip_bad=config.data.on_bad_picture == "skip")
+        splits = Splits(source, config.data, cache_folder=cache_folder)
     if splits.class_names != run.class_names:
         raise SepnetsError(
             f"The data set {config.data.dataset} no longer has the classes that the run was trained for. "
             f"Received: {', '.join(splits.class_names[:20])}; expected: {', '.join(run.class_names[:20])}"
         )
-    examples = splits.examples(split)
     model = run.load_model(checkpoint)
-    with translated_failures(splits.source):
-        probabilities, labels = _predict_all(model, evaluation_batches(examples, batch_size=BATCH_SIZE))
+    with splits.translated_failures():
+        batches = splits.evaluation_batches(split, BATCH_SIZE)
+        probabilities, labels = _predict_all(model, batches)
+    if splits.bad_pictures:
+        run.write_bad_pictures(splits.bad_pictures)
     evaluation = summarize(probabilities, labels, split)
     run.write_json(
         f"evaluation-{split}.json",
@@ -110,4 +118,6 @@ def _predict_all(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarr
     for pictures, batch_labels in batches:
         probabilities.append(model.predict_on_batch(pictures))
         labels.append(batch_labels.numpy())
+    if not labels:
+        raise FailedRunError("Not one picture of the split could be read; sepnets data check names them.")
     return np.concatenate(probabilities), np.concatenate(labels)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_sepnets.data.pictures import is_picture_name, read_picture
-from keras_sepnets.data.preprocessing import prepare_picture
+from keras_sepnets.data.preprocessing import needed_side, prepare_picture
 from keras_sepnets.errors import SepnetsError
 from keras_sepnets.runs import Run
 
@@ -52,15 +52,19 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
     if top < 1:
         raise SepnetsError(f"top counts classes: at least 1. Received: top={top}")
     files = list(find_pictures([Path(path) for path in paths]))
-    image_size = run.config.data.image_size
+    data = run.config.data
+    image_size = data.image_size
     if image_size is None:
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
     model = run.load_model(checkpoint)
     class_names = run.class_names
+    shortest = needed_side(image_size, data.crop_fraction)
     predictions = []
     remaining = iter(files)
     while batch := list(islice(remaining, BATCH_SIZE)):
-        pictures = np.stack([prepare_picture(read_picture(file), image_size) for file in batch])
+        pictures = np.stack(
+            [prepare_picture(read_picture(file, shortest), image_size, data.crop_fraction) for file in batch]
+        )
         for file, probabilities in zip(batch, model.predict_on_batch(pictures.astype(np.float32)), strict=True):
             best = np.argsort(-probabilities, kind="stable")[:top]
             predictions.append(
@@ -77,7 +81,7 @@ def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
     """Give the files among `paths` and the pictures below the folders among them."""
     for path in paths:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file() and is_picture_name(file))
+            files = sorted(file for file in path.rglob("*") if file.is_file() and is_picture_name(file.name))
             if not files:
                 raise SepnetsError(
                     f"The folder has no pictures (JPEG, PNG, BMP, GIF or WebP). Received: {str(path)!r}"

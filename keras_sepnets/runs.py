@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sepnets.config import RunConfig
-from keras_sepnets.errors import SepnetsError, one_line
+from keras_sepnets.errors import SepnetsError, one_line, printable
 
 
 class Run:
@@ -24,6 +24,7 @@ class Run:
     labels.json         the class names in the order of the network's outputs
     data.json           the examples of train, validation and test: how many, and from where
     cost.json           parameters and multiply-adds
+    bad_pictures.csv    picture files that could not be read and were left out, where that was asked for
     history.csv         a row an epoch
     last.keras          the network after the last finished epoch, only while the run is unfinished
     best.keras          the network of the epoch with the best validation top-1
@@ -137,6 +138,16 @@ class Run:
         """Write a CSV file of the run."""
         self.write_bytes(name, to_csv_bytes(rows))
 
+    def write_bad_pictures(self, reasons: dict[str, str]) -> None:
+        """Write which picture files were left out, and why."""
+        rows = [[printable(path), reason] for path, reason in sorted(reasons.items())]
+        self.write_csv("bad_pictures.csv", [["path", "reason"], *rows])
+
+    def count_bad_pictures(self) -> int:
+        """Return how many picture files were left out."""
+        file = self.path / "bad_pictures.csv"
+        return len(list(csv.reader(io.StringIO(file.read_text())))) - 1 if file.is_file() else 0
+
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file of the run; raise SepnetsError if it is missing or damaged."""
         try:
@@ -231,7 +242,8 @@ def runs_root() -> Path:
 def dataset_slug(config: RunConfig) -> str:
     """Return the data set's name in letters that suit a folder's name."""
     scheme, _, path = config.data.dataset.partition(":")
-    name = Path(path).name if scheme == "folder" else scheme  # a TFDS name, without its version
+    # Without the suffix of a manifest, without the version of a TFDS name.
+    name = {"folder": Path(path).name, "manifest": Path(path).stem}.get(scheme, scheme)
     return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import psutil
 import tensorflow as tf
 
 from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.cost import Cost, count_cost
-from keras_sepnets.data.examples import translated_failures
-from keras_sepnets.data.pipeline import evaluation_batches, training_batches
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError, one_line
 from keras_sepnets.evaluation import BATCH_SIZE, Evaluation, evaluate
@@ -77,12 +76,13 @@ class TrainingResult:
         }
 
 
-def make_plan(config: RunConfig, *, download: bool = False) -> Plan:
+def make_plan(config: RunConfig, *, download: bool = False, cache_folder: Path | None = None) -> Plan:
     """Open the data, settle every open setting and build the network; write nothing.
 
     Args:
         config: The settings; None values are chosen here, from the data set and the number of steps.
         download: Whether a TFDS data set may be downloaded.
+        cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
 
     Raises:
         SepnetsError: The data cannot be had, or the network does not exist for these settings.
@@ -97,9 +97,10 @@ def make_plan(config: RunConfig, *, download: bool = False) -> Plan:
         build_network(
             config.model, image_size=config.data.image_size or network.default_size, classes=2, seed=None
         )
-    source = open_source(config.data.dataset, download=download)
+    skip_bad = config.data.on_bad_picture == "skip"
+    source = open_source(config.data.dataset, download=download, skip_bad=skip_bad)
     data = resolve_data(config.data, source, default_size=network.default_size, minimum_size=network.minimum_size)
-    splits = Splits(source, data)
+    splits = Splits(source, data, cache_folder=cache_folder)
     num_train = splits.num_examples("train")
     batch_size = min(config.training.batch_size, num_train)
     steps_per_epoch = num_train // batch_size
@@ -134,6 +135,7 @@ def train(
     *,
     output: Path | None = None,
     download: bool = False,
+    cache_folder: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
 ) -> TrainingResult:
@@ -143,6 +145,7 @@ def train(
         config: The settings; see `RunConfig`.
         output: The run folder, new or empty; None for the next number under $SEPNETS_RUNS or runs/.
         download: Whether a TFDS data set may be downloaded.
+        cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
         callbacks: Keras callbacks of the caller's own.
         on_plan: Called with the plan before anything is written.
 
@@ -156,12 +159,14 @@ def train(
     """
     if output is not None:
         check_output(output)
-    plan = make_plan(config, download=download)
+    plan = make_plan(config, download=download, cache_folder=cache_folder)
     if on_plan:
         on_plan(plan)
-    examples = plan.splits.examples("train"), plan.splits.examples("validation")
-    keras.utils.set_random_seed(plan.config.training.seed)
-    compile_model(plan.model, plan.config.training, plan.steps_per_epoch)
+    training, splits = plan.config.training, plan.splits
+    batches = splits.training_batches(training.batch_size, plan.steps_per_epoch, training.seed)
+    validation = splits.evaluation_batches("validation", BATCH_SIZE, one_hot=splits.policy.mixes)
+    keras.utils.set_random_seed(training.seed)
+    compile_model(plan.model, training, plan.steps_per_epoch, one_hot=splits.policy.mixes)
     environment = describe_environment()
     run = Run.create(output, plan.config)
     recorder = Recorder(run, plan.config)
@@ -170,7 +175,7 @@ def train(
         run.write_json("labels.json", list(plan.splits.class_names))
         run.write_json("data.json", plan.splits.to_json())
         run.write_json("cost.json", plan.cost.to_json())
-        _fit(plan, *examples, callbacks=[recorder, *callbacks])
+        _fit(plan, batches, validation, callbacks=[recorder, *callbacks])
         run.finish_model()
         run.write_json("training.json", recorder.speed())
         test = evaluate(run, "test", splits=plan.splits)
@@ -179,8 +184,13 @@ def train(
     return TrainingResult(run=run, **recorder.speed(), cost=plan.cost, test=test)
 
 
-def compile_model(model: keras.Model, config: TrainingConfig, steps_per_epoch: int) -> None:
-    """Give a model its optimizer, schedule and loss: linear warm-up to the learning rate, then a cosine to 0."""
+def compile_model(
+    model: keras.Model, config: TrainingConfig, steps_per_epoch: int, *, one_hot: bool = False
+) -> None:
+    """Give a model its optimizer, schedule and loss: linear warm-up to the learning rate, then a cosine to 0.
+
+    Labels are class numbers or, with `one_hot`, probabilities.
+    """
     steps = steps_per_epoch * config.epochs
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), steps - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -200,10 +210,11 @@ def compile_model(model: keras.Model, config: TrainingConfig, steps_per_epoch: i
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_list=undecayed_variables(model))
     optimizer.build(model.trainable_variables)  # or TensorFlow traces the first training step twice
+    losses, metrics = keras.losses, keras.metrics
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="top1")],
+        loss=losses.CategoricalCrossentropy() if one_hot else losses.SparseCategoricalCrossentropy(),
+        metrics=[(metrics.CategoricalAccuracy if one_hot else metrics.SparseCategoricalAccuracy)(name="top1")],
     )
 
 
@@ -230,21 +241,25 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def _fit(plan: Plan, train_examples: Any, validation_examples: Any, *, callbacks: list) -> None:
-    config = plan.config
-    batches = training_batches(
-        train_examples,
-        batch_size=config.training.batch_size,
-        steps_per_epoch=plan.steps_per_epoch,
-        augment=config.data.augment or "none",
-        seed=config.training.seed,
-    )
-    with translated_failures(plan.splits.source):
+def balanced_weights(counts: np.ndarray) -> dict[int, float]:
+    """Return the weight of each class in the loss: all classes weigh the same, and the mean over examples is 1.
+
+    A class without examples, of which no weight would be of use, gets 1.
+    """
+    present = np.count_nonzero(counts)
+    return {label: float(counts.sum() / (present * count)) if count else 1.0 for label, count in enumerate(counts)}
+
+
+def _fit(plan: Plan, batches: tf.data.Dataset, validation: tf.data.Dataset, *, callbacks: list) -> None:
+    training, splits = plan.config.training, plan.splits
+    weights = balanced_weights(splits.class_counts("train")) if training.class_weights == "balanced" else None
+    with splits.translated_failures():
         plan.model.fit(
             batches,
-            epochs=config.training.epochs,
+            epochs=training.epochs,
             steps_per_epoch=plan.steps_per_epoch,
-            validation_data=evaluation_batches(validation_examples, batch_size=BATCH_SIZE),
+            validation_data=validation,
+            class_weight=weights,
             callbacks=callbacks,
             shuffle=False,
             verbose=0,

@@ -57,11 +57,11 @@ def test_agrees_with_keras_own_evaluation(run):
     from keras_sepnets.data.splits import Splits, open_source
 
     config = run.config
-    rows = list(Splits(open_source("digits"), config.data).examples("test").in_order().as_numpy_iterator())
-    pictures, labels = (np.stack(column) for column in zip(*rows, strict=True))
+    batches = Splits(open_source("digits"), config.data).evaluation_batches("test", 7).as_numpy_iterator()
+    pictures, labels = (np.concatenate(column) for column in zip(*batches, strict=True))
     model = run.load_model()
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    loss, top1 = model.evaluate(pictures.astype(np.float32), labels, verbose=0)
+    loss, top1 = model.evaluate(pictures, labels, verbose=0)
     result = evaluate(run)
     assert result.top1 == pytest.approx(top1, abs=1e-6)
     assert result.loss == pytest.approx(loss, rel=1e-4)

@@ -13,7 +13,7 @@ LAYERS = (
     ("config", "statistics", "layer_types"),
     ("runs", "cost", "plots"),
     ("models", "data"),
-    ("evaluation", "prediction", "recording", "papers"),
+    ("evaluation", "prediction", "recording", "papers", "benchmark"),
     ("training",),
     ("ablation",),
     ("cli",),
@@ -22,7 +22,7 @@ LAYERS = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Only these may know these libraries.
 OWNERS = {
-    "tensorflow": {"data", "training"},
+    "tensorflow": {"data", "training", "benchmark"},
     "tensorflow_datasets": {"data"},
     "click": {"cli"},
     "rich": {"cli"},

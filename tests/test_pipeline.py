@@ -1,22 +1,29 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_sepnets.config import DataConfig
-from keras_sepnets.data.examples import IndexedExamples, StreamedExamples
+from keras_sepnets.config import AUGMENTATIONS, DataConfig
+from keras_sepnets.data.examples import DecodedExamples, FileExamples, StreamedExamples
 from keras_sepnets.data.pipeline import evaluation_batches, training_batches
+from keras_sepnets.data.reading import PictureReader
 from keras_sepnets.data.splits import Splits, open_source
 
 
 def numbered(count):
     """Examples whose label is their number."""
-    pictures = np.zeros((count, 4, 4, 3), np.uint8)
-    return IndexedExamples(pictures, np.arange(count, dtype=np.int32), source=None, size=4)
+    shapes = np.full((count, 2), 4, np.int32)
+    return DecodedExamples(np.zeros(48 * count, np.uint8), shapes, np.arange(count, dtype=np.int32))
+
+
+def train(examples, augment="none", size=4, **options):
+    options = {"batch_size": 8, "steps_per_epoch": 161, "seed": 5, **options}
+    return training_batches(examples, image_size=size, policy=AUGMENTATIONS[augment], **options)
 
 
 def epochs(examples, batch_size, steps, seed, count):
-    batches = training_batches(examples, batch_size=batch_size, steps_per_epoch=steps, augment="none", seed=seed)
+    batches = train(examples, batch_size=batch_size, steps_per_epoch=steps, seed=seed)
     labels = np.concatenate([y for _, y in batches.take(count * steps).as_numpy_iterator()])
     return labels.reshape(count, steps * batch_size)
 
@@ -24,7 +31,7 @@ def epochs(examples, batch_size, steps, seed, count):
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 64))
 def test_evaluation_counts_every_example_once(count, batch_size):
-    batches = evaluation_batches(numbered(count), batch_size=batch_size)
+    batches = evaluation_batches(numbered(count), batch_size=batch_size, image_size=4)
     labels = np.concatenate([y for _, y in batches.as_numpy_iterator()])
     assert labels.tolist() == list(range(count))
 
@@ -58,8 +65,7 @@ def digits(role="train", size=16):
 
 
 def first_batch(seed, augment="light", skip=0):
-    batches = training_batches(digits(), batch_size=8, steps_per_epoch=161, augment=augment, seed=seed)
-    return next(batches.skip(skip).as_numpy_iterator())
+    return next(train(digits(), augment, size=16, seed=seed).skip(skip).as_numpy_iterator())
 
 
 def test_the_same_seed_gives_the_same_pictures():
@@ -79,17 +85,16 @@ def test_augmentation_changes_pictures_but_not_their_order():
 
 
 def test_a_picture_varies_from_epoch_to_epoch():
-    examples = IndexedExamples(
-        np.random.default_rng(0).integers(0, 255, (1, 8, 8, 3), np.uint8), np.zeros(1, np.int32), None, 8
-    )
-    batches = training_batches(examples, batch_size=1, steps_per_epoch=1, augment="light", seed=0)
+    pixels = np.random.default_rng(0).integers(0, 255, 192, np.uint8)
+    examples = DecodedExamples(pixels, np.array([[8, 8]], np.int32), np.zeros(1, np.int32))
+    batches = train(examples, "light", size=8, batch_size=1, steps_per_epoch=1)
     pictures = [x.tobytes() for x, _ in batches.take(5).as_numpy_iterator()]
     assert len(set(pictures)) == 5
 
 
 @pytest.fixture
 def streamed(monkeypatch):
-    monkeypatch.setattr("keras_sepnets.data.examples.MEMORY_SHARE", 0)
+    monkeypatch.setattr("keras_sepnets.data.reading.MEMORY_SHARE", 0)
     return digits("validation")
 
 
@@ -115,3 +120,79 @@ def test_streamed_epochs_are_shuffled_complete_and_repeatable(streamed):
     assert epoch(0) == epoch(0)
     assert epoch(0) != epoch(1)
     assert epoch(0) != in_order
+
+
+def test_mixed_labels_are_probabilities_and_the_pictures_mix_as_they_say():
+    plain, _ = next(train(digits(), "none", size=16).as_numpy_iterator())
+    policy = AUGMENTATIONS["none"].model_copy(update={"mixup": 1.0})
+    batches = training_batches(
+        digits(), batch_size=8, steps_per_epoch=161, image_size=16, policy=policy, seed=5, classes=10
+    )
+    mixed, labels = next(batches.as_numpy_iterator())
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+    assert labels.shape == (8, 10)
+    assert ((labels > 0.01) & (labels < 0.99)).any()
+    # Every mixed picture lies on the line between its own and another of the batch, as its label says.
+    for picture, own, label in zip(mixed, plain, labels, strict=True):
+        distances = []
+        for other in plain:
+            step = (own - other).ravel()
+            weight = 1.0 if not step.any() else float((picture - other).ravel() @ step / (step @ step))
+            distances.append((np.abs(weight * own + (1 - weight) * other - picture).max(), weight))
+        distance, weight = min(distances)
+        assert distance < 0.01
+        assert np.isclose(label.max(), max(weight, 1 - weight), atol=1e-4) or np.isclose(label.max(), 1, atol=1e-4)
+
+
+@pytest.fixture(params=["stop", "skip", "disk"])
+def folder_examples(request, picture_folder, tmp_path):
+    """Files that are decoded in the graph, guarded in Python, and from a cache on disk."""
+    source = open_source(f"folder:{picture_folder}", skip_bad=request.param == "skip")
+    reader = PictureReader(source, 16, tmp_path / "cache" if request.param == "disk" else None)
+    return FileExamples(
+        source.paths("train"), source.index("train").labels, reader, skip_bad=request.param == "skip"
+    )
+
+
+def whole_epoch(examples):
+    return np.concatenate([x for x, _ in train(examples, "strong", 16, classes=3).take(7).as_numpy_iterator()])
+
+
+def test_a_picture_is_the_same_from_memory_from_files_and_from_the_disk(folder_examples, picture_folder):
+    splits = Splits(open_source(f"folder:{picture_folder}"), DataConfig(image_size=16))
+    in_memory = splits._store.examples("train", None)
+    assert isinstance(in_memory, DecodedExamples)
+    expected = whole_epoch(in_memory)
+    assert np.array_equal(whole_epoch(folder_examples), expected)
+    assert np.array_equal(whole_epoch(folder_examples), expected)  # the second time from the cache
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_restart_at_any_step_goes_on_with_the_same_pictures(threads):
+    batches = train(digits("validation"), "strong", 16, steps_per_epoch=18, classes=10)
+    whole = list(batches.take(40).as_numpy_iterator())
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    for step in (0, 1, 17, 18, 37):
+        pictures, labels = next(batches.with_options(options).skip(step).as_numpy_iterator())
+        assert np.array_equal(pictures, whole[step][0])
+        assert np.array_equal(labels, whole[step][1])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_share_an_epoch_in_the_one_global_order(workers):
+    alone = np.concatenate([y for _, y in train(numbered(64)).take(8).as_numpy_iterator()])
+    shares = []
+    for number in range(workers):
+        context = tf.distribute.InputContext(workers, number)
+        batches = train(numbered(64), batch_size=8 // workers, steps_per_epoch=8 * workers, worker=context)
+        shares.append(np.concatenate([y for _, y in batches.take(8).as_numpy_iterator()]))
+    assert np.array_equal(np.stack(shares, axis=1).ravel(), alone[:64])
+
+
+def test_streamed_workers_read_different_records_through_tfds(streamed):
+    seen = []
+    for number in range(2):
+        context = tf.distribute.InputContext(2, number)
+        seen.append(len(list(streamed._source.read("train", worker=context))))
+    assert sum(seen) == 1437

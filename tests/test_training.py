@@ -71,6 +71,7 @@ def test_says_where_each_split_came_from(finished):
     assert data == {
         "dataset": "digits:1.0.0",
         "image_size": 32,
+        "crop_fraction": 1.0,
         "classes": 10,
         "train": {"num_examples": 1293, "from": "the set's train split, less what is held out"},
         "validation": {"num_examples": 144, "from": "held out from train"},

@@ -4,7 +4,9 @@ import click
 
 from keras_sepnets import __version__
 from keras_sepnets.cli.ablate import ablate
+from keras_sepnets.cli.benchmark import benchmark
 from keras_sepnets.cli.cost import cost
+from keras_sepnets.cli.data import data
 from keras_sepnets.cli.evaluate import evaluate
 from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
@@ -23,11 +25,14 @@ def main() -> None:
     sepnets ablate --no-intermediate-relu            compare a network with and without a part
     sepnets cost --model mobilenet                   parameters, multiply-adds, memory
     sepnets models                                   the networks and their options
+    sepnets data check folder:pictures               what is wrong with pictures before you train on them
+    sepnets data list                                the data sets: ready, or to be prepared
+    sepnets benchmark input                          how fast pictures are read
 
     With --json the result, and nothing else, goes to stdout. Exit codes: 0 done, 1 a run failed, 2 a mistake
     in what was asked, 130 interrupted.
     """
 
 
-for command in (train, evaluate, predict, ablate, cost, models):
+for command in (train, evaluate, predict, ablate, cost, models, data, benchmark):
     main.add_command(command)

@@ -46,6 +46,7 @@ def ablate(
     assignments: tuple[str, ...],
     output: Path | None,
     download: bool,
+    cache_folder: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -85,6 +86,7 @@ def ablate(
             output=output,
             seeds=seeds,
             download=download,
+            cache_folder=cache_folder,
             callbacks=lambda title, plan: [
                 display.ProgressDisplay(progress, batch_size=plan.config.training.batch_size, title=title)
             ],

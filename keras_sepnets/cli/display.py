@@ -1,5 +1,6 @@
 """What people see while they wait: the plan, a progress bar, a line an epoch, the result."""
 
+import statistics
 import time
 from collections.abc import Sequence
 
@@ -9,9 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from keras_sepnets.ablation import Ablation, AblationResult
+from keras_sepnets.benchmark import InputBenchmark
 from keras_sepnets.data.splits import ROLES
 from keras_sepnets.evaluation import Evaluation
 from keras_sepnets.prediction import Prediction
+from keras_sepnets.runs import Run
 from keras_sepnets.training import Plan
 
 
@@ -26,17 +29,18 @@ def show_plan(plan: Plan, console: Console) -> None:
         ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
         ("data", f"{splits.source.name}, {len(splits.class_names)} classes"),
         *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
+        ("", splits.place),
         ("training", f"{training.epochs} epochs x {plan.steps_per_epoch} steps x {training.batch_size} pictures"),
         (
             "",
             f"{training.optimizer}, learning rate {training.learning_rate:g}, augmentation {config.data.augment}",
         ),
+        *((("", f"({splits.policy.describe()})"),) if splits.policy.describe() else ()),
         ("", f"batch norm momentum {config.model.bn_momentum} for {plan.steps:,} steps, seed {training.seed}"),
     ]
     if plan.cost.not_counted:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
-    if splits.source.ignored_files:
-        rows.append(("ignored", f"{splits.source.ignored_files:,} files that are no pictures by their names"))
+    rows += [("note", note) for note in splits.source.notes]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
 
@@ -109,6 +113,15 @@ def describe_evaluation(evaluation: Evaluation) -> str:
     )
 
 
+def warn_of_bad_pictures(run: Run, console: Console) -> None:
+    """Say how many picture files were left out because they could not be read."""
+    count = run.count_bad_pictures()
+    if count:
+        console.print(
+            f"left out: {count:,} files that cannot be read, see {run.path}/bad_pictures.csv", markup=False
+        )
+
+
 def show_predictions(predictions: Sequence[Prediction], console: Console) -> None:
     """Print a line a picture: its path and its most probable classes."""
     for prediction in predictions:
@@ -154,3 +167,25 @@ def show_ablation(result: AblationResult, console: Console) -> None:
 
 def _with_spread(mean: float, std: float | None, form: str) -> str:
     return form.format(mean) + (f" ± {form.format(std)}" if std is not None else "")
+
+
+def show_input_benchmark(result: InputBenchmark, console: Console) -> None:
+    """Print the speed of each side of an input benchmark, and how many times as fast as a naive one it is."""
+    naive = [side for side in result.images_per_second if side.startswith("naive")]
+    console.print(
+        f"{result.source}: {result.num_examples:,} training pictures to {result.image_size} px, "
+        f"augmentation {result.augmentation}",
+        markup=False,
+    )
+    console.print(f"first batch after {result.first_batch_seconds:.1f} s")
+    if result.memory_growth_bytes is not None:
+        console.print(f"memory grew by at most {result.memory_growth_bytes / 1e6:.0f} MB over all pictures")
+    table = Table("images/s", "median", "lowest to highest", *(f"x {side}" for side in naive), box=None)
+    for side, speeds in result.images_per_second.items():
+        ratios = []
+        for reference in naive:
+            median, low, high = result.ratio(side, reference)
+            ratios.append("" if side in naive else f"{median:.2f} ({low:.2f} to {high:.2f})")
+        spread = f"{min(speeds):,.0f} to {max(speeds):,.0f}"
+        table.add_row(side, f"{statistics.median(speeds):,.0f}", spread, *ratios)
+    console.print(table)

@@ -21,12 +21,21 @@ SETTINGS = {
     "dataset": "data.dataset",
     "image_size": "data.image_size",
     "augment": "data.augment",
+    "on_bad_picture": "data.on_bad_picture",
+    "class_weights": "training.class_weights",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
     "seed": "training.seed",
 }
 
+cache_option = click.option(
+    "--cache",
+    "cache_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep decoded pictures there; by default in memory, if they fit a quarter of it.",
+)
 _NETWORK_OPTIONS = (
     click.option("--model", metavar="NAME", help="Network; sepnets models lists them.  [default: mobilenet]"),
     click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales every layer's filters."),
@@ -44,10 +53,13 @@ _TRAINING_OPTIONS = (
     click.option(
         "--dataset",
         metavar="NAME",
-        help="digits (built in), a TFDS name such as cifar10, or folder:PATH with your own pictures.",
+        help="digits (built in), a TFDS name such as cifar10, or your own pictures: folder:PATH, manifest:FILE.",
     ),
     click.option("--download", is_flag=True, help="Allow TFDS to download the data set."),
-    click.option("--augment", metavar="NAME", help="none, light (no mirror images) or standard."),
+    cache_option,
+    click.option("--on-bad-picture", metavar="WHAT", help="stop (default), or skip files that cannot be read."),
+    click.option("--augment", metavar="NAME", help="none, light (no mirror images), standard or strong."),
+    click.option("--class-weights", metavar="WHAT", help="balanced: all classes weigh the same in the loss."),
     click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures."),
     click.option("--batch-size", type=int, metavar="N", help="Pictures a step."),
     click.option("--learning-rate", type=float, metavar="R", help="Peak, after a warm-up; then a cosine to 0."),

@@ -29,6 +29,7 @@ def train(
     rho: float | None,
     output: Path | None,
     download: bool,
+    cache_folder: Path | None,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -49,7 +50,7 @@ def train(
 
     console = make_console(as_json=as_json)
     if dry_run:
-        plan = training.make_plan(settings, download=download)
+        plan = training.make_plan(settings, download=download, cache_folder=cache_folder)
         display.show_plan(plan, console)
         if as_json:
             print_json(plan.to_json())
@@ -61,9 +62,17 @@ def train(
             bar.batch_size = plan.config.training.batch_size
             display.show_plan(plan, console)
 
-        result = training.train(settings, output=output, download=download, callbacks=[bar], on_plan=on_plan)
+        result = training.train(
+            settings,
+            output=output,
+            download=download,
+            cache_folder=cache_folder,
+            callbacks=[bar],
+            on_plan=on_plan,
+        )
     console.print(display.describe_evaluation(result.test))
     console.print(f"{result.train_seconds:.0f} s of training, {result.images_per_second:,.0f} images/s")
+    display.warn_of_bad_pictures(result.run, console)
     console.print(f"run: {result.run.path}", markup=False)
     if as_json:
         print_json(result.to_json())

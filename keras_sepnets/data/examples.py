@@ -1,51 +1,52 @@
-"""The examples of one role (train, validation, test) at one picture size: in memory, by index, or as a stream."""
+"""The examples of one role (train, validation, test): picture files, decoded records, or a stream of records."""
 
-import contextlib
+import hashlib
+import io
 import os
-from collections.abc import Iterator
-from typing import Protocol
+import re
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
-from keras_sepnets.data.preprocessing import prepare_picture
-from keras_sepnets.data.source import Source
-from keras_sepnets.errors import FailedRunError
+from keras_sepnets.data.files import FileSource
+from keras_sepnets.data.reading import CACHE_VERSION, PictureReader, describe_place, make_cache_folder
+from keras_sepnets.data.tfds_source import TfdsSource
+from keras_sepnets.errors import FailedRunError, SepnetsError
 
-MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 SHUFFLE_BUFFER = 10_000  # examples, for sets that can only be read in the order of their files
+SAMPLE = 64  # pictures that are decoded to estimate how much memory a set would take
 
 
 class Examples(Protocol):
-    """RGB pictures of one size with their labels."""
+    """RGB pictures, uint8 (height, width, 3), with their labels."""
 
     num_examples: int
 
     def in_order(self) -> tf.data.Dataset:
         """Return (picture, label) of every example once, always in the same order."""
 
-    def shuffled(self, seed: int, per_epoch: int) -> tf.data.Dataset:
-        """Return (position, picture, label) without end: `per_epoch` different examples, then the next epoch."""
+    def shuffled(
+        self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """Return (position, picture, label) without end: `per_epoch` different examples, then the next epoch.
+
+        Of several workers each gets every n-th position.
+        """
 
 
-class IndexedExamples:
+class _IndexedExamples:
     """Examples that can be had by number: the order of any epoch follows from (seed, epoch) alone."""
 
-    def __init__(self, pictures: np.ndarray, labels: np.ndarray, source: Source, size: int) -> None:
-        """Keep decoded pictures (an array), or encoded ones (paths) that are decoded when they are needed."""
+    def __init__(self, labels: np.ndarray) -> None:
         self.num_examples = len(labels)
         with tf.device("CPU"):  # where tf.data runs; on a GPU they would take its memory and travel back
-            self._pictures = tf.constant(pictures)
             self._labels = tf.constant(labels)
-        self._source = source
-        self._size = size
 
-    def in_order(self) -> tf.data.Dataset:
-        """Return (picture, label) of every example once, always in the same order."""
-        return tf.data.Dataset.range(self.num_examples).map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
-
-    def shuffled(self, seed: int, per_epoch: int) -> tf.data.Dataset:
+    def shuffled(
+        self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
         """Return (position, picture, label) without end; the order of an epoch follows from (seed, epoch)."""
 
         def order(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -56,26 +57,120 @@ class IndexedExamples:
             return tf.data.Dataset.from_tensor_slices(permutation[:per_epoch])
 
         indices = tf.data.Dataset.counter().flat_map(order)
-        return tf.data.Dataset.zip(tf.data.Dataset.counter(), indices).map(
-            lambda position, index: (position, *self._load(index)), num_parallel_calls=tf.data.AUTOTUNE
+        places = tf.data.Dataset.zip(tf.data.Dataset.counter(), indices)
+        if worker:
+            places = places.shard(worker.num_input_pipelines, worker.input_pipeline_id)
+        return places.map(
+            lambda position, index: (position, *self._load_for_training(index)),
+            num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        picture = self._pictures[index]
-        if picture.dtype == tf.string:
-            picture = prepare_picture(self._source.decode(picture), self._size)
+        raise NotImplementedError
+
+    def _load_for_training(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._load(index)
+
+
+class FileExamples(_IndexedExamples):
+    """Picture files, read when they are needed."""
+
+    def __init__(self, paths: np.ndarray, labels: np.ndarray, reader: PictureReader, *, skip_bad: bool) -> None:
+        """Keep paths and labels.
+
+        Where pictures that cannot be read are skipped, evaluation leaves them out and training takes the next
+        picture in the order of the index, mostly one of the same class: so the k-th example of an epoch stays the
+        k-th, however often a run is interrupted.
+        """
+        super().__init__(labels)
+        with tf.device("CPU"):
+            self._paths = tf.constant(paths)
+        self._reader = reader
+        self._skip_bad = skip_bad
+
+    def in_order(self) -> tf.data.Dataset:
+        """Return (picture, label) of every example that can be read once, always in the same order."""
+        pictures = self.with_gaps()
+        return pictures.filter(lambda picture, _: _is_read(picture)) if self._skip_bad else pictures
+
+    def with_gaps(self) -> tf.data.Dataset:
+        """Return (picture, label) of every example, with pictures of height 0 where files cannot be read."""
+        return tf.data.Dataset.range(self.num_examples).map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._reader.read(self._paths[index]), self._labels[index]
+
+    def _load_for_training(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if not self._skip_bad:
+            return self._load(index)
+
+        def load_next(index: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            index = (index + 1) % self.num_examples
+            return index, self._reader.read(self._paths[index])
+
+        index, picture = tf.while_loop(
+            lambda _, picture: tf.logical_not(_is_read(picture)),
+            load_next,
+            (index, self._reader.read(self._paths[index])),
+            shape_invariants=(tf.TensorShape(()), tf.TensorShape((None, None, 3))),
+            maximum_iterations=self.num_examples - 1,
+        )
         return picture, self._labels[index]
 
 
-class StreamedExamples:
-    """Examples too large for memory that can only be read in the order of their files."""
+class DecodedExamples(_IndexedExamples):
+    """Decoded pictures one behind the other: in memory, or in a file."""
 
-    def __init__(self, source: Source, split: str, chosen: np.ndarray | None, size: int) -> None:
+    def __init__(self, buffer: np.ndarray, shapes: np.ndarray, labels: np.ndarray) -> None:
+        """Keep pictures.
+
+        Args:
+            buffer: uint8 (bytes,); an np.memmap stays on disk.
+            shapes: int32 (examples, 2), heights and widths; heights of 0 where a file could not be read.
+            labels: int32 (examples,).
+        """
+        super().__init__(labels)
+        readable = np.flatnonzero(shapes[:, 0])
+        self._readable = readable
+        following = np.searchsorted(readable, np.arange(len(labels))) % max(len(readable), 1)
+        lengths = 3 * shapes.astype(np.int64).prod(axis=1)
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self._buffer = buffer
+        with tf.device("CPU"):
+            if not isinstance(buffer, np.memmap):
+                self._buffer = tf.constant(buffer)
+            self._starts, self._lengths, self._shapes = map(tf.constant, (starts, lengths, shapes))
+            self._stand_ins = tf.constant(readable[following]) if len(readable) < len(labels) else None
+
+    def in_order(self) -> tf.data.Dataset:
+        """Return (picture, label) of every example that could be read once, always in the same order."""
+        numbers = tf.data.Dataset.from_tensor_slices(self._readable)
+        return numbers.map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _load_for_training(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._load(index if self._stand_ins is None else self._stand_ins[index])
+
+    def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        start, length = self._starts[index], self._lengths[index]
+        if isinstance(self._buffer, np.memmap):
+            pixels = tf.numpy_function(self._copy, [start, length], tf.uint8, stateful=False)
+        else:
+            pixels = tf.slice(self._buffer, [start], [length])
+        shape = self._shapes[index]
+        return tf.reshape(pixels, [shape[0], shape[1], 3]), self._labels[index]
+
+    def _copy(self, start: int, length: int) -> np.ndarray:
+        return np.array(self._buffer[start : start + length])
+
+
+class StreamedExamples:
+    """Records too many for memory, which can only be read in the order of their files."""
+
+    def __init__(self, source: TfdsSource, split: str, chosen: np.ndarray | None) -> None:
         """Read the chosen examples (a boolean array in file order, None for all) anew in every epoch."""
         self.num_examples = source.num_examples(split) if chosen is None else int(chosen.sum())
         self._source = source
         self._split = split
-        self._size = size
         self._chosen_keys = None
         if chosen is not None:
             with tf.device("CPU"):
@@ -86,81 +181,147 @@ class StreamedExamples:
 
     def in_order(self) -> tf.data.Dataset:
         """Return (picture, label) of every example once, always in the same order."""
-        return self._prepared(self._read())
+        return self._decoded(self._read())
 
-    def shuffled(self, seed: int, per_epoch: int) -> tf.data.Dataset:
+    def shuffled(
+        self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
         """Return (position, picture, label) without end: files and a buffer of 10,000 examples are shuffled."""
-        epoch = self._read(shuffle_seed=seed).shuffle(SHUFFLE_BUFFER, seed=seed).take(per_epoch)
-        return tf.data.Dataset.zip(tf.data.Dataset.counter(), self._prepared(epoch.repeat())).map(
+        number, count = (worker.input_pipeline_id, worker.num_input_pipelines) if worker else (0, 1)
+        epoch = self._read(shuffle_seed=seed, worker=worker)
+        epoch = epoch.shuffle(SHUFFLE_BUFFER, seed=seed).take(per_epoch // count)
+        positions = tf.data.Dataset.counter(number, count)
+        return tf.data.Dataset.zip(positions, self._decoded(epoch.repeat())).map(
             lambda position, example: (position, *example)
         )
 
-    def _read(self, shuffle_seed: int | None = None) -> tf.data.Dataset:
-        examples = self._source.read(self._split, shuffle_seed=shuffle_seed)
+    def _read(
+        self, shuffle_seed: int | None = None, worker: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        examples = self._source.read(self._split, shuffle_seed=shuffle_seed, worker=worker)
         if self._chosen_keys is not None:
             examples = examples.filter(lambda key, _label, _picture: self._chosen_keys.lookup(key))
         return examples
 
-    def _prepared(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+    def _decoded(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         return examples.map(
-            lambda _key, label, encoded: (prepare_picture(self._source.decode(encoded), self._size), label),
+            lambda _key, label, encoded: (self._source.decode(encoded), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
 
-def open_examples(
-    source: Source, split: str, chosen: np.ndarray | None, size: int, *, in_memory: bool
-) -> Examples:
-    """Return the chosen examples of a split.
+class FileStore:
+    """The picture files of a source; decoded ones are kept where there is room."""
+
+    def __init__(self, source: FileSource, shortest: int, cache_folder: Path | None, memory: int) -> None:
+        """Read a few headers to decide where decoded pictures are kept; see `PictureReader`."""
+        self._source = source
+        self._reader = PictureReader(source, shortest, cache_folder, memory)
+        self.place = self._reader.place
+
+    def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
+        """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""
+        keep = slice(None) if chosen is None else chosen
+        labels = self._source.index(split).labels[keep]
+        examples = FileExamples(
+            self._source.paths(split)[keep], labels, self._reader, skip_bad=self._source.skip_bad
+        )
+        return _decode(examples.with_gaps(), len(labels)) if self._reader.decodes_at_once else examples
+
+    def failure(self) -> SepnetsError | None:
+        """Return the error of the picture that stopped a pipeline, if it was one."""
+        return self._reader.failure()
+
+
+class RecordStore:
+    """The records of a TFDS data set: decoded in memory if they fit, or in a folder, or as a stream."""
+
+    def __init__(self, source: TfdsSource, cache_folder: Path | None, memory: int) -> None:
+        """Decide where decoded pictures are kept."""
+        self._source = source
+        self._cache_folder = cache_folder
+        needed = decoded_bytes(source)
+        self._in_memory = not cache_folder and 2 * needed <= memory  # twice, while they are read
+        if cache_folder:
+            self.place = f"kept decoded in {cache_folder}"
+        else:
+            self.place = describe_place(needed, in_memory=self._in_memory)
+
+    def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
+        """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""
+        streamed = StreamedExamples(self._source, split, chosen)
+        if not (self._in_memory or self._cache_folder):
+            return streamed
+        selection = "all" if chosen is None else hashlib.sha256(chosen.tobytes()).hexdigest()
+        return decode_stream(streamed, f"{self._source.name} {split} {selection}", self._cache_folder)
+
+    def failure(self) -> None:
+        """Return nothing: TFDS verified its pictures when it prepared them."""
+        return None
+
+
+def decode_stream(streamed: StreamedExamples, name: str, cache_folder: Path | None = None) -> DecodedExamples:
+    """Decode a stream once, into memory or, given a folder, into a file there that later runs find again.
 
     Args:
-        source: The data set.
-        split: One of its splits.
-        chosen: A boolean array over the split's index, or None for all of it.
-        size: Height and width in pixels.
-        in_memory: Whether to decode all pictures now; otherwise they are decoded anew in every epoch.
+        streamed: The records.
+        name: Says what they are, for the file's name; sets of other names or versions get other files.
+        cache_folder: Where the file lies.
 
     Raises:
-        SepnetsError: A picture could not be decoded.
+        FailedRunError: The data set does not hold what it promises, or the file cannot be written.
     """
-    streamed = StreamedExamples(source, split, chosen, size)
-    if in_memory:
-        pictures = np.empty((streamed.num_examples, size, size, 3), np.uint8)
-        labels = np.empty(streamed.num_examples, np.int32)
-        place = 0
-        with translated_failures(source):
-            for batch in streamed.in_order().batch(256).as_numpy_iterator():
-                end = place + len(batch[1])
-                pictures[place:end], labels[place:end] = batch
-                place = end
-        if place != streamed.num_examples:
-            raise FailedRunError(
-                f"{source.name} promises {streamed.num_examples} examples in {split} and gives {place}; "
-                "prepare it anew."
-            )
-        return IndexedExamples(pictures, labels, source, size)
-    encoded = source.encoded(split)
-    if encoded is not None:
-        keep = slice(None) if chosen is None else chosen
-        return IndexedExamples(encoded[keep], source.index(split).labels[keep], source, size)
-    return streamed
+    if cache_folder is None:
+        return _decode(streamed.in_order(), streamed.num_examples)
+    digest = hashlib.sha256(f"{CACHE_VERSION}/{name}".encode()).hexdigest()[:16]
+    file = make_cache_folder(cache_folder) / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:60]}-{digest}.pixels"
+    index = file.with_suffix(".npz")  # written last: where it is, the pixels are whole
+    if not index.is_file():
+        aside = file.with_suffix(f".writing-{os.getpid()}")
+        try:
+            with aside.open("wb") as pixels:
+                shapes, labels = _write_pixels(streamed.in_order(), streamed.num_examples, pixels)
+                pixels.flush()
+                os.fsync(pixels.fileno())
+            aside.replace(file)
+            with aside.open("wb") as rest:
+                np.savez(rest, shapes=shapes, labels=labels)
+            aside.replace(index)
+        except OSError as error:
+            raise FailedRunError(f"The cache of decoded pictures cannot be written: {error}") from error
+        finally:
+            aside.unlink(missing_ok=True)
+    with np.load(index) as rest:
+        return DecodedExamples(np.memmap(file, np.uint8, "r"), rest["shapes"], rest["labels"])
 
 
-@contextlib.contextmanager
-def translated_failures(source: Source) -> Iterator[None]:
-    """Turn TensorFlow's text about a picture that could not be decoded into the sentence that names it."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        failure = source.failure()
-        if failure is None:
-            raise
-        raise failure from error
+def _decode(pictures: tf.data.Dataset, count: int) -> DecodedExamples:
+    """Return all pictures of a data set decoded in memory."""
+    with io.BytesIO() as memory:
+        shapes, labels = _write_pixels(pictures, count, memory)
+        return DecodedExamples(np.frombuffer(memory.getvalue(), np.uint8), shapes, labels)
 
 
-def fits_memory(num_examples: int, size: int) -> bool:
-    """Tell whether so many pictures of size x size px take at most a quarter of this machine's memory.
+def _write_pixels(pictures: tf.data.Dataset, count: int, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
+    """Write the pixels of every example one behind the other and return the shapes and labels."""
+    shapes, labels = [], []
+    for picture, label in pictures.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        shapes.append(picture.shape[:2])
+        labels.append(label)
+        file.write(picture.tobytes())
+    if len(labels) != count:
+        raise FailedRunError(f"The data set promises {count} examples and gives {len(labels)}; prepare it anew.")
+    return np.array(shapes, np.int32), np.array(labels, np.int32)
 
-    While they are read they are there twice, as an array and as a tensor.
-    """
-    return 2 * num_examples * size * size * 3 <= MEMORY_SHARE * psutil.virtual_memory().total
+
+def decoded_bytes(source: TfdsSource) -> int:
+    """Return about how many bytes all pictures of a data set take when they are decoded."""
+    count = sum(source.num_examples(split) for split in source.splits)
+    if source.picture_size:
+        return 3 * count * source.picture_size**2
+    first = source.read("train").take(SAMPLE).map(lambda _key, _label, encoded: source.decode(encoded))
+    return round(count * float(np.mean([picture.nbytes for picture in first.as_numpy_iterator()])))
+
+
+def _is_read(picture: tf.Tensor) -> tf.Tensor:
+    return tf.shape(picture)[0] > 0

@@ -2,52 +2,97 @@
 
 import tensorflow as tf
 
+from keras_sepnets.config import AugmentationConfig
+from keras_sepnets.data.augmentation import augment_picture, draw_augmentation, mix_pictures
 from keras_sepnets.data.examples import Examples
-from keras_sepnets.data.preprocessing import AUGMENTATIONS, augment_pictures, draw_augmentation
+from keras_sepnets.data.preprocessing import prepare_picture
+
+BLOCK = 256  # examples whose random numbers are drawn together
+MIXING = 0x6D697865  # sets the random numbers of a batch apart from those of its pictures
 
 
 def training_batches(
-    examples: Examples, *, batch_size: int, steps_per_epoch: int, augment: str, seed: int
+    examples: Examples,
+    *,
+    batch_size: int,
+    steps_per_epoch: int,
+    image_size: int,
+    policy: AugmentationConfig,
+    seed: int,
+    crop_fraction: float | None = None,
+    classes: int = 0,
+    worker: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Return endless shuffled, augmented batches; every epoch shows `steps_per_epoch * batch_size` examples once.
 
     Args:
         examples: The training examples.
         batch_size: Examples a batch.
-        steps_per_epoch: Batches an epoch.
-        augment: "none", "light" or "standard".
+        steps_per_epoch: Batches an epoch, of all workers.
+        image_size: Height and width in pixels.
+        policy: How pictures vary.
         seed: Decides the order and the augmentation: example k of epoch e is the same picture in every run.
+        crop_fraction: Of the central square where there is no random crop.
+        classes: Number of classes; needed where pictures are mixed.
+        worker: Which of several workers reads here; None for the only one.
 
     Returns:
-        Batches of (float32 (batch_size, size, size, 3) in 0..255, int32 (batch_size,)).
+        Batches of float32 (batch_size, image_size, image_size, 3) in 0..255, and int32 (batch_size,) or, where
+        pictures are mixed, float32 (batch_size, classes).
     """
-    augmentation = AUGMENTATIONS[augment]
 
-    def draw(position: tf.Tensor, picture: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        numbers = tf.bitcast(position, tf.int32)  # low and high half
-        return picture, draw_augmentation(tf.random.fold_in([seed, numbers[1]], numbers[0])), label
+    def vary(draws: tf.Tensor, example: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        position, picture, label = example
+        return position, augment_picture(picture, draws, policy, image_size, crop_fraction), label
 
-    def augment_batch(pictures: tf.Tensor, draws: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return augment_pictures(pictures, draws, augmentation), labels
+    def mix(positions: tf.Tensor, pictures: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        mixing = _fold_in([seed, MIXING], positions[0])
+        return mix_pictures(pictures, tf.one_hot(labels, classes), mixing, policy)
 
-    return (
-        examples.shuffled(seed, steps_per_epoch * batch_size)
-        .map(draw, num_parallel_calls=tf.data.AUTOTUNE)
+    draws = _draws_by_position(seed)
+    if worker:
+        draws = draws.shard(worker.num_input_pipelines, worker.input_pipeline_id)
+    batches = (
+        tf.data.Dataset.zip(draws, examples.shuffled(seed, steps_per_epoch * batch_size, worker))
+        .map(vary, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
-        .map(augment_batch, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if policy.mixes:
+        batches = batches.map(mix, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        batches = batches.map(lambda _, pictures, labels: (pictures, labels))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(examples: Examples, *, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(
+    examples: Examples, *, batch_size: int, image_size: int, crop_fraction: float | None = None, classes: int = 0
+) -> tf.data.Dataset:
     """Return every example exactly once, in a fixed order; the last batch may be smaller.
 
     Returns:
-        Batches of (float32 (batch, size, size, 3) in 0..255, int32 (batch,)).
+        Batches of float32 (batch, image_size, image_size, 3) in 0..255, and int32 (batch,) or, given `classes`,
+        float32 (batch, classes).
     """
     return (
         examples.in_order()
+        .map(
+            lambda picture, label: (
+                tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32),
+                tf.one_hot(label, classes) if classes else label,
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .batch(batch_size)
-        .map(lambda pictures, labels: (tf.cast(pictures, tf.float32), labels))
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _draws_by_position(seed: int) -> tf.data.Dataset:
+    """Return the random numbers of position 0, 1, ...; drawn in blocks, which is much quicker than one by one."""
+    blocks = tf.data.Dataset.counter().map(lambda block: draw_augmentation(_fold_in([seed, 0], block), BLOCK))
+    return blocks.unbatch()
+
+
+def _fold_in(seed: list[int], position: tf.Tensor) -> tf.Tensor:
+    low, high = tf.unstack(tf.bitcast(position, tf.int32), num=2)
+    return tf.random.fold_in([seed[0], high + seed[1]], low)

@@ -1,110 +1,72 @@
-"""From a decoded picture to what the network sees: RGB, square, `image_size`; and random variation in training."""
+"""From a picture's pixels to what a network sees: RGB, the central square, `image_size`."""
 
-from typing import NamedTuple
+import math
 
-import keras
-import numpy as np
 import tensorflow as tf
 
+SMALL_PICTURE = 64  # px; up to here a set's pictures are seen whole and varied by pad and crop
 
-def prepare_picture(picture: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Return `picture` as RGB, cut to its central square and resized: the rule of every part of the package.
+
+def to_rgb(picture: tf.Tensor) -> tf.Tensor:
+    """Return a decoded record as RGB; picture files are so already.
 
     Args:
         picture: uint8 or uint16 (height, width, channels) with 1 (grey), 3 or 4 (RGBA) channels.
+
+    Returns:
+        uint8 tensor (height, width, 3): of 16 bits the high byte, transparency over white.
+    """
+    if picture.dtype == tf.uint16:
+        picture = tf.cast(tf.bitwise.right_shift(picture, tf.constant(8, tf.uint16)), tf.uint8)
+    channels = picture.shape[-1]
+    if channels == 1:
+        return tf.repeat(picture, 3, axis=-1)
+    if channels == 4:
+        alpha = tf.cast(picture[..., 3:], tf.float32) / 255
+        return to_pixels(tf.cast(picture[..., :3], tf.float32) * alpha + 255 * (1 - alpha))
+    return picture
+
+
+def prepare_picture(picture: tf.Tensor, image_size: int, crop_fraction: float | None = None) -> tf.Tensor:
+    """Return the central square of a picture, resized: what evaluation and prediction see.
+
+    Args:
+        picture: uint8 (height, width, 3).
         image_size: Height and width of the result in pixels.
+        crop_fraction: Side of the square as a share of the picture's shorter side; None for 1.
 
     Returns:
         uint8 tensor (image_size, image_size, 3).
     """
-    if picture.dtype == tf.uint16:
-        picture = tf.bitwise.right_shift(picture, tf.constant(8, tf.uint16))
-    channels = picture.shape[-1]
-    picture = tf.cast(picture, tf.float32)
-    if channels == 1:
-        picture = tf.image.grayscale_to_rgb(picture)
-    elif channels == 4:
-        alpha = picture[..., 3:] / 255
-        picture = picture[..., :3] * alpha + 255 * (1 - alpha)
-    height, width = tf.shape(picture)[0], tf.shape(picture)[1]
-    side = tf.minimum(height, width)
-    picture = tf.image.crop_to_bounding_box(picture, (height - side) // 2, (width - side) // 2, side, side)
-    size = (image_size, image_size)
-    picture = tf.cond(  # antialiasing takes three times as long and does nothing where a picture grows
-        side > image_size,
-        lambda: tf.image.resize(picture, size, antialias=True),
-        lambda: tf.image.resize(picture, size),
-    )
-    picture.set_shape((*size, 3))
-    return tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8)
+    shape = tf.shape(picture)[:2]
+    side = tf.round(tf.cast(tf.reduce_min(shape), tf.float32) * (crop_fraction or 1.0))
+    size = tf.repeat(tf.maximum(1, tf.cast(side, tf.int32)), 2)
+    return to_pixels(crop_and_resize(picture, (shape - size) // 2, size, image_size))
 
 
-class Augmentation(NamedTuple):
-    """Ranges of the random variation of training pictures, each drawn uniformly around no change."""
+def crop_and_resize(picture: tf.Tensor, corner: tf.Tensor, size: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Return a rectangle of a picture at image_size x image_size, bilinear: float32, 0..255.
 
-    rotation: float = 0.0  # degrees
-    zoom: float = 0.0  # share of the size
-    shift: float = 0.0  # share of the size, in each direction
-    flip: bool = False  # left-right, half of the pictures
-    brightness: float = 0.0  # share of the full range
-    contrast: float = 0.0  # share of the distance to the picture's mean
+    Corner and size are int32 pairs (down, across).
 
-
-AUGMENTATIONS = {
-    "none": Augmentation(),
-    "light": Augmentation(rotation=10, zoom=0.1, shift=0.1),  # keeps handedness: for symbols
-    "standard": Augmentation(rotation=15, zoom=0.2, shift=0.1, flip=True, brightness=0.2, contrast=0.2),
-}
-DRAWS = 7
-
-
-def draw_augmentation(seed: tf.Tensor) -> tf.Tensor:
-    """Return the random numbers of one example, uniform in [-1, 1): a function of its int32 seed pair alone."""
-    return tf.random.stateless_uniform([DRAWS], seed, -1, 1)
-
-
-def augment_pictures(pictures: tf.Tensor, draws: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """Vary a batch of pictures.
-
-    Args:
-        pictures: uint8 (batch, size, size, 3).
-        draws: float32 (batch, 7) from `draw_augmentation`, one row a picture.
-        augmentation: The ranges.
-
-    Returns:
-        float32 (batch, size, size, 3), values 0..255.
+    It is antialiased where a side shrinks to less than half: that takes five times as long, and picture files are
+    decoded at a size that spares it.
     """
-    pictures = tf.cast(pictures, tf.float32)
-    if augmentation == Augmentation():
-        return pictures
-    angle, zoom, right, down, mirror, brightness, contrast = tf.unstack(draws, num=DRAWS, axis=1)
-    transform = _affine(
-        size=pictures.shape[1],
-        angle=angle * (augmentation.rotation * np.pi / 180),
-        scale=1 + zoom * augmentation.zoom,
-        right=right * augmentation.shift,
-        down=down * augmentation.shift,
-        mirror=tf.where(mirror < 0, -1.0, 1.0) if augmentation.flip else tf.ones_like(mirror),
+    picture = tf.slice(picture, tf.pad(corner, [[0, 1]]), tf.pad(size, [[0, 1]], constant_values=3))
+    square = (image_size, image_size)
+    resized = tf.cond(
+        tf.reduce_max(size) > 2 * image_size,
+        lambda: tf.image.resize(picture, square, antialias=True),
+        lambda: tf.image.resize(picture, square),
     )
-    pictures = keras.ops.image.affine_transform(
-        pictures, transform, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
-    )
-    if augmentation.contrast or augmentation.brightness:
-        factor = (1 + contrast * augmentation.contrast)[:, None, None, None]
-        offset = (255 * brightness * augmentation.brightness)[:, None, None, None]
-        mean = tf.reduce_mean(pictures, axis=(1, 2, 3), keepdims=True)
-        pictures = tf.clip_by_value((pictures - mean) * factor + mean + offset, 0, 255)
-    return pictures
+    return tf.ensure_shape(resized, (*square, 3))
 
 
-def _affine(
-    *, size: int, angle: tf.Tensor, scale: tf.Tensor, right: tf.Tensor, down: tf.Tensor, mirror: tf.Tensor
-) -> tf.Tensor:
-    """Return (batch, 8) projective transforms, output to input: about the centre, then shifted."""
-    centre = (size - 1) / 2
-    cos, sin = scale * tf.cos(angle), scale * tf.sin(angle)
-    a, b, c, d = mirror * cos, -sin, mirror * sin, cos  # columns: output x (mirrored), output y
-    x0 = centre - a * centre - b * centre + right * size
-    y0 = centre - c * centre - d * centre + down * size
-    zero = tf.zeros_like(angle)
-    return tf.stack([a, b, x0, c, d, y0, zero, zero], axis=1)
+def to_pixels(values: tf.Tensor) -> tf.Tensor:
+    """Return float values, 0..255, as uint8."""
+    return tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
+
+
+def needed_side(image_size: int, crop_fraction: float | None) -> int:
+    """Return how many px the shorter side of a picture needs, so that the central square is not enlarged."""
+    return math.ceil(image_size / (crop_fraction or 1.0))

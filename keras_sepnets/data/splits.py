@@ -1,33 +1,57 @@
 """A data set as a run sees it: train, validation and test examples of one picture size."""
 
+import contextlib
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from keras_sepnets.config import DataConfig
-from keras_sepnets.data.examples import Examples, fits_memory, open_examples
-from keras_sepnets.data.folder import FolderSource
-from keras_sepnets.data.source import Source
+from keras_sepnets.config import AUGMENTATIONS, AugmentationConfig, DataConfig
+from keras_sepnets.data.examples import Examples, FileStore, RecordStore
+from keras_sepnets.data.files import FileSource
+from keras_sepnets.data.folder import open_folder
+from keras_sepnets.data.manifest import open_manifest
+from keras_sepnets.data.pipeline import evaluation_batches, training_batches
+from keras_sepnets.data.preprocessing import SMALL_PICTURE, needed_side
+from keras_sepnets.data.reading import memory_budget
 from keras_sepnets.data.splitting import assign_roles, stratified_holdout
 from keras_sepnets.data.tfds_source import TfdsSource
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import FailedRunError, SepnetsError
 
 ROLES = ("train", "validation", "test")
 # Sets of symbols whose mirror image is another symbol, or none.
 SYMBOLS = ("digits", "emnist", "kmnist", "mnist", "mnist_corrupted", "omniglot", "svhn_cropped")
 
 
-def open_source(dataset: str, *, download: bool = False) -> Source:
-    """Return the data set of a name: `folder:PATH`, or a TFDS name."""
+PHOTO_CROP = 0.875  # of the shorter side: the central square that ImageNet's literature evaluates on
+SMALL_SHIFT = 0.125  # how far small pictures are padded and cropped, in place of a random crop
+FILES = {"folder": open_folder, "manifest": open_manifest}
+
+
+def open_source(dataset: str, *, download: bool = False, skip_bad: bool = False) -> FileSource | TfdsSource:
+    """Return the data set of a name: `folder:PATH`, `manifest:FILE` or a TFDS name.
+
+    Args:
+        dataset: The name.
+        download: Whether a TFDS data set may be downloaded.
+        skip_bad: Whether to go on without picture files that cannot be read.
+
+    Raises:
+        SepnetsError: There is no such data set, or it cannot be used.
+    """
     scheme, colon, path = dataset.partition(":")
-    if colon and scheme == "folder":
-        return FolderSource(path)
+    if colon and scheme in FILES:
+        return FILES[scheme](path, skip_bad=skip_bad)
     return TfdsSource(dataset, download=download)
 
 
-def resolve_data(config: DataConfig, source: Source, *, default_size: int, minimum_size: int = 1) -> DataConfig:
-    """Fill in what the user left open: the picture size and the augmentation that fit the data set.
+def resolve_data(
+    config: DataConfig, source: FileSource | TfdsSource, *, default_size: int, minimum_size: int = 1
+) -> DataConfig:
+    """Fill in what the user left open: the picture size, the crop and the augmentation that fit the data set.
 
     Args:
         config: The settings; what is set stays.
@@ -36,29 +60,50 @@ def resolve_data(config: DataConfig, source: Source, *, default_size: int, minim
         minimum_size: The smallest that the network takes.
 
     Returns:
-        The settings with the data set's full name, `image_size` (twice the size of small pictures, at least
-        64 and what the network needs, at most the network's own) and `augment` ("light" for
-        symbols, which must not be mirrored, else "standard").
+        The settings with the data set's full name; `image_size` (twice the size of small pictures, at least 64 and
+        what the network needs, at most the network's own); `crop_fraction` (1 for pictures of at most 64 px, else
+        .875); `augment` ("light" for symbols, which must not be mirrored, else "standard") and its amounts.
     """
     image_size = config.image_size
     if image_size is None and source.picture_size:
         image_size = min(default_size, max(64, minimum_size, 2 * source.picture_size))
+    small = source.picture_size is not None and source.picture_size <= SMALL_PICTURE
     symbols = re.split("[/:]", source.name)[0] in SYMBOLS
     augment = config.augment or ("light" if symbols else "standard")
+    preset = AUGMENTATIONS[augment]
+    if small and preset.smallest_crop < 1:
+        preset = preset.model_copy(update={"smallest_crop": 1.0, "shift": SMALL_SHIFT})
+    said = config.augmentation.model_dump(exclude_unset=True) if config.augmentation else {}
     return config.model_copy(
-        update={"dataset": source.name, "image_size": image_size or default_size, "augment": augment}
+        update={
+            "dataset": source.name,
+            "image_size": image_size or default_size,
+            "crop_fraction": config.crop_fraction or (1.0 if small else PHOTO_CROP),
+            "augment": augment,
+            # Complete, so that a run keeps its policy when a preset changes.
+            "augmentation": AugmentationConfig(**{**preset.model_dump(), **said}),
+        }
     )
 
 
 class Splits:
     """The three roles of a data set. What it has no split for is cut from train by a fixed stratified hash."""
 
-    def __init__(self, source: Source, config: DataConfig) -> None:
+    def __init__(
+        self,
+        source: FileSource | TfdsSource,
+        config: DataConfig,
+        *,
+        cache_folder: Path | None = None,
+        memory: int | None = None,
+    ) -> None:
         """Assign each role its examples; nothing is decoded yet.
 
         Args:
             source: The data set.
             config: Resolved settings: `image_size` is set.
+            cache_folder: Where decoded pictures are kept; None for memory, if they fit it.
+            memory: Bytes that decoded pictures may take; None for a quarter of this machine's memory.
 
         Raises:
             SepnetsError: There is no train split, or a role would be empty.
@@ -72,6 +117,7 @@ class Splits:
             )
         self.source = source
         self.class_names = source.class_names
+        self.config = config
         self._size = config.image_size
         self._parts = self._assign(config.holdout_fraction)
         for role in ROLES:
@@ -80,7 +126,13 @@ class Splits:
                     f'The data set "{source.name}" is too small: no example is left for {role}; add pictures or '
                     f"change data.holdout_fraction. Received: {source.num_examples('train')} train examples"
                 )
-        self._in_memory = fits_memory(sum(map(self.num_examples, ROLES)), self._size)
+        memory = memory_budget() if memory is None else memory
+        self._store: FileStore | RecordStore
+        if isinstance(source, FileSource):
+            self._store = FileStore(source, needed_side(self._size, config.crop_fraction), cache_folder, memory)
+        else:
+            self._store = RecordStore(source, cache_folder, memory)
+        self.place = self._store.place
 
     def num_examples(self, role: str) -> int:
         """Return how many examples play a role."""
@@ -99,16 +151,68 @@ class Splits:
         return {
             "dataset": self.source.name,
             "image_size": self._size,
+            "crop_fraction": self.config.crop_fraction,
             "classes": len(self.class_names),
             **{role: {"num_examples": self.num_examples(role), "from": self.describe(role)} for role in ROLES},
         }
 
     def examples(self, role: str) -> Examples:
-        """Return the examples of a role, decoded in memory where all roles fit a quarter of it."""
+        """Return the examples of a role; raise SepnetsError if there is no such role."""
         if role not in ROLES:
             raise SepnetsError(f"A split is {', '.join(ROLES)}. Received: {role!r}")
         split, chosen = self._parts[role]
-        return open_examples(self.source, split, chosen, self._size, in_memory=self._in_memory)
+        with self.translated_failures():
+            return self._store.examples(split, chosen)
+
+    def training_batches(self, batch_size: int, steps_per_epoch: int, seed: int) -> tf.data.Dataset:
+        """Return endless batches of the training examples, varied as the settings say; see `pipeline`."""
+        return training_batches(
+            self.examples("train"),
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            image_size=self._size,
+            policy=self.policy,
+            seed=seed,
+            crop_fraction=self.config.crop_fraction,
+            classes=len(self.class_names),
+        )
+
+    def evaluation_batches(self, role: str, batch_size: int, *, one_hot: bool = False) -> tf.data.Dataset:
+        """Return every example of a role once, in a fixed order; see `pipeline`."""
+        return evaluation_batches(
+            self.examples(role),
+            batch_size=batch_size,
+            image_size=self._size,
+            crop_fraction=self.config.crop_fraction,
+            classes=len(self.class_names) if one_hot else 0,
+        )
+
+    @property
+    def policy(self) -> AugmentationConfig:
+        """How training pictures vary."""
+        return self.config.augmentation or AUGMENTATIONS[self.config.augment or "none"]
+
+    def class_counts(self, role: str) -> np.ndarray:
+        """Return how many examples of each class play a role: int64 (classes,)."""
+        split, chosen = self._parts[role]
+        labels = self.source.index(split).labels
+        return np.bincount(labels if chosen is None else labels[chosen], minlength=len(self.class_names))
+
+    @contextlib.contextmanager
+    def translated_failures(self) -> Iterator[None]:
+        """Turn TensorFlow's text about a picture that could not be decoded into the sentence that names it."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            failure = self._store.failure()
+            if failure is None:
+                raise
+            raise FailedRunError(f"{failure} --on-bad-picture skip goes on without it.") from error
+
+    @property
+    def bad_pictures(self) -> dict[str, str]:
+        """The picture files that were left out so far, each with the reason."""
+        return dict(self.source.bad) if isinstance(self.source, FileSource) else {}
 
     def _assign(self, holdout_fraction: float) -> dict[str, tuple[str, np.ndarray | None]]:
         parts: dict[str, tuple[str, np.ndarray | None]] = {}

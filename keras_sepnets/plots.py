@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 MOST_ANNOTATED_CLASSES = 20
+PICTURES_IN_A_ROW = 8
 
 
 def draw_learning_curve(history: Sequence[Mapping[str, float]], title: str) -> bytes:
@@ -86,6 +87,37 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
         for row, column in np.argwhere(matrix > 0):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
+    return _to_png(figure)
+
+
+def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> bytes:
+    """Draw pictures in named rows: a contact sheet. Pictures are uint8 (size, size, 3), all of one size."""
+    side = max((len(picture) for pictures in rows.values() for picture in pictures), default=1)
+    columns = max(map(len, rows.values()), default=1) or 1
+    figure = Figure(figsize=(2 + columns, 0.3 + len(rows)), layout="constrained")
+    axes = figure.subplots()
+    sheet = np.full((len(rows) * side, columns * side, 3), 255, np.uint8)
+    for row, pictures in enumerate(rows.values()):
+        for column, picture in enumerate(pictures):
+            sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = picture
+    axes.imshow(sheet, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks((np.arange(len(rows)) + 0.5) * side, list(rows), parse_math=False)
+    return _to_png(figure)
+
+
+def draw_pictures(pictures: Sequence[np.ndarray], titles: Sequence[str], title: str) -> bytes:
+    """Draw uint8 pictures of one size, each with its own title, eight in a row."""
+    columns = min(PICTURES_IN_A_ROW, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.4 * columns, 0.5 + 1.6 * rows), layout="constrained")
+    figure.suptitle(title, parse_math=False, fontsize="small")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture, words in zip(grid, pictures, titles, strict=False):
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_title(words, parse_math=False, fontsize=7)
     return _to_png(figure)
 
 

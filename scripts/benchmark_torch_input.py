@@ -91,12 +91,12 @@ def main() -> None:
         config = resolve_data(DataConfig(dataset=dataset, image_size=SIZE), source, default_size=SIZE)
         sides = {
             "torch": endless(loader),
-            "streamed": iter(Splits(source, config, memory=0).training_batches(BATCH_SIZE, 10**6, seed=0)),
+            "streamed": iter(Splits(source, config, memory=0).training_batches(BATCH_SIZE, 10**6, 0)),
             "cached": iter(Splits(source, config).training_batches(BATCH_SIZE, 10**6, seed=0)),
         }
-        rounds = [
-            {name: speed(side, options.seconds) for name, side in sides.items()} for _ in range(options.rounds)
-        ]
+        rounds = []
+        for _ in range(options.rounds):
+            rounds.append({name: speed(side, options.seconds) for name, side in sides.items()})
     for name in sides:
         speeds = [speeds[name] for speeds in rounds]
         ratios = [speeds[name] / speeds["torch"] for speeds in rounds]

@@ -71,7 +71,7 @@ def test_a_truncated_picture_is_named_when_it_is_decoded(picture_folder, tmp_pat
 
 
 def keys(splits, role):
-    split, chosen = splits._parts[role]
+    split, chosen = splits.parts[role]
     index = splits.source.index(split).keys
     return index if chosen is None else [key for key, keep in zip(index, chosen, strict=True) if keep]
 

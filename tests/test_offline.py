@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 from tiny_builder import FILES, LABELLED, LABELS, NAMES, PICTURES, PIXELS, TinyPictures, without_name
 
-from keras_sepnets.data import builders, offline
+from keras_sepnets.data import builders, originals
 from keras_sepnets.data.offline import prepare_from_folder
 from keras_sepnets.data.splits import open_source
 from keras_sepnets.errors import FailedRunError, SepnetsError
@@ -76,9 +76,11 @@ def by_pixels(example):
 def test_only_files_of_the_right_size_are_read(folder, monkeypatch):
     (folder / "other").write_bytes(bytes(5000))
     read = []
-    digest = offline._Files._digest
+    digest = originals.OriginalFiles._digest
     monkeypatch.setattr(
-        offline._Files, "_digest", lambda self, match, *rest: read.append(match.path) or digest(self, match, *rest)
+        originals.OriginalFiles,
+        "_digest",
+        lambda self, match, *rest: read.append(match.path) or digest(self, match, *rest),
     )
     prepare_from_folder("tiny_pictures", folder)
     assert {Path(path).name for path in read} <= {"a", "download (1)", "same size"}
@@ -163,7 +165,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(place, folder, data_dir,
     (folder / "a").write_bytes(without_name(FILES[PICTURES]))
     monkeypatch.setattr(place, run_out)
     with pytest.raises(
-        FailedRunError, match=r"The disk is full: .* Received: .*tfds, where [\d,]+ bytes are free"
+        FailedRunError, match=r"The disk is full: .* Received: .*tfds, where [\d,]+ bytes are free; the files"
     ):
         prepare_from_folder("tiny_pictures", folder)
     assert leftovers(data_dir) == []
@@ -188,9 +190,12 @@ def test_tfds_own_complaint_of_a_full_disk_names_what_is_needed(folder, data_dir
 )
 def test_ctrl_c_leaves_nothing(place, folder, data_dir, monkeypatch):
     def press(*_):
-        time.sleep(0.2)  # unpacking is in another thread, and the first one is to wait for it
-        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # unpacking is in other threads, and the first one is to wait for them
+        if not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
 
+    pressed: list[bool] = []
     monkeypatch.setattr(place, press)
     with pytest.raises(KeyboardInterrupt):
         prepare_from_folder("tiny_pictures", folder)
@@ -230,7 +235,7 @@ def test_unreadable_files_are_reported(folder, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EACCES, "no")
 
-    monkeypatch.setattr(offline._Files, "_digest", refuse)
+    monkeypatch.setattr(originals.OriginalFiles, "_digest", refuse)
     with pytest.raises(SepnetsError, match="Could not be read: .*/usb/"):
         prepare_from_folder("tiny_pictures", folder)
 
@@ -258,7 +263,7 @@ def test_digits_need_neither_files_nor_a_network(folder):
 
 def test_a_download_that_fails_leaves_no_half_prepared_set(data_dir, monkeypatch):
     monkeypatch.setattr(builders, "MAX_RETRIES", 0)
-    with pytest.raises(FailedRunError, match="could not be prepared"):
+    with pytest.raises(FailedRunError, match="could not be prepared.*tiny_pictures --from DIR"):
         builders.prepare("tiny_pictures")
     assert not (data_dir / "tiny_pictures").exists()
 

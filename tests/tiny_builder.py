@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from keras_sepnets.data.offline import GZIP_HEADER, GZIP_TIMES
+from keras_sepnets.data.originals import GZIP_HEADER, GZIP_TIMES
 
 PIXELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 4, 4, 1)
 LABELS = "\n".join(str(number % 3) for number in range(12))

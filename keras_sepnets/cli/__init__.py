@@ -7,6 +7,7 @@ from keras_sepnets.cli.ablate import ablate
 from keras_sepnets.cli.benchmark import benchmark
 from keras_sepnets.cli.cost import cost
 from keras_sepnets.cli.data import data
+from keras_sepnets.cli.data_check import check, show
 from keras_sepnets.cli.evaluate import evaluate
 from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
@@ -36,3 +37,5 @@ def main() -> None:
 
 for command in (train, evaluate, predict, ablate, cost, models, data, benchmark):
     main.add_command(command)
+for command in (check, show):
+    data.add_command(command)

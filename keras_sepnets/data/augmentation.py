@@ -190,7 +190,7 @@ def _randaugment(picture: tf.Tensor, choice: tf.Tensor, strength: tf.Tensor, mag
         )[0],
         lambda: _adjust_colours(picture, saturation=enhancement),
         lambda: _adjust_colours(picture, contrast=enhancement),
-        lambda: _adjust_colours(picture, brightness=signed * LARGEST_ENHANCEMENT / 2),
+        lambda: tf.clip_by_value(picture * enhancement, 0, 255),
         lambda: _layer("RandomSharpness", 1.0).transform_images(batch, {"factor": one * enhancement / 2})[0],
         lambda: _transform(picture, shear_x=signed * LARGEST_SHEAR),
         lambda: _transform(picture, shear_y=signed * LARGEST_SHEAR),

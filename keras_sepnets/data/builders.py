@@ -118,7 +118,8 @@ def prepare(name: str, *, show_output: bool = False) -> bool:
     if builder.is_prepared():
         return False
     retries = tfds.core.utils.temporary_assignment(downloader, "MAX_RETRIES", MAX_RETRIES)
-    with preparation(builder, show_output=show_output), retries:
+    advice = f" With its files fetched otherwise, in DIR: sepnets data prepare {printable(name)} --from DIR"
+    with preparation(builder, show_output=show_output, advice=advice), retries:
         builder.download_and_prepare()
     return True
 
@@ -139,12 +140,13 @@ def refuse_own_pictures(name: str) -> None:
 
 
 @contextlib.contextmanager
-def preparation(builder: Any, *, show_output: bool = False) -> Iterator[None]:
+def preparation(builder: Any, *, show_output: bool = False, advice: str = "") -> Iterator[None]:
     """Let one process at a time prepare a data set; leave nothing half-prepared behind, whatever happens.
 
     Args:
         builder: The TFDS builder.
         show_output: Whether to pass on what TFDS prints, to stderr: stdout is for results.
+        advice: What an error should say besides.
 
     Raises:
         FailedRunError: The block failed, or the data folder cannot be written.
@@ -167,7 +169,7 @@ def preparation(builder: Any, *, show_output: bool = False) -> Iterator[None]:
     except SepnetsError:
         raise
     except Exception as error:
-        raise _explain(builder, error) from error
+        raise _explain(builder, error, advice) from error
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:
@@ -177,19 +179,21 @@ def _remove_empty_folders(folder: Path, root: Path) -> None:
             folder = folder.parent
 
 
-def _explain(builder: Any, error: Exception) -> FailedRunError:
+def _explain(builder: Any, error: Exception, advice: str) -> FailedRunError:
     name, root = full_name(builder), builder.data_dir_root
     if _is_disk_full(error):
         needed = int(builder.info.dataset_size + builder.info.download_size)
+        files = sum(info.size for info in (builder.url_infos or {}).values())
         needs = f"{needed:,} bytes are needed and " if needed else ""
+        made_from = f"; the files that TFDS registers for it are {files:,} bytes" if files and not needed else ""
         return FailedRunError(
             f'The disk is full: "{name}" was not prepared and nothing of it is kept; free some space or name a '
             f"larger disk in TFDS_DATA_DIR. Received: {printable(root)}, where {needs}"
-            f"{shutil.disk_usage(root).free:,} bytes are free"
+            f"{shutil.disk_usage(root).free:,} bytes are free{made_from}"
         )
     return FailedRunError(
         f'The data set "{name}" could not be prepared in {printable(root)}: '
-        f"{type(error).__name__}: {one_line(error)}"
+        f"{type(error).__name__}: {one_line(error)}{advice}"
     )
 
 

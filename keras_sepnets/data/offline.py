@@ -4,13 +4,12 @@ The stock builder runs as it is, but what it asks to download is taken from a fo
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -18,18 +17,9 @@ from tensorflow_datasets.core.download import checksums, download_manager, downl
 from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 
 from keras_sepnets.data import builders
+from keras_sepnets.data.originals import Match, OriginalFiles, Report
 from keras_sepnets.errors import SepnetsError, one_line, printable
 
-# What is being done, and of how many bytes how many are done; None where that is not known.
-Report = Callable[[str, int, int | None], None]
-
-GZIP_HEADER = 10  # bytes: magic, method, flags, time, extra flags, operating system
-GZIP_BARE = b"\x1f\x8b\x08\x00"  # no flag: neither name nor time were kept
-GZIP_NAMED = b"\x1f\x8b\x08\x08"
-# When the archives were compressed, as seconds since 1970 in the gzip headers of the originals, which Debian's
-# package dataset-fashion-mnist lost: the train-* and the t10k-* archives of Fashion-MNIST (31 August 2017).
-# Found by search: with the time and the name written back, all four SHA-256 sums are those that TFDS registers.
-GZIP_TIMES = (1504176606, 1504176627)
 LISTED = 20  # missing files that an error names
 
 
@@ -59,7 +49,7 @@ def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None 
         return False
     report = report or (lambda *_: None)
     report(f"looking through {printable(root)}", 0, None)
-    files = _Files(root, Path(builder.data_dir_root, "downloads", builder.name))
+    files = OriginalFiles(root, Path(builder.data_dir_root, "downloads", builder.name))
     registered = {**checksums.get_all_url_infos(), **(builder.url_infos or {})}
     source = _FolderDownloader(files, registered, report)
     by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
@@ -91,84 +81,6 @@ def original_name(url: str, info: Any) -> str:
     return info.filename or downloader._basename_from_url(url)
 
 
-class _Match(NamedTuple):
-    """A file with the right content, once `header` stands in place of its own gzip header."""
-
-    path: str
-    header: bytes = b""
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        with Path(self.path).open("rb") as file:
-            file.seek(GZIP_HEADER if self.header else 0)
-            yield file
-
-
-class _Files:
-    """The files of a folder, and of TFDS' cache, by size."""
-
-    def __init__(self, root: Path, cache: Path) -> None:
-        self.root = root
-        self.unreadable: list[str] = []
-        self._by_size: dict[int, list[str]] = {}
-        self._digests: dict[_Match, str] = {}
-        try:
-            if not any(root.iterdir()):
-                raise SepnetsError(f"The folder is empty. Received: {printable(root)}")
-        except OSError as error:
-            raise SepnetsError(
-                "The files are looked for in a folder and what is below it; it cannot be read: "
-                f"{(error.strerror or type(error).__name__).lower()}. Received: {printable(root)}"
-            ) from None
-        for top in (root, cache):
-            for folder, _, names in os.walk(top, onerror=self._note_unreadable):
-                for name in names:
-                    path = f"{folder}/{name}"
-                    with contextlib.suppress(OSError):  # a link that leads nowhere
-                        self._by_size.setdefault(Path(path).stat().st_size, []).append(path)
-
-    def find(self, file_name: str, expected: Any, report: Report) -> _Match | None:
-        """Return the file with the expected size and SHA-256."""
-        for match in self._candidates(file_name, int(expected.size)):
-            try:
-                if self._digest(match, file_name, int(expected.size), report) == expected.checksum:
-                    return match
-            except OSError:
-                self.unreadable.append(match.path)
-        return None
-
-    def sizes_of(self, file_name: str) -> list[int]:
-        """Return the sizes of the files of this name."""
-        return [size for size, paths in self._by_size.items() for path in paths if Path(path).name == file_name]
-
-    def _candidates(self, file_name: str, size: int) -> Iterator[_Match]:
-        yield from map(_Match, self._by_size.get(size, ()))
-        if file_name.endswith(".gz"):
-            original_name = os.fsencode(file_name.removesuffix(".gz")) + b"\0"
-            for path in self._by_size.get(size - len(original_name), ()):
-                with contextlib.suppress(OSError), Path(path).open("rb") as file:
-                    header = file.read(GZIP_HEADER)
-                    if header.startswith(GZIP_BARE):
-                        for time in GZIP_TIMES:
-                            named = GZIP_NAMED + time.to_bytes(4, "little") + header[8:] + original_name
-                            yield _Match(path, named)
-
-    def _digest(self, match: _Match, file_name: str, size: int, report: Report) -> str:
-        if match not in self._digests:
-            digest, done = hashlib.sha256(match.header), len(match.header)
-            with match.open() as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-                    done += len(block)
-                    report(f"checking {file_name}", done, size)
-            self._digests[match] = digest.hexdigest()
-        return self._digests[match]
-
-    def _note_unreadable(self, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # there need be no cache
-            self.unreadable.append(str(error.filename))
-
-
 class _Missing(NamedTuple):
     url: str
     file_name: str
@@ -182,7 +94,7 @@ class _MissingFileError(Exception):
 class _FolderDownloader:
     """Stands where TFDS has its downloader, and takes from a folder what would come from a URL."""
 
-    def __init__(self, files: _Files, registered: dict[str, Any], report: Report) -> None:
+    def __init__(self, files: OriginalFiles, registered: dict[str, Any], report: Report) -> None:
         self.missing: list[_Missing] = []
         self.unknown: list[str] = []  # addresses without a checksum
         self._files = files
@@ -212,7 +124,7 @@ class _FolderDownloader:
         return promise.Promise.resolve(downloader.DownloadResult(path=tfds.core.Path(staged), url_info=expected))
 
 
-def _stage(match: _Match, staged: Path) -> None:
+def _stage(match: Match, staged: Path) -> None:
     if not match.header:
         with contextlib.suppress(OSError):  # no links on this disk, or not for this user
             staged.symlink_to(match.path)
@@ -254,7 +166,7 @@ def _describe_unknown(name: str, urls: list[str]) -> str:
     )
 
 
-def _describe_missing(name: str, missing: list[_Missing], files: _Files) -> str:
+def _describe_missing(name: str, missing: list[_Missing], files: OriginalFiles) -> str:
     described = []
     for url, file_name, size in missing[:LISTED]:
         found = files.sizes_of(file_name)

@@ -119,7 +119,8 @@ class Splits:
         self.class_names = source.class_names
         self.config = config
         self._size = config.image_size
-        self._parts = self._assign(config.holdout_fraction)
+        # Of each role the split and, as a boolean array over its index, which examples; None for all.
+        self.parts = self._assign(config.holdout_fraction)
         for role in ROLES:
             if not self.num_examples(role):
                 raise SepnetsError(
@@ -136,12 +137,12 @@ class Splits:
 
     def num_examples(self, role: str) -> int:
         """Return how many examples play a role."""
-        split, chosen = self._parts[role]
+        split, chosen = self.parts[role]
         return self.source.num_examples(split) if chosen is None else int(chosen.sum())
 
     def describe(self, role: str) -> str:
         """Return where a role's examples come from, in words."""
-        split, chosen = self._parts[role]
+        split, chosen = self.parts[role]
         if chosen is None:
             return f"the set's {split} split"
         return "the set's train split, less what is held out" if role == "train" else "held out from train"
@@ -160,7 +161,7 @@ class Splits:
         """Return the examples of a role; raise SepnetsError if there is no such role."""
         if role not in ROLES:
             raise SepnetsError(f"A split is {', '.join(ROLES)}. Received: {role!r}")
-        split, chosen = self._parts[role]
+        split, chosen = self.parts[role]
         with self.translated_failures():
             return self._store.examples(split, chosen)
 
@@ -194,7 +195,7 @@ class Splits:
 
     def class_counts(self, role: str) -> np.ndarray:
         """Return how many examples of each class play a role: int64 (classes,)."""
-        split, chosen = self._parts[role]
+        split, chosen = self.parts[role]
         labels = self.source.index(split).labels
         return np.bincount(labels if chosen is None else labels[chosen], minlength=len(self.class_names))
 

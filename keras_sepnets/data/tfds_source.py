@@ -11,6 +11,8 @@ from keras_sepnets.data.preprocessing import to_rgb
 from keras_sepnets.data.source import Index
 from keras_sepnets.errors import SepnetsError
 
+CHANNELS = {1: "grey", 4: "transparent"}
+
 
 class TfdsSource:
     """A prepared TFDS data set with one picture and one class label an example."""
@@ -37,7 +39,8 @@ class TfdsSource:
         self._image_feature = self._builder.info.features[self._image_key]
         self.class_names = builders.class_names(self._builder)
         self.splits = tuple(split for split in self._builder.info.splits if self._has_labels(split))
-        height, width, _ = self._image_feature.shape
+        height, width, channels = self._image_feature.shape
+        self.colour = CHANNELS.get(channels, "RGB")
         self.picture_size: int | None = max(height, width) if height and width else None
         self.notes: list[str] = []
 

@@ -18,7 +18,7 @@ import psutil
 import tensorflow as tf
 from PIL import Image
 
-from keras_sepnets.config import DataConfig, load_config
+from keras_sepnets.config import load_config
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.splits import Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError
@@ -111,20 +111,21 @@ def benchmark_input(
     source = open_source(dataset)
     settings = load_config(options={"data.image_size": image_size, "data.augment": augment})
     config = resolve_data(settings.data, source, default_size=image_size)
-    streamed = _training_batches(source, config, memory=0)
+    splits = Splits(source, config, memory=0)
+    streamed = splits.training_batches(BATCH_SIZE, STEPS_PER_EPOCH, seed=0)
     first = iter(streamed)
     next(first)
     first_batch_seconds = time.perf_counter() - begin
     growth = None
     if read_all:
         on_progress("reading every picture once")
-        growth = _memory_growth(first, source.num_examples("train") // BATCH_SIZE)
+        growth = _memory_growth(first, splits.num_examples("train") // BATCH_SIZE)
     del first
     sides = {"streamed": streamed}
-    splits = Splits(source, config)
-    if "in memory" in splits.place:
+    kept = Splits(source, config)
+    if "in memory" in kept.place:
         on_progress("decoding all pictures")
-        sides["cached"] = splits.training_batches(BATCH_SIZE, STEPS_PER_EPOCH, seed=0)
+        sides["cached"] = kept.training_batches(BATCH_SIZE, STEPS_PER_EPOCH, seed=0)
     if against_naive:
         if not isinstance(source, FileSource):
             raise SepnetsError(
@@ -136,7 +137,7 @@ def benchmark_input(
         sides["naive, sequential"] = _naive_batches(paths, image_size, parallel=False)
     return InputBenchmark(
         source=source.name,
-        num_examples=source.num_examples("train"),
+        num_examples=splits.num_examples("train"),
         image_size=image_size,
         augmentation=f"{config.augment} ({config.augmentation.describe() if config.augmentation else ''})",
         first_batch_seconds=first_batch_seconds,
@@ -168,10 +169,6 @@ def _draw_photo(random: np.random.Generator) -> Image.Image:
     colours = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8))
     smooth = np.asarray(colours.resize((width, height), Image.Resampling.BICUBIC), np.float32)
     return Image.fromarray((smooth + random.normal(0, 12, (height, width, 1))).clip(0, 255).astype(np.uint8))
-
-
-def _training_batches(source: Any, config: DataConfig, memory: int) -> tf.data.Dataset:
-    return Splits(source, config, memory=memory).training_batches(BATCH_SIZE, STEPS_PER_EPOCH, seed=0)
 
 
 def _naive_batches(paths: np.ndarray, image_size: int, *, parallel: bool) -> tf.data.Dataset:

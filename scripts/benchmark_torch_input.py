@@ -101,8 +101,8 @@ def main() -> None:
         speeds = [speeds[name] for speeds in rounds]
         ratios = [speeds[name] / speeds["torch"] for speeds in rounds]
         print(
-            f"{name:<9} {statistics.median(speeds):6.0f} images/s, {statistics.median(ratios):.2f} times PyTorch's "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{name:<9} {statistics.median(speeds):6.0f} images/s, "
+            f"{statistics.median(ratios):.2f} times PyTorch's ({min(ratios):.2f} to {max(ratios):.2f})"
         )
 
 

@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -35,7 +36,10 @@ def test_every_option_in_a_shown_command_exists():
     shown = re.findall(r"^(?:.*&& )?sepnets (\w+) (.*)$", "\n".join(blocks("sh")), re.MULTILINE)
     assert shown
     for command, arguments in shown:
-        known = {name for parameter in main.commands[command].params for name in parameter.opts}
+        shown_command = main.commands[command]
+        if isinstance(shown_command, click.Group):
+            shown_command = shown_command.commands[arguments.split()[0]]
+        known = {name for parameter in shown_command.params for name in parameter.opts}
         assert set(re.findall(r"--[\w-]+", arguments)) <= known
 
 
@@ -90,10 +94,14 @@ def keys_of(value):
 
 
 def test_json_keys_are_as_shown(finished):
+    from keras_sepnets.benchmark import InputBenchmark
+    from keras_sepnets.data.catalog import describe_data_set, list_data_sets
+    from keras_sepnets.data.checking import check_source
+    from keras_sepnets.data.splits import open_source
     from keras_sepnets.training import make_plan
 
     section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
-    shown = re.split(r"^(\w+(?: --[\w-]+)?)\s", section, flags=re.MULTILINE)
+    shown = re.split(r"^(\w+(?: (?:--[\w-]+|\w+))?)\s", section, flags=re.MULTILINE)
     words = {name: set(re.findall(r"\w+", text)) for name, text in zip(shown[1::2], shown[2::2], strict=True)}
     commands = {
         "train",
@@ -105,7 +113,8 @@ def test_json_keys_are_as_shown(finished):
         "cost --against",
         "cost --grid",
     }
-    assert words.keys() == commands | {"models"}
+    data_commands = {"data list", "data info", "data prepare", "data check", "data show"}
+    assert words.keys() == commands | data_commands | {"models", "benchmark input"}
     assert words["train"] == keys_of(finished.to_json())
     plan = make_plan(finished.run.config).to_json()
     assert words["train --dry-run"] == keys_of({**plan, "config": {}, "num_examples": {}})
@@ -120,6 +129,18 @@ def test_json_keys_are_as_shown(finished):
     )
     assert words["cost --grid"] == {field.name for field in dataclasses.fields(GridPoint)}
     assert words["models"] == keys_of(describe_network("mobilenet"))
+    assert words["data list"] == set().union(*(entry.to_json() for entry in list_data_sets()))
+    description = describe_data_set("fashion_mnist").to_json()
+    assert words["data info"] == {*description, "file_name", "bytes", "url", "sha256"}
+    assert words["data prepare"] == {"prepared_now", "and", "what", "data", "info", "says"}
+    check = check_source(open_source("digits")).to_json()
+    assert words["data check"] - {"ROLE", "CLASS", "COLOUR"} == {
+        *check, "sheet", "width", "height", "smallest", "median", "largest",
+        *("kind", "severity", "message", "count", "examples"),
+    }  # fmt: skip
+    assert words["data show"] == {*RunConfig().data.model_dump(), "seed", "file"}
+    measured = InputBenchmark("", 1, 1, "", 0.0, {"streamed": [1.0], "naive": [1.0]}, None).to_json()
+    assert words["benchmark input"] - {"SIDE"} == {*measured, "median", "low", "high"}
     assert words["ablate"] - {"the", "same"} == keys_of({**results, "variants": variants})
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,11 +8,20 @@ import sys
 import keras
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from keras_sepnets import Run, SepnetsError, build_mobilenet, evaluate
 from keras_sepnets.config import TrainingConfig, load_config
+from keras_sepnets.data.splits import Splits, open_source
 from keras_sepnets.errors import FailedRunError, InterruptedRunError
-from keras_sepnets.training import choose_bn_momentum, compile_model, make_plan, train, undecayed_variables
+from keras_sepnets.training import (
+    balanced_weights,
+    choose_bn_momentum,
+    compile_model,
+    make_plan,
+    train,
+    undecayed_variables,
+)
 
 
 def changed(config, **assignments):
@@ -226,3 +236,45 @@ def test_real_sigint_exits_130_and_names_what_is_kept(tmp_path):
 def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):
     with pytest.raises(SepnetsError, match="holds another run"):
         train(changed(tiny_config, data__dataset="no_such_data_set"), output=finished.run.path)
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    labels = np.repeat([0, 1, 3], [5, 1, 12])
+    weights = balanced_weights(np.bincount(labels))
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
+    assert [weights[label] for label in (0, 1, 3)] == pytest.approx(expected)
+    assert weights[2] == 1.0  # a class without examples
+
+
+@pytest.fixture
+def damaged_folder(picture_folder, tmp_path):
+    folder = shutil.copytree(picture_folder, tmp_path / "pictures")
+    for number in range(12, 20):
+        (folder / "red" / f"{number}.jpg").unlink()
+    for file in (folder / "red" / "03.jpg", folder / "blue" / "05.jpg", *(folder / "green").glob("1[0-4].jpg")):
+        file.write_bytes(file.read_bytes()[:-300])
+    return folder
+
+
+def test_damaged_pictures_stop_a_run_by_name_or_are_left_out_and_listed(tiny_config, damaged_folder, tmp_path):
+    config = changed(tiny_config, data__dataset=f"folder:{damaged_folder}", training__batch_size=8)
+    config = changed(config, data__augment="strong", training__class_weights="balanced")
+    with pytest.raises(FailedRunError, match=r"(03|05|1[0-4])\.jpg.*damaged or truncated.*--on-bad-picture skip"):
+        train(config, output=tmp_path / "stopped")
+    assert not (tmp_path / "stopped").exists()
+    result = train(changed(config, data__on_bad_picture="skip"), output=tmp_path / "run")
+    rows = (tmp_path / "run" / "bad_pictures.csv").read_text().splitlines()
+    assert len(rows) == 1 + 7
+    data = result.run.read_json("data.json")
+    total = sum(data[role]["num_examples"] for role in ("train", "validation", "test"))
+    assert total == 52
+    left_out = [row for row in rows if any(f"{row}".startswith(str(path)) for path in paths_of_test(result.run))]
+    assert result.test.num_examples == data["test"]["num_examples"] - len(left_out)
+    assert result.run.config.data.augmentation.cutmix == 1.0
+    assert evaluate(result.run, "train").num_examples < data["train"]["num_examples"]
+
+
+def paths_of_test(run):
+    splits = Splits(open_source(run.config.data.dataset, skip_bad=True), run.config.data)
+    split, chosen = splits.parts["test"]
+    return [path.decode() for path in splits.source.paths(split)[chosen]]

@@ -24,6 +24,7 @@ SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a"
 MAXIMUM_PIXELS = 50_000_000  # Pillow holds 4 bytes a pixel: 200 MB
 MAXIMUM_BYTES = 100_000_000  # of a file
 LARGEST_REDUCTION = 8  # the most that a JPEG decoder offers
+AT_ONCE = 512  # files whose first bytes are read by a task
 LISTED = 10  # bad files that a sentence names
 NO_PICTURE = "is not a JPEG, PNG, BMP, GIF or WebP picture"
 
@@ -141,10 +142,13 @@ def decode_jpeg(content: bytes | tf.Tensor, reduction: int) -> tf.Tensor:
 
 def check_signatures(paths: Iterable[str]) -> Iterator[UnreadablePictureError]:
     """Give an error for every file that is empty, or does not begin like a picture: quick, nothing is decoded."""
-    with ThreadPoolExecutor() as pool:
-        for fault in pool.map(_signature_fault, paths, chunksize=256):
-            if fault:
-                yield fault
+    paths = list(paths)
+    chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    with ThreadPoolExecutor() as pool:  # a task a file would take longer than the reading
+        for faults in pool.map(
+            lambda chunk: [fault for path in chunk if (fault := _signature_fault(path))], chunks
+        ):
+            yield from faults
 
 
 def list_faults(faults: list[UnreadablePictureError]) -> str:

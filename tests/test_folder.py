@@ -2,20 +2,28 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_sepnets import SepnetsError
 from keras_sepnets.config import DataConfig
+from keras_sepnets.data.examples import DecodedExamples, FileExamples
 from keras_sepnets.data.pictures import read_picture
 from keras_sepnets.data.preprocessing import prepare_picture
 from keras_sepnets.data.splits import ROLES, Splits, open_source
+from keras_sepnets.errors import FailedRunError
 
 
-def open_splits(root):
-    return Splits(open_source(f"folder:{root}"), DataConfig(dataset=f"folder:{root}", image_size=16))
+def open_splits(root, *, skip_bad=False, **options):
+    source = open_source(f"folder:{root}", skip_bad=skip_bad)
+    return Splits(source, DataConfig(dataset=source.name, image_size=16), **options)
 
 
 def listed(splits, role):
     return list(splits.examples(role).in_order().as_numpy_iterator())
+
+
+def prepared(splits, role):
+    return list(splits.evaluation_batches(role, 1).as_numpy_iterator())
 
 
 def test_one_folder_of_classes_is_split_in_proportion(picture_folder):
@@ -40,13 +48,14 @@ def test_split_folders_are_taken_as_they_are(picture_folder, tmp_path):
     assert {role: splits.num_examples(role) for role in ROLES} == {"train": 60, "validation": 36, "test": 60}
 
 
-def test_streaming_and_memory_give_the_same_pictures(picture_folder, monkeypatch):
+def test_streaming_and_memory_give_the_same_pictures(picture_folder):
     in_memory = open_splits(picture_folder)
-    monkeypatch.setattr("keras_sepnets.data.examples.MEMORY_SHARE", 0)
-    streamed = open_splits(picture_folder)
+    streamed = open_splits(picture_folder, memory=0)
+    assert "in memory" in in_memory.place
+    assert "anew in every epoch" in streamed.place
     for role in ROLES:
-        assert in_memory.examples(role)._pictures.dtype == "uint8"
-        assert streamed.examples(role)._pictures.dtype == "string"
+        assert isinstance(in_memory.examples(role), DecodedExamples)
+        assert isinstance(streamed.examples(role), FileExamples)
         for one, other in zip(listed(in_memory, role), listed(streamed, role), strict=True):
             assert one[1] == other[1]
             assert np.array_equal(one[0], other[0])
@@ -56,18 +65,123 @@ def test_files_that_are_no_pictures_by_name_are_counted(picture_folder, tmp_path
     shutil.copytree(picture_folder, tmp_path / "set")
     (tmp_path / "set" / "red" / "notes.txt").write_text("x")
     source = open_source(f"folder:{tmp_path / 'set'}")
-    assert source.ignored_files == 1
+    assert source.notes == ["ignored: 1 files that are no pictures by their names"]
     assert source.num_examples("train") == 60
 
 
-def test_a_truncated_picture_is_named_when_it_is_decoded(picture_folder, tmp_path, monkeypatch):
-    shutil.copytree(picture_folder, tmp_path / "set")
-    bad = tmp_path / "set" / "red" / "03.jpg"
-    bad.write_bytes(bad.read_bytes()[:-400])
-    splits = open_splits(tmp_path / "set")
-    role = next(role for role in ROLES if b"red/03.jpg".decode() in keys(splits, role))
-    with pytest.raises(SepnetsError, match=r"red/03\.jpg.*truncated"):
-        splits.examples(role)
+@pytest.fixture
+def damaged(picture_folder, tmp_path):
+    """A set with three pictures that are cut off and two files that are no pictures."""
+    root = shutil.copytree(picture_folder, tmp_path / "damaged")
+    for name in ("red/03.jpg", "blue/19.jpg", "green/00.jpg"):
+        (root / name).write_bytes((root / name).read_bytes()[:-400])
+    return root
+
+
+WAYS = pytest.mark.parametrize(
+    "way", [{}, {"memory": 0}, {"cache_folder": True}], ids=["memory", "stream", "disk"]
+)
+
+
+def options_of(way, tmp_path):
+    return {key: tmp_path / "cache" if value is True else value for key, value in way.items()}
+
+
+@WAYS
+def test_a_truncated_picture_is_named_when_it_is_decoded(damaged, tmp_path, way):
+    splits = open_splits(damaged, **options_of(way, tmp_path))
+
+    def read_all():
+        with splits.translated_failures():
+            for role in ROLES:
+                listed(splits, role)
+
+    with pytest.raises(FailedRunError, match=r"(red/03|blue/19|green/00)\.jpg.*damaged or truncated.*skip"):
+        read_all()
+
+
+@WAYS
+def test_where_bad_pictures_are_skipped_each_good_one_is_evaluated_once(damaged, picture_folder, tmp_path, way):
+    (damaged / "red" / "words.jpg").write_text("words")
+    (damaged / "blue" / "empty.png").write_bytes(b"")
+    splits = open_splits(damaged, skip_bad=True, **options_of(way, tmp_path))
+    seen = [picture.tobytes() for role in ROLES for picture, _ in listed(splits, role)]
+    assert len(seen) == len(set(seen)) == 57
+    whole = open_splits(picture_folder)
+    assert set(seen) < {picture.tobytes() for role in ROLES for picture, _ in listed(whole, role)}
+    named = {path.removeprefix(f"{damaged}/") for path in splits.bad_pictures}
+    assert named == {"red/03.jpg", "blue/19.jpg", "green/00.jpg", "red/words.jpg", "blue/empty.png"}
+
+
+@WAYS
+def test_where_bad_pictures_are_skipped_training_takes_the_next_one(damaged, tmp_path, way):
+    splits = open_splits(damaged, skip_bad=True, **options_of(way, tmp_path))
+    examples = splits._store.examples("train", None)
+    good = {}
+    for picture, label in examples.in_order().as_numpy_iterator():
+        good.setdefault(picture.tobytes(), int(label))
+    order = [
+        (picture.tobytes(), int(label))
+        for _, picture, label in examples.shuffled(3, 60).take(60).as_numpy_iterator()
+    ]
+    assert all(good[picture] == label for picture, label in order)
+    counts = {picture: sum(other == picture for other, _ in order) for picture in good}
+    assert sorted(counts.values()) == [1] * 55 + [2, 3]  # two of the damaged ones are neighbours
+
+
+def test_a_picture_damaged_after_the_check_does_not_kill_a_run_that_skips(picture_folder, tmp_path):
+    root = shutil.copytree(picture_folder, tmp_path / "set")
+    splits = open_splits(root, skip_bad=True, memory=0)
+    batches = splits.training_batches(6, 8, 0).as_numpy_iterator()
+    next(batches)
+    for file in root.rglob("1?.jpg"):
+        file.unlink()
+    for _ in range(16):
+        pictures, _ = next(batches)
+        assert pictures.shape == (6, 16, 16, 3)
+    assert splits.bad_pictures
+    assert set(splits.bad_pictures.values()) == {"does not exist"}
+
+
+def test_a_cache_on_disk_is_of_the_file_as_it_is(picture_folder, tmp_path):
+    root = shutil.copytree(picture_folder, tmp_path / "set")
+    cache = tmp_path / "cache"
+    before = listed(open_splits(root, cache_folder=cache), "test")
+    assert len(list(cache.rglob("*.npy"))) == 6
+    changed = root / keys(open_splits(root), "test")[0]
+    Image.new("RGB", (40, 40), "white").save(changed)
+    after = listed(open_splits(root, cache_folder=cache), "test")
+    assert (after[0][0] > 250).all()
+    assert all(np.array_equal(one[0], other[0]) for one, other in zip(before[1:], after[1:], strict=True))
+    for file in cache.rglob("*.npy"):
+        file.write_bytes(file.read_bytes()[:100])  # cut off: decoded anew
+    again = listed(open_splits(root, cache_folder=cache), "test")
+    assert all(np.array_equal(one[0], other[0]) for one, other in zip(after, again, strict=True))
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(picture_folder, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SepnetsError, match="cache folder cannot be made"):
+        open_splits(picture_folder, cache_folder=tmp_path / "file" / "cache")
+
+
+def test_a_class_that_test_lacks_is_noted_and_shifts_no_label(picture_folder, tmp_path):
+    for split in ("train", "val", "test"):
+        shutil.copytree(picture_folder, tmp_path / split)
+    shutil.rmtree(tmp_path / "test" / "blue")
+    splits = open_splits(tmp_path)
+    assert splits.source.notes == ["no test picture of blue"]
+    assert {int(label) for _, label in listed(splits, "test")} == {1, 2}
+
+
+def test_links_to_folders_are_followed_for_classes_and_never_below(picture_folder, tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    for name in ("red", "blue"):
+        (root / name).symlink_to(picture_folder / name)
+    shutil.copytree(picture_folder / "green", root / "green")
+    (root / "green" / "loop").symlink_to(root)
+    assert open_source(f"folder:{root}").num_examples("train") == 60
 
 
 def keys(splits, role):
@@ -96,7 +210,7 @@ def _picture(picture_folder):
         ([], "at least two class folders.*no class folder"),
         (["a/1.jpg"], "at least two class folders.* with a$"),
         (["a/1.jpg", "b/notes.txt"], 'class "b" has no pictures'),
-        (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], 'test folder has the class "c", which train'),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], 'test pictures have the class "c", which train'),
         (["test/a/1.jpg", "test/b/1.jpg"], "has test and no train folder"),
         (["Testing/a/1.jpg", "Testing/b/1.jpg"], "has test and no train folder"),
         (["train/a/1.jpg", "val/a/1.jpg", "Validation/a/1.jpg"], "two folders for validation: Validation and val"),
@@ -125,5 +239,5 @@ def test_missing_folder_is_named(tmp_path):
 def test_training_sees_what_prediction_would_see(picture_folder):
     splits = open_splits(picture_folder)
     first_key = keys(splits, "test")[0]
-    expected = prepare_picture(read_picture(picture_folder / first_key), 16)
-    assert np.array_equal(listed(splits, "test")[0][0], expected)
+    expected = prepare_picture(read_picture(picture_folder / first_key, 16), 16)
+    assert np.array_equal(prepared(splits, "test")[0][0][0], expected)

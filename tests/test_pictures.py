@@ -2,9 +2,14 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from keras_sepnets.data.pictures import UnreadablePictureError, check_pictures, read_picture
+from keras_sepnets.data import pictures
+from keras_sepnets.data.pictures import UnreadablePictureError, check_signatures, list_faults, read_header
+
+
+def read_picture(path, shortest=1000):
+    return pictures.read_picture(path, shortest)
 
 
 def gradient(height=20, width=30):
@@ -92,16 +97,83 @@ def test_folders_and_huge_pictures_are_refused_before_decoding(tmp_path):
         read_picture(tmp_path)
     bomb = tmp_path / "bomb.png"
     Image.new("1", (9000, 9000)).save(bomb)
-    with pytest.raises(UnreadablePictureError, match="at most 64,000,000 pixels. Received: 9000x9000"):
+    with pytest.raises(UnreadablePictureError, match="at most 50,000,000 pixels. Received: 9000x9000"):
         read_picture(bomb)
 
 
-def test_checking_many_names_the_first_and_counts_the_rest(tmp_path):
+def test_checking_many_names_those_whose_first_bytes_are_no_picture(tmp_path):
     paths = [tmp_path / f"{n}.png" for n in range(5)]
     for path in paths[:3]:
         Image.fromarray(gradient()).save(path)
-    check_pictures(paths[:3])
-    for path in paths[3:]:
-        path.write_text("no picture")
-    with pytest.raises(UnreadablePictureError, match=r"3\.png.*\(1 more files"):
-        check_pictures(paths)
+    paths[3].write_text("no picture")
+    paths[4].write_bytes(b"")
+    faults = list(check_signatures(map(str, [*paths, tmp_path / "none.png", tmp_path])))
+    assert [(fault.path, fault.reason) for fault in faults] == [
+        (str(paths[3]), "is not a JPEG, PNG, BMP, GIF or WebP picture"),
+        (str(paths[4]), "is not a JPEG, PNG, BMP, GIF or WebP picture"),
+        (str(tmp_path / "none.png"), "does not exist"),
+        (str(tmp_path), "is no regular file"),
+    ]
+    assert list_faults(faults[:1]) == str(faults[0])
+    assert list_faults(faults * 4).startswith("16 files cannot be used")
+    assert list_faults(faults * 4).endswith("; and 6 more.")
+
+
+def encode(picture, file_format="JPEG", **options):
+    file = io.BytesIO()
+    picture.save(file, file_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}]
+)
+def test_tensorflow_gives_the_very_pixels_that_pillow_gives(tmp_path, mode, options):
+    noise = np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8)
+    (tmp_path / "a.jpg").write_bytes(encode(Image.fromarray(noise).convert(mode), **options))
+    expected = np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB"))
+    assert np.array_equal(read_picture(tmp_path / "a.jpg"), expected)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_every_orientation_is_that_of_pillow(tmp_path, file_format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "a").write_bytes(encode(Image.fromarray(gradient()), file_format, exif=exif))
+    with Image.open(tmp_path / "a") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    assert np.array_equal(read_picture(tmp_path / "a"), expected)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    ("shortest", "reduction"), [(400, 1), (201, 1), (200, 2), (100, 4), (51, 4), (50, 8), (3, 8)]
+)
+def test_large_pictures_are_reduced_as_far_as_the_shorter_side_allows(tmp_path, file_format, shortest, reduction):
+    picture = Image.fromarray(np.roll(gradient(), 5, 0)).resize((500, 401), Image.Resampling.BICUBIC)
+    (tmp_path / "a").write_bytes(encode(picture, file_format))
+    pixels = read_picture(tmp_path / "a", shortest)
+    assert pixels.shape == (-(-401 // reduction), -(-500 // reduction), 3)
+    assert read_header("a", (tmp_path / "a").read_bytes()).reduction(shortest) == reduction
+    expected = np.asarray(picture.resize(pixels.shape[1::-1], Image.Resampling.BOX)).astype(int)
+    assert np.abs(pixels - expected).mean() < 2.5
+
+
+def test_cmyk_is_converted_as_pillow_does(tmp_path):
+    Image.fromarray(gradient()).convert("CMYK").save(tmp_path / "a.jpg")
+    expected = np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB"))
+    assert np.array_equal(read_picture(tmp_path / "a.jpg"), expected)
+
+
+def test_a_reduced_transparent_palette_is_laid_over_white(tmp_path):
+    pixels = np.zeros((80, 80), np.uint8)
+    pixels[:, 40:] = 1
+    picture = Image.fromarray(pixels, "P")
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    picture.save(tmp_path / "a.png", transparency=1)
+    read = read_picture(tmp_path / "a.png", 10)
+    assert read.shape == (10, 10, 3)
+    assert (read[:, :5] == (255, 0, 0)).all()
+    assert (read[:, 5:] == 255).all()

@@ -191,7 +191,7 @@ class PictureReader:
         """
         if self._source.bad and not self._source.skip_bad:
             return UnreadablePictureError(*list(self._source.bad.items())[-1])
-        for path in reversed(self._opened):
+        for path in reversed(tuple(self._opened)):  # other threads go on opening files
             try:
                 read_picture(path, self._shortest)
             except UnreadablePictureError as error:

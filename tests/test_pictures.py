@@ -97,7 +97,7 @@ def test_folders_and_huge_pictures_are_refused_before_decoding(tmp_path):
         read_picture(tmp_path)
     bomb = tmp_path / "bomb.png"
     Image.new("1", (9000, 9000)).save(bomb)
-    with pytest.raises(UnreadablePictureError, match="at most 50,000,000 pixels. Received: 9000x9000"):
+    with pytest.raises(UnreadablePictureError, match="at most 25,000,000 pixels. Received: 9000x9000"):
         read_picture(bomb)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from keras_sepnets.ablation import Ablation, AblationResult
 from keras_sepnets.benchmark import InputBenchmark
 from keras_sepnets.data.splits import ROLES
+from keras_sepnets.errors import printable
 from keras_sepnets.evaluation import Evaluation
 from keras_sepnets.prediction import Prediction
 from keras_sepnets.runs import Run
@@ -127,7 +128,7 @@ def show_predictions(predictions: Sequence[Prediction], console: Console) -> Non
     for prediction in predictions:
         pairs = zip(prediction.labels, prediction.probabilities, strict=True)
         classes = ", ".join(f"{label} {probability:.1%}" for label, probability in pairs)
-        console.print(f"{prediction.path}: {classes}", markup=False)
+        console.print(f"{printable(prediction.path)}: {printable(classes)}", markup=False)
 
 
 def show_ablation_plan(ablation: Ablation, seeds: int, plan: Plan, console: Console) -> None:

@@ -21,7 +21,10 @@ from keras_sepnets.errors import SepnetsError, one_line, printable
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a", b"RIFF")
-MAXIMUM_PIXELS = 50_000_000  # Pillow holds 4 bytes a pixel: 200 MB
+# What keeps the decoding of a picture below 300 MB: a progressive JPEG takes up to 6 bytes a pixel, WebP 16, the
+# others in Pillow 8.
+MAXIMUM_PIXELS = {"JPEG": 49_000_000, "WEBP": 16_000_000}
+MAXIMUM_PIXELS_OF_OTHERS = 25_000_000
 MAXIMUM_BYTES = 100_000_000  # of a file
 LARGEST_REDUCTION = 8  # the most that a JPEG decoder offers
 AT_ONCE = 512  # files whose first bytes are read by a task
@@ -72,7 +75,8 @@ def read_picture(path: os.PathLike | str, shortest: int) -> np.ndarray:
         uint8 array (height, width, 3).
 
     Raises:
-        UnreadablePictureError: The file is missing, no picture, damaged or larger than 50 million pixels.
+        UnreadablePictureError: The file is missing, no picture, damaged or too large: of more than 49 million
+            pixels (JPEG), 16 million (WebP) or 25 million (others).
     """
     content = read_file(path)
     return decode_picture(path, content, read_header(path, content), shortest)
@@ -106,13 +110,14 @@ def read_header(path: os.PathLike | str, content: bytes) -> Header:
     except UnidentifiedImageError:
         raise UnreadablePictureError(path, NO_PICTURE) from None
     except Image.DecompressionBombError:
-        raise UnreadablePictureError(path, f"is too large: more than {MAXIMUM_PIXELS:,} pixels") from None
+        raise UnreadablePictureError(path, "is far too large") from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise UnreadablePictureError(path, f"cannot be read as a picture ({one_line(error)})") from error
-    if header.width * header.height > MAXIMUM_PIXELS:
+    most = MAXIMUM_PIXELS.get(header.format, MAXIMUM_PIXELS_OF_OTHERS)
+    if header.width * header.height > most:
         raise UnreadablePictureError(
             path,
-            f"is too large: pictures have at most {MAXIMUM_PIXELS:,} pixels. "
+            f"is too large: a {header.format} picture has at most {most:,} pixels. "
             f"Received: {header.width}x{header.height}",
         )
     return header
@@ -203,9 +208,10 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def _to_rgb(picture: Image.Image, reduction: int) -> Image.Image:
     picture.load()
     if picture.mode.startswith("I"):  # 16-bit grey
-        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8))
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     transparent = picture.has_transparency_data
-    picture = picture.convert("RGBA" if transparent else "RGB")
+    if picture.mode not in ("L", "RGB", "RGBA") or (transparent and picture.mode != "RGBA"):
+        picture = picture.convert("RGBA" if transparent else "RGB")
     if reduction > 1:
         picture = picture.reduce(reduction)
     if transparent:

@@ -255,7 +255,8 @@ def _open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
     if file.is_file():
         try:
             found = json.loads(file.read_bytes())
-        except ValueError as error:
+            found["base"] = make_config(found["base"]).model_dump(mode="json")  # settings that are newer than it
+        except (ValueError, TypeError, KeyError) as error:
             raise SepnetsError(f"{file} is damaged: {one_line(error)}") from None
         if found != experiment:
             raise SepnetsError(

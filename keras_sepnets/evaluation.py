@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
+from keras_sepnets.data.examples import NOTHING_READ
 from keras_sepnets.data.splits import Splits, open_source
 from keras_sepnets.errors import FailedRunError, SepnetsError
 from keras_sepnets.plots import draw_confusion
@@ -119,5 +120,5 @@ def _predict_all(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarr
         probabilities.append(model.predict_on_batch(pictures))
         labels.append(batch_labels.numpy())
     if not labels:
-        raise FailedRunError("Not one picture of the split could be read; sepnets data check names them.")
+        raise FailedRunError(NOTHING_READ)
     return np.concatenate(probabilities), np.concatenate(labels)

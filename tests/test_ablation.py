@@ -23,7 +23,7 @@ def base(**settings):
     return load_config(options=options | {key.replace("__", "."): value for key, value in settings.items()})
 
 
-def train_by_copying(config, *, output, callbacks):
+def train_by_copying(config, *, output, **_):
     """Make a run from the one with seed 0 beside it, with one more right answer; in no time."""
     run = Run(shutil.copytree(output.parent / "seed-0", output))
     run.write_json("config.json", run.config.model_dump(mode="json") | {"training": config.training.model_dump()})

@@ -156,7 +156,8 @@ def test_large_pictures_are_reduced_as_far_as_the_shorter_side_allows(tmp_path, 
     (tmp_path / "a").write_bytes(encode(picture, file_format))
     pixels = read_picture(tmp_path / "a", shortest)
     assert pixels.shape == (-(-401 // reduction), -(-500 // reduction), 3)
-    assert read_header("a", (tmp_path / "a").read_bytes()).reduction(shortest) == reduction
+    with (tmp_path / "a").open("rb") as file:
+        assert read_header("a", file).reduction(shortest) == reduction
     expected = np.asarray(picture.resize(pixels.shape[1::-1], Image.Resampling.BOX)).astype(int)
     assert np.abs(pixels - expected).mean() < 2.5
 

@@ -41,8 +41,14 @@ def test_run_folder_explains_itself(finished):
     config = json.loads((finished.run.path / "config.json").read_text())
     open_settings = [key for section in config.values() for key, value in section.items() if value is None]
     assert open_settings == []
+    policy = config["data"].pop("augmentation")
+    assert {key: value for key, value in policy.items() if value} == {
+        "smallest_crop": 1.0, "crop_aspect": 4 / 3, "rotation": 10.0, "zoom": 0.1, "shift": 0.1,
+        "randaugment_magnitude": 9.0,
+    }  # fmt: skip
     assert config["data"] == {
-        "dataset": "digits:1.0.0", "image_size": 32, "augment": "light", "holdout_fraction": 0.1,
+        "dataset": "digits:1.0.0", "image_size": 32, "crop_fraction": 1.0, "augment": "light",
+        "holdout_fraction": 0.1, "on_bad_picture": "stop",
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")
     assert finished.run.is_finished

@@ -27,9 +27,55 @@ def draw_augmentation(seed: tf.Tensor, count: int) -> tf.Tensor:
     return tf.random.stateless_uniform([count, DRAWS], seed, -1, 1)
 
 
+def choose_amounts(draws: tf.Tensor, policy: AugmentationConfig, image_size: int) -> dict[str, tf.Tensor]:
+    """Return by how much each of many pictures varies.
+
+    This is done for many pictures at once, as each operation costs more than its arithmetic.
+
+    Args:
+        draws: float32 (count, 26) from `draw_augmentation`.
+        policy: What varies.
+        image_size: Height and width of the pictures in pixels.
+
+    Returns:
+        Tensors (count, ...) by name, only those that the policy needs.
+    """
+    amounts: dict[str, tf.Tensor] = {}
+    if policy.smallest_crop < 1:
+        middle = (1 + policy.smallest_crop) / 2
+        area = middle + draws[:, 8:9] * (1 - middle)
+        half_log = math.log(policy.crop_aspect) / 2
+        shares = tf.sqrt(area) * tf.exp(draws[:, 9:10] * tf.constant([-half_log, half_log]))
+        amounts["crop_size"] = tf.pad(shares, [[0, 0], [0, 1]], constant_values=math.inf)  # all channels
+        amounts["crop_place"] = tf.pad((draws[:, 10:12] + 1) / 2, [[0, 0], [0, 1]])
+    mirrored = (draws[:, 4] < 0) & policy.flip
+    if policy.rotation or policy.zoom or policy.shift:
+        amounts["transform"] = _transform_matrix(
+            image_size,
+            angle=draws[:, 0] * (policy.rotation * math.pi / 180),
+            scale=1 + draws[:, 1] * policy.zoom,
+            right=draws[:, 2] * policy.shift,
+            down=draws[:, 3] * policy.shift,
+            mirror=tf.where(mirrored, -1.0, 1.0),
+        )
+    elif policy.flip:
+        no = tf.zeros_like(mirrored)
+        amounts["reversed_axes"] = tf.stack([no, mirrored, no], axis=1)
+    if policy.brightness or policy.contrast or policy.saturation:
+        amounts["brightness"] = 255 * policy.brightness * draws[:, 5]
+        amounts["contrast"] = 1 + policy.contrast * draws[:, 6]
+    if policy.saturation:
+        amounts["saturation"] = 1 + policy.saturation * draws[:, 7]
+    if policy.randaugment:
+        amounts["randaugment"] = draws[:, 12 : 12 + 2 * policy.randaugment]
+    if policy.erasing:
+        amounts["erasing"] = (draws[:, 20:26] + 1) / 2
+    return amounts
+
+
 def augment_picture(
     picture: tf.Tensor,
-    draws: tf.Tensor,
+    amounts: dict[str, tf.Tensor],
     policy: AugmentationConfig,
     image_size: int,
     crop_fraction: float | None = None,
@@ -38,7 +84,7 @@ def augment_picture(
 
     Args:
         picture: uint8 (height, width, 3).
-        draws: float32 (26,) from `draw_augmentation`.
+        amounts: Its row of each of the tensors of `choose_amounts`.
         policy: What varies; mixing is done by `mix_pictures`.
         image_size: Height and width of the result in pixels.
         crop_fraction: Of the central square where there is no random crop.
@@ -47,33 +93,20 @@ def augment_picture(
         float32 (image_size, image_size, 3), values 0..255.
     """
     if policy.smallest_crop < 1:
-        varied = _random_crop(picture, draws[8:12], policy, image_size)
+        varied = _random_crop(picture, amounts["crop_size"], amounts["crop_place"], image_size)
     else:
         varied = tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32)
-    mirror = tf.where(draws[4] < 0, -1.0, 1.0) if policy.flip else tf.constant(1.0)
-    if policy.rotation or policy.zoom or policy.shift:
-        varied = _transform(
-            varied,
-            angle=draws[0] * (policy.rotation * math.pi / 180),
-            scale=1 + draws[1] * policy.zoom,
-            right=draws[2] * policy.shift,
-            down=draws[3] * policy.shift,
-            mirror=mirror,
-        )
-    elif policy.flip:
-        varied = tf.cond(mirror < 0, lambda: tf.reverse(varied, [1]), lambda: varied)
-    if policy.brightness or policy.contrast or policy.saturation:
-        varied = _adjust_colours(
-            varied,
-            brightness=draws[5] * policy.brightness,
-            contrast=1 + draws[6] * policy.contrast,
-            saturation=1 + draws[7] * policy.saturation if policy.saturation else None,
-        )
+    if "transform" in amounts:
+        varied = _transform(varied, amounts["transform"])
+    elif "reversed_axes" in amounts:  # an operation that takes its axes as numbers needs no branch
+        varied = tf.raw_ops.Reverse(tensor=varied, dims=amounts["reversed_axes"])
+    if "contrast" in amounts:
+        varied = _adjust_colours(varied, amounts["brightness"], amounts["contrast"], amounts.get("saturation"))
     for operation in range(policy.randaugment):
-        choice, strength = draws[12 + 2 * operation], draws[13 + 2 * operation]
+        choice, strength = tf.unstack(amounts["randaugment"][2 * operation : 2 * operation + 2], num=2)
         varied = _randaugment(varied, choice, strength, policy.randaugment_magnitude / 10)
     if policy.erasing:
-        varied = _erase(varied, (draws[20:26] + 1) / 2, policy.erasing)
+        varied = _erase(varied, amounts["erasing"], policy.erasing)
     return varied
 
 
@@ -114,21 +147,23 @@ def mix_pictures(
     return mixup() if policy.mixup else cutmix()
 
 
-def _random_crop(picture: tf.Tensor, draws: tf.Tensor, policy: AugmentationConfig, image_size: int) -> tf.Tensor:
-    """Return a random rectangle of the picture, resized (Inception's crop, arXiv:1409.4842, section 6)."""
-    # Vectors (down, across): every operation costs more than its arithmetic here.
-    shape = tf.cast(tf.shape(picture)[:2], tf.float32)
-    middle = (1 + policy.smallest_crop) / 2
-    area = (middle + draws[0] * (1 - middle)) * tf.reduce_prod(shape)
-    half_log = math.log(policy.crop_aspect) / 2
-    size = tf.sqrt(area) * tf.exp(draws[1] * tf.constant([-half_log, half_log]))
-    size = tf.clip_by_value(tf.round(size), 1, shape)
-    corner = tf.round((draws[2:4] + 1) / 2 * (shape - size))
+def _random_crop(picture: tf.Tensor, size: tf.Tensor, place: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Return a random rectangle of the picture, resized (Inception's crop, arXiv:1409.4842, section 6).
+
+    Args:
+        picture: uint8 (height, width, 3).
+        size: (down, across, channels), as shares of the side of a square of the picture's area.
+        place: (down, across, channel), from 0 to below 1: where the rectangle lies.
+        image_size: Height and width of the result in pixels.
+    """
+    shape = tf.cast(tf.shape(picture), tf.float32)
+    size = tf.minimum(tf.math.ceil(size * tf.sqrt(tf.reduce_prod(shape) / 3)), shape)
+    corner = place * (shape - size + 1)
     return crop_and_resize(picture, tf.cast(corner, tf.int32), tf.cast(size, tf.int32), image_size)
 
 
-def _transform(
-    picture: tf.Tensor,
+def _transform_matrix(
+    image_size: int,
     *,
     angle: tf.Tensor | float = 0.0,
     scale: tf.Tensor | float = 1.0,
@@ -138,37 +173,37 @@ def _transform(
     shear_x: tf.Tensor | float = 0.0,
     shear_y: tf.Tensor | float = 0.0,
 ) -> tf.Tensor:
-    """Return the picture turned, scaled, mirrored and sheared about its centre, then shifted."""
-    size = picture.shape[1]
-    centre = (size - 1) / 2
+    """Return what turns, scales, mirrors and shears about the centre, then shifts: (..., 8), output to input."""
+    centre = (image_size - 1) / 2
     cos, sin = scale * tf.cos(angle), scale * tf.sin(angle)
-    # Output to input; columns: output x (mirrored), output y.
+    # Columns: output x (mirrored), output y.
     a, b, c, d = mirror * cos, shear_x - sin, shear_y + mirror * sin, cos
-    x0 = centre - a * centre - b * centre + right * size
-    y0 = centre - c * centre - d * centre + down * size
+    x0 = centre - a * centre - b * centre + right * image_size
+    y0 = centre - c * centre - d * centre + down * image_size
+    nought = tf.zeros_like(a)
+    return tf.stack([a, b, x0, c, d, y0, nought, nought], axis=-1)
+
+
+def _transform(picture: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     return keras.ops.image.affine_transform(
-        picture,
-        tf.stack([a, b, x0, c, d, y0, 0.0, 0.0]),
-        interpolation="bilinear",
-        fill_mode="nearest",
-        data_format="channels_last",
+        picture, matrix, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
     )
 
 
 def _adjust_colours(
     picture: tf.Tensor,
-    *,
     brightness: tf.Tensor | float = 0.0,
     contrast: tf.Tensor | float = 1.0,
     saturation: tf.Tensor | float | None = None,
 ) -> tf.Tensor:
-    """Return the picture with its distance to grey and to its mean scaled, then made brighter."""
+    """Return the picture with its distance to grey and to its mean scaled, then made brighter by so many steps."""
     if saturation is not None:
         to_grey = tf.constant([GREY] * 3)  # of each output channel
         mix = saturation * tf.eye(3) + (1 - saturation) * to_grey
         picture = tf.tensordot(picture, tf.transpose(mix), 1)
-    offset = tf.reduce_mean(picture) * (1 - contrast) + 255 * brightness
-    return tf.clip_by_value(picture * contrast + offset, 0, 255)
+    offset = tf.reduce_mean(picture) * (1 - contrast) + brightness
+    # One pass over the picture, where tf.clip_by_value makes two.
+    return tf.raw_ops.ClipByValue(t=picture * contrast + offset, clip_value_min=0.0, clip_value_max=255.0)
 
 
 def _randaugment(picture: tf.Tensor, choice: tf.Tensor, strength: tf.Tensor, magnitude: float) -> tf.Tensor:
@@ -177,11 +212,15 @@ def _randaugment(picture: tf.Tensor, choice: tf.Tensor, strength: tf.Tensor, mag
     enhancement = 1 + signed * LARGEST_ENHANCEMENT
     batch = picture[None]
     one = tf.ones(1)
+
+    def move(**amounts: tf.Tensor) -> tf.Tensor:
+        return _transform(picture, _transform_matrix(picture.shape[1], **amounts))
+
     operations: list[Callable[[], tf.Tensor]] = [
         lambda: picture,
         lambda: _layer("AutoContrast").transform_images(batch)[0],
         lambda: _layer("Equalization").transform_images(batch, None)[0],
-        lambda: _transform(picture, angle=signed * LARGEST_TURN),
+        lambda: move(angle=signed * LARGEST_TURN),
         lambda: _layer("Solarization").transform_images(
             batch, {"additions": 0.0, "thresholds": 255.0 * (1 - magnitude)}
         )[0],
@@ -192,10 +231,10 @@ def _randaugment(picture: tf.Tensor, choice: tf.Tensor, strength: tf.Tensor, mag
         lambda: _adjust_colours(picture, contrast=enhancement),
         lambda: tf.clip_by_value(picture * enhancement, 0, 255),
         lambda: _layer("RandomSharpness", 1.0).transform_images(batch, {"factor": one * enhancement / 2})[0],
-        lambda: _transform(picture, shear_x=signed * LARGEST_SHEAR),
-        lambda: _transform(picture, shear_y=signed * LARGEST_SHEAR),
-        lambda: _transform(picture, right=signed * LARGEST_SHIFT),
-        lambda: _transform(picture, down=signed * LARGEST_SHIFT),
+        lambda: move(shear_x=signed * LARGEST_SHEAR),
+        lambda: move(shear_y=signed * LARGEST_SHEAR),
+        lambda: move(right=signed * LARGEST_SHIFT),
+        lambda: move(down=signed * LARGEST_SHIFT),
     ]
     number = tf.cast((choice + 1) / 2 * len(operations), tf.int32)
     return tf.ensure_shape(tf.switch_case(number, operations), picture.shape)

@@ -1,6 +1,7 @@
 """What is wrong with a data set, before anyone trains on it: every picture is read and decoded once."""
 
 import hashlib
+import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from PIL import Image
 from keras_sepnets.config import DataConfig
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.pictures import UnreadablePictureError, decode_picture, read_file, read_header
+from keras_sepnets.data.reading import memory_budget
 from keras_sepnets.data.splits import ROLES, Splits, resolve_data
 from keras_sepnets.data.tfds_source import TfdsSource
 from keras_sepnets.errors import SepnetsError, printable
@@ -24,6 +26,7 @@ TINY = 32  # px of the shorter side
 LONG = 3.0  # times as wide as high, or as high as wide
 IMBALANCE = 10.0  # pictures of the largest class of train to those of the smallest
 DECODED_SIDE = 224  # px; larger pictures are decoded at a half, a quarter or an eighth
+LARGEST_DECODING = 300_000_000  # bytes, see `pictures`
 AT_ONCE = 256  # files in flight: what bounds the memory
 SHEET_CLASSES, SHEET_COLUMNS, SHEET_SIDE = 20, 8, 96
 SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",), "WEBP": (".webp",)}
@@ -155,9 +158,9 @@ def _find_issues(
     for finding in good:
         copies[finding.digest].append(finding)
     groups = [group for group in copies.values() if len(group) > 1]
-    leaking = [group for group in groups if len({finding.role for finding in group}) > 1]
-    conflicting = [group for group in groups if len({finding.label for finding in group}) > 1]
-    repeated = [group for group in groups if group not in leaking and group not in conflicting]
+    leaking = [group for group in groups if _differ(group, "role")]
+    conflicting = [group for group in groups if _differ(group, "label")]
+    repeated = [group for group in groups if not (_differ(group, "role") or _differ(group, "label"))]
     sizes = {name: counts.get("train", 0) for name, counts in classes.items()}
     largest, smallest = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
     found = [
@@ -235,6 +238,10 @@ def _names(findings: Iterable[_Finding], has_it: Callable[[_Finding], bool]) -> 
     return tuple(finding.name for finding in findings if has_it(finding))
 
 
+def _differ(group: list[_Finding], field_name: str) -> bool:
+    return len({getattr(finding, field_name) for finding in group}) > 1
+
+
 def _joined(group: list[_Finding], word: Callable[[_Finding], str]) -> str:
     return " = ".join(f"{finding.name} ({word(finding)})" for finding in group)
 
@@ -248,7 +255,9 @@ def _check_files(source: FileSource, parts: dict[str, tuple[str, Any]]) -> Itera
                 yield role, os.fsdecode(path), int(label)
 
     files = all_files()
-    with ThreadPoolExecutor() as pool:  # reading and decoding let other threads run
+    # Reading and decoding let other threads run; the largest pictures take 300 MB each while they are decoded.
+    threads = max(1, min(os.cpu_count() or 1, memory_budget() // LARGEST_DECODING))
+    with ThreadPoolExecutor(threads) as pool:
         while chunk := list(islice(files, AT_ONCE)):
             yield from pool.map(lambda file: _check_file(*file), chunk)
 
@@ -256,11 +265,13 @@ def _check_files(source: FileSource, parts: dict[str, tuple[str, Any]]) -> Itera
 def _check_file(role: str, path: str, label: int) -> _Finding:
     try:
         content = read_file(path)
-        header = read_header(path, content)
+        header = read_header(path, io.BytesIO(content))
         pixels = decode_picture(path, content, header, DECODED_SIDE)
     except UnreadablePictureError as error:
         return _Finding(path, role, label, fault=error.reason)
-    width, height = (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
+    width, height = header.width, header.height
+    if (width > height) != (pixels.shape[1] > pixels.shape[0]):  # its EXIF orientation lays it on its side
+        width, height = height, width
     return _Finding(
         path,
         role,
@@ -275,7 +286,7 @@ def _check_file(role: str, path: str, label: int) -> _Finding:
 
 
 def _check_records(source: TfdsSource, parts: dict[str, tuple[str, Any]]) -> Iterator[_Finding]:
-    for split in source.splits:
+    for split in dict.fromkeys(own_split for own_split, _ in parts.values()):  # others play no part in a run
         roles = np.empty(source.num_examples(split), object)
         for role, (own_split, chosen) in parts.items():
             if own_split == split:

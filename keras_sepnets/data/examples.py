@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -15,7 +16,9 @@ from keras_sepnets.data.reading import CACHE_VERSION, PictureReader, describe_pl
 from keras_sepnets.data.tfds_source import TfdsSource
 from keras_sepnets.errors import FailedRunError, SepnetsError
 
+LOOKED_UP_AT_ONCE = 64
 SHUFFLE_BUFFER = 10_000  # examples, for sets that can only be read in the order of their files
+NOTHING_READ = "Not one picture of the split could be read; sepnets data check names them."
 SAMPLE = 64  # pictures that are decoded to estimate how much memory a set would take
 
 
@@ -37,7 +40,10 @@ class Examples(Protocol):
 
 
 class _IndexedExamples:
-    """Examples that can be had by number: the order of any epoch follows from (seed, epoch) alone."""
+    """Examples that can be had by number: the order of any epoch follows from (seed, epoch) alone.
+
+    What they need to be loaded is looked up for many at once, since each operation costs more than its work.
+    """
 
     def __init__(self, labels: np.ndarray) -> None:
         self.num_examples = len(labels)
@@ -60,16 +66,36 @@ class _IndexedExamples:
         places = tf.data.Dataset.zip(tf.data.Dataset.counter(), indices)
         if worker:
             places = places.shard(worker.num_input_pipelines, worker.input_pipeline_id)
-        return places.map(
-            lambda position, index: (position, *self._load_for_training(index)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+        return self._load_all(places, self._load_for_training)
+
+    def _load_all(
+        self, places: tf.data.Dataset, load: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+    ) -> tf.data.Dataset:
+        """Turn (position, index) into (position, picture, label)."""
+        return (
+            places.batch(LOOKED_UP_AT_ONCE)
+            .map(lambda position, index: (position, *self._look_up(index)), num_parallel_calls=tf.data.AUTOTUNE)
+            .unbatch()
+            .map(
+                lambda position, *found: (position, *load(*found)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
         )
 
-    def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _in_order(self, indices: tf.data.Dataset) -> tf.data.Dataset:
+        examples = self._load_all(tf.data.Dataset.zip(indices, indices), self._load)
+        return examples.map(lambda _position, picture, label: (picture, label))
+
+    def _look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Return what `_load` needs of many examples."""
         raise NotImplementedError
 
-    def _load_for_training(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._load(index)
+    def _load(self, *found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the picture and label of one."""
+        raise NotImplementedError
+
+    def _load_for_training(self, *found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._load(*found)
 
 
 class FileExamples(_IndexedExamples):
@@ -95,14 +121,23 @@ class FileExamples(_IndexedExamples):
 
     def with_gaps(self) -> tf.data.Dataset:
         """Return (picture, label) of every example, with pictures of height 0 where files cannot be read."""
-        return tf.data.Dataset.range(self.num_examples).map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
+        return self._in_order(tf.data.Dataset.range(self.num_examples))
 
-    def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._reader.read(self._paths[index]), self._labels[index]
+    def _look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        paths = tf.gather(self._paths, indices)
+        return indices, paths, self._reader.inspect(paths), tf.gather(self._labels, indices)
 
-    def _load_for_training(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _load(
+        self, index: tf.Tensor, path: tf.Tensor, way: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._reader.read(path, way), label
+
+    def _load_for_training(
+        self, index: tf.Tensor, path: tf.Tensor, way: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        picture, label = self._load(index, path, way, label)
         if not self._skip_bad:
-            return self._load(index)
+            return picture, label
 
         def load_next(index: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = (index + 1) % self.num_examples
@@ -111,7 +146,7 @@ class FileExamples(_IndexedExamples):
         index, picture = tf.while_loop(
             lambda _, picture: tf.logical_not(_is_read(picture)),
             load_next,
-            (index, self._reader.read(self._paths[index])),
+            (index, picture),
             shape_invariants=(tf.TensorShape(()), tf.TensorShape((None, None, 3))),
             maximum_iterations=self.num_examples - 1,
         )
@@ -128,36 +163,44 @@ class DecodedExamples(_IndexedExamples):
             buffer: uint8 (bytes,); an np.memmap stays on disk.
             shapes: int32 (examples, 2), heights and widths; heights of 0 where a file could not be read.
             labels: int32 (examples,).
+
+        Raises:
+            FailedRunError: Not one of the pictures could be read.
         """
         super().__init__(labels)
         readable = np.flatnonzero(shapes[:, 0])
+        if not len(readable):
+            raise FailedRunError(NOTHING_READ)
         self._readable = readable
-        following = np.searchsorted(readable, np.arange(len(labels))) % max(len(readable), 1)
+        following = np.searchsorted(readable, np.arange(len(labels))) % len(readable)
         lengths = 3 * shapes.astype(np.int64).prod(axis=1)
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self._buffer = buffer
         with tf.device("CPU"):
             if not isinstance(buffer, np.memmap):
                 self._buffer = tf.constant(buffer)
+            # In the place of one that cannot be read stands the next that can.
+            self._stand_ins = tf.constant(readable[following])
+            shapes = np.pad(shapes, [(0, 0), (0, 1)], constant_values=3)
             self._starts, self._lengths, self._shapes = map(tf.constant, (starts, lengths, shapes))
-            self._stand_ins = tf.constant(readable[following]) if len(readable) < len(labels) else None
 
     def in_order(self) -> tf.data.Dataset:
         """Return (picture, label) of every example that could be read once, always in the same order."""
-        numbers = tf.data.Dataset.from_tensor_slices(self._readable)
-        return numbers.map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
+        return self._in_order(tf.data.Dataset.from_tensor_slices(self._readable))
 
-    def _load_for_training(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._load(index if self._stand_ins is None else self._stand_ins[index])
+    def _look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        indices = tf.gather(self._stand_ins, indices)
+        columns = (self._starts, self._lengths, self._shapes, self._labels)
+        return tuple(tf.gather(column, indices) for column in columns)
 
-    def _load(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        start, length = self._starts[index], self._lengths[index]
+    def _load(
+        self, start: tf.Tensor, length: tf.Tensor, shape: tf.Tensor, label: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         if isinstance(self._buffer, np.memmap):
             pixels = tf.numpy_function(self._copy, [start, length], tf.uint8, stateful=False)
         else:
-            pixels = tf.slice(self._buffer, [start], [length])
-        shape = self._shapes[index]
-        return tf.reshape(pixels, [shape[0], shape[1], 3]), self._labels[index]
+            pixels = tf.slice(self._buffer, start[None], length[None])
+        return tf.ensure_shape(tf.reshape(pixels, shape), (None, None, 3)), label
 
     def _copy(self, start: int, length: int) -> np.ndarray:
         return np.array(self._buffer[start : start + length])

@@ -5,12 +5,13 @@ first frame; CMYK is converted as Pillow does; EXIF orientation is applied. A pi
 is decoded at a half, a quarter or an eighth of its size: that is quicker, and takes less memory.
 """
 
+import contextlib
 import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -49,7 +50,7 @@ class Header(NamedTuple):
     mode: str  # Pillow's: L, RGB, RGBA, P, I;16, CMYK, ...
     width: int  # px, as stored: before the EXIF orientation is applied
     height: int
-    orientation: int  # EXIF, 1 to 8; 1 is upright
+    orientation: int  # EXIF, 1 to 8; 1 is upright, and stands for "not known yet" but for JPEG
 
     def reduction(self, shortest: int) -> int:
         """Return 1, 2, 4 or 8: by how much the picture may shrink while its shorter side keeps `shortest` px."""
@@ -79,11 +80,12 @@ def read_picture(path: os.PathLike | str, shortest: int) -> np.ndarray:
             pixels (JPEG), 16 million (WebP) or 25 million (others).
     """
     content = read_file(path)
-    return decode_picture(path, content, read_header(path, content), shortest)
+    return decode_picture(path, content, read_header(path, io.BytesIO(content)), shortest)
 
 
-def read_file(path: os.PathLike | str) -> bytes:
-    """Return a file's content; raise UnreadablePictureError unless it is a regular file of at most 100 MB."""
+@contextlib.contextmanager
+def open_picture(path: os.PathLike | str) -> Iterator[BinaryIO]:
+    """Open a picture file; raise UnreadablePictureError unless it is a regular file of at most 100 MB."""
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -94,19 +96,31 @@ def read_file(path: os.PathLike | str) -> bytes:
                 raise UnreadablePictureError(
                     path, f"is too large: files have at most {MAXIMUM_BYTES:,} bytes. Received: {status.st_size:,}"
                 )
-            return file.read(MAXIMUM_BYTES)
+            yield file
     except FileNotFoundError:
         raise UnreadablePictureError(path, "does not exist") from None
+    except IsADirectoryError:
+        raise UnreadablePictureError(path, "is no regular file") from None
     except OSError as error:
         raise UnreadablePictureError(path, f"cannot be read ({error.strerror or error})") from None
 
 
-def read_header(path: os.PathLike | str, content: bytes) -> Header:
-    """Return the header of a picture file's content; raise UnreadablePictureError if it is none, or too large."""
+def read_file(path: os.PathLike | str) -> bytes:
+    """Return a picture file's content; raise UnreadablePictureError as `open_picture` does."""
+    with open_picture(path) as file:
+        return file.read(MAXIMUM_BYTES)
+
+
+def read_header(path: os.PathLike | str, file: BinaryIO) -> Header:
+    """Return the header of an open picture file; raise UnreadablePictureError if it has none, or is too large."""
+    orientation = 1
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            orientation = picture.getexif().get(0x0112, 1) if _may_have_exif(picture) else 1
-            header = Header(picture.format or "", picture.mode, *picture.size, _known_orientation(orientation))
+        with Image.open(file, formats=FORMATS) as picture:
+            # Cameras that store several pictures in a JPEG make Pillow call it MPO; the first is an ordinary JPEG.
+            file_format = "JPEG" if picture.format == "MPO" else picture.format or ""
+            if file_format == "JPEG" and "exif" in picture.info:
+                orientation = _orientation(picture)
+            header = Header(file_format, picture.mode, *picture.size, orientation)
     except UnidentifiedImageError:
         raise UnreadablePictureError(path, NO_PICTURE) from None
     except Image.DecompressionBombError:
@@ -132,7 +146,10 @@ def decode_picture(path: os.PathLike | str, content: bytes, header: Header, shor
                 pixels = decode_jpeg(content, reduction).numpy()
             return _upright(pixels, header.orientation)
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            return _upright(np.asarray(_to_rgb(picture, reduction)), header.orientation)
+            picture.load()
+            # A PNG's EXIF may stand behind its pixels, so that only now it can be asked without decoding twice.
+            orientation = header.orientation if header.format == "JPEG" else _orientation(picture)
+            return _upright(np.asarray(_to_rgb(picture, reduction)), orientation)
     except tf.errors.OpError:
         reason = "is damaged or truncated"
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
@@ -172,25 +189,15 @@ def is_picture_name(name: str) -> bool:
 
 def _signature_fault(path: str) -> UnreadablePictureError | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return UnreadablePictureError(path, "is no regular file")
-            start = os.read(descriptor, 8)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        return UnreadablePictureError(path, "does not exist")
-    except OSError as error:
-        return UnreadablePictureError(path, f"cannot be read ({error.strerror})")
+        with open_picture(path) as file:
+            start = os.read(file.fileno(), 8)
+    except UnreadablePictureError as error:
+        return error
     return None if start.startswith(SIGNATURES) else UnreadablePictureError(path, NO_PICTURE)
 
 
-def _may_have_exif(picture: Image.Image) -> bool:
-    return picture.format != "JPEG" or "exif" in picture.info
-
-
-def _known_orientation(value: object) -> int:
+def _orientation(picture: Image.Image) -> int:
+    value = picture.getexif().get(0x0112, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -206,7 +213,6 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _to_rgb(picture: Image.Image, reduction: int) -> Image.Image:
-    picture.load()
     if picture.mode.startswith("I"):  # 16-bit grey
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     transparent = picture.has_transparency_data

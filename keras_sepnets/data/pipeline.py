@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_sepnets.config import AugmentationConfig
-from keras_sepnets.data.augmentation import augment_picture, draw_augmentation, mix_pictures
+from keras_sepnets.data.augmentation import augment_picture, choose_amounts, draw_augmentation, mix_pictures
 from keras_sepnets.data.examples import Examples
 from keras_sepnets.data.preprocessing import prepare_picture
 
@@ -41,19 +41,21 @@ def training_batches(
         pictures are mixed, float32 (batch_size, classes).
     """
 
-    def vary(draws: tf.Tensor, example: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    def vary(
+        amounts: dict[str, tf.Tensor], example: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, ...]:
         position, picture, label = example
-        return position, augment_picture(picture, draws, policy, image_size, crop_fraction), label
+        return position, augment_picture(picture, amounts, policy, image_size, crop_fraction), label
 
     def mix(positions: tf.Tensor, pictures: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mixing = _fold_in([seed, MIXING], positions[0])
         return mix_pictures(pictures, tf.one_hot(labels, classes), mixing, policy)
 
-    draws = _draws_by_position(seed)
+    amounts = _amounts_by_position(seed, policy, image_size)
     if worker:
-        draws = draws.shard(worker.num_input_pipelines, worker.input_pipeline_id)
+        amounts = amounts.shard(worker.num_input_pipelines, worker.input_pipeline_id)
     batches = (
-        tf.data.Dataset.zip(draws, examples.shuffled(seed, steps_per_epoch * batch_size, worker))
+        tf.data.Dataset.zip(amounts, examples.shuffled(seed, steps_per_epoch * batch_size, worker))
         .map(vary, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
     )
@@ -87,10 +89,14 @@ def evaluation_batches(
     )
 
 
-def _draws_by_position(seed: int) -> tf.data.Dataset:
-    """Return the random numbers of position 0, 1, ...; drawn in blocks, which is much quicker than one by one."""
-    blocks = tf.data.Dataset.counter().map(lambda block: draw_augmentation(_fold_in([seed, 0], block), BLOCK))
-    return blocks.unbatch()
+def _amounts_by_position(seed: int, policy: AugmentationConfig, image_size: int) -> tf.data.Dataset:
+    """Return by how much the pictures at position 0, 1, ... vary; chosen in blocks, which is quicker."""
+
+    def choose(block: tf.Tensor) -> dict[str, tf.Tensor]:
+        chosen = choose_amounts(draw_augmentation(_fold_in([seed, 0], block), BLOCK), policy, image_size)
+        return chosen or {"none": tf.zeros(BLOCK)}
+
+    return tf.data.Dataset.counter().map(choose).unbatch()
 
 
 def _fold_in(seed: list[int], position: tf.Tensor) -> tf.Tensor:

@@ -38,21 +38,22 @@ def prepare_picture(picture: tf.Tensor, image_size: int, crop_fraction: float | 
     Returns:
         uint8 tensor (image_size, image_size, 3).
     """
-    shape = tf.shape(picture)[:2]
-    side = tf.round(tf.cast(tf.reduce_min(shape), tf.float32) * (crop_fraction or 1.0))
-    size = tf.repeat(tf.maximum(1, tf.cast(side, tf.int32)), 2)
+    shape = tf.shape(picture)
+    side = tf.round(tf.cast(tf.reduce_min(shape[:2]), tf.float32) * (crop_fraction or 1.0))
+    side = tf.maximum(1, tf.cast(side, tf.int32))
+    size = tf.stack([side, side, shape[2]])
     return to_pixels(crop_and_resize(picture, (shape - size) // 2, size, image_size))
 
 
 def crop_and_resize(picture: tf.Tensor, corner: tf.Tensor, size: tf.Tensor, image_size: int) -> tf.Tensor:
     """Return a rectangle of a picture at image_size x image_size, bilinear: float32, 0..255.
 
-    Corner and size are int32 pairs (down, across).
+    Corner and size are int32 (down, across, channels).
 
     It is antialiased where a side shrinks to less than half: that takes five times as long, and picture files are
     decoded at a size that spares it.
     """
-    picture = tf.slice(picture, tf.pad(corner, [[0, 1]]), tf.pad(size, [[0, 1]], constant_values=3))
+    picture = tf.slice(picture, corner, size)
     square = (image_size, image_size)
     resized = tf.cond(
         tf.reduce_max(size) > 2 * image_size,

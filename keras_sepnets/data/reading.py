@@ -1,6 +1,8 @@
 """Reading picture files inside a tf.data pipeline: guarded, reduced, and kept decoded where there is room."""
 
+import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -17,35 +19,39 @@ from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.pictures import (
     UnreadablePictureError,
     decode_jpeg,
-    decode_picture,
-    read_file,
+    open_picture,
     read_header,
     read_picture,
 )
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.errors import SepnetsError, printable
 
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
 MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 DECODED_AT_ONCE = 5_000  # of so many files all are decoded before the training; of more each when it comes up
 DISK_RESERVE = 1_000_000_000  # bytes that a cache on disk leaves free
 SAMPLE = 64  # headers that are read to estimate how much memory a set would take
-REDUCTIONS = (1, 2, 4, 8)
-REMEMBERED = 1024  # files opened last, among which one that stopped the pipeline is looked for
+REDUCTIONS = (1, 2, 4, 8)  # ways to decode a plain JPEG ...
+GUARDED = len(REDUCTIONS)  # ... and the way for everything else: in Python, where an error can be caught
+REMEMBERED = 8192  # files inspected last, among which one that stopped the pipeline is looked for first
 CACHE_VERSION = 1  # of the rules that turn a file into pixels; a new one makes old caches useless
 EMPTY = np.zeros((0, 0, 3), np.uint8)  # stands for a picture that cannot be read
 
 
 class Cache(Protocol):
-    """Decoded pictures by path."""
+    """Decoded pictures by a key."""
 
-    def get(self, path: str) -> np.ndarray | None:
+    def key(self, path: str) -> str | None:
+        """Return what a file's pixels are kept under, as the file is now; None if it cannot be had."""
+
+    def get(self, key: str) -> np.ndarray | None:
         """Return the pixels of a picture if they are kept."""
 
-    def put(self, path: str, pixels: np.ndarray) -> None:
+    def put(self, key: str, pixels: np.ndarray) -> None:
         """Keep the pixels of a picture if there is room."""
 
 
 class MemoryCache:
-    """Decoded pictures in memory."""
+    """Decoded pictures in memory, by path."""
 
     def __init__(self, room: int) -> None:
         """Begin empty, with room for so many bytes."""
@@ -53,16 +59,20 @@ class MemoryCache:
         self._room = room
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> np.ndarray | None:
-        """Return the pixels of a picture if they are kept."""
-        return self._pictures.get(path)
+    def key(self, path: str) -> str:
+        """Return the path."""
+        return path
 
-    def put(self, path: str, pixels: np.ndarray) -> None:
+    def get(self, key: str) -> np.ndarray | None:
+        """Return the pixels of a picture if they are kept."""
+        return self._pictures.get(key)
+
+    def put(self, key: str, pixels: np.ndarray) -> None:
         """Keep the pixels of a picture if there is room."""
         with self._lock:
-            if pixels.nbytes <= self._room and path not in self._pictures:
+            if pixels.nbytes <= self._room and key not in self._pictures:
                 self._room -= pixels.nbytes
-                self._pictures[path] = pixels
+                self._pictures[key] = pixels
 
 
 class DiskCache:
@@ -73,18 +83,28 @@ class DiskCache:
         self._folder = make_cache_folder(folder)
         self._shortest = shortest
 
-    def get(self, path: str) -> np.ndarray | None:
+    def key(self, path: str) -> str | None:
+        """Return the name of the .npy file of a picture file as it is now."""
+        try:
+            status = Path(path).stat()
+        except OSError:
+            return None
+        rules = f"{CACHE_VERSION}/{self._shortest}/{status.st_size}/{status.st_mtime_ns}/"
+        digest = hashlib.sha256(rules.encode() + os.fsencode(path)).hexdigest()
+        return f"{digest[:2]}/{digest[2:32]}.npy"
+
+    def get(self, key: str) -> np.ndarray | None:
         """Return the pixels of a picture if they are kept and whole."""
         try:
-            return np.load(self._file(path))
+            return np.load(self._folder / key)
         except (OSError, ValueError, EOFError):
             return None
 
-    def put(self, path: str, pixels: np.ndarray) -> None:
+    def put(self, key: str, pixels: np.ndarray) -> None:
         """Keep the pixels of a picture while the disk has more than 1 GB left."""
+        file = self._folder / key
         try:
-            file = self._file(path)
-            if shutil.disk_usage(self._folder).free < DISK_RESERVE:
+            if free_bytes(self._folder) <= 0:
                 return
             file.parent.mkdir(exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".writing-", delete=False) as aside:
@@ -97,13 +117,10 @@ class DiskCache:
         except OSError:
             return  # a cache that cannot be written costs time, not the run
 
-    def _file(self, path: str) -> Path:
-        status = Path(path).stat()
-        key = f"{CACHE_VERSION}/{self._shortest}/{status.st_size}/{status.st_mtime_ns}/".encode() + os.fsencode(
-            path
-        )
-        digest = hashlib.sha256(key).hexdigest()
-        return self._folder / digest[:2] / f"{digest[2:32]}.npy"
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes a cache in a folder may still take; it leaves 1 GB of the disk free."""
+    return shutil.disk_usage(folder).free - DISK_RESERVE
 
 
 def make_cache_folder(folder: Path) -> Path:
@@ -123,8 +140,12 @@ def in_bytes(amount: int) -> str:
     return f"{amount} bytes"
 
 
-def describe_place(needed: int, *, in_memory: bool) -> str:
+def describe_place(needed: int, *, in_memory: bool, cache_folder: Path | None = None) -> str:
     """Return where so many bytes of decoded pictures are, in words."""
+    if cache_folder:
+        free = max(0, free_bytes(make_cache_folder(cache_folder)))
+        room = f", as far as they fit the {in_bytes(free)} free there" if free < needed else ""
+        return f"kept decoded in {printable(cache_folder)} (about {in_bytes(needed)}{room})"
     if in_memory:
         return f"kept decoded in memory (about {in_bytes(needed)})"
     return (
@@ -134,8 +155,12 @@ def describe_place(needed: int, *, in_memory: bool) -> str:
 
 
 def memory_budget() -> int:
-    """Return how many bytes decoded pictures may take: a quarter of this machine's memory."""
-    return int(MEMORY_SHARE * psutil.virtual_memory().total)
+    """Return how many bytes decoded pictures may take: a quarter of the memory of this machine or container."""
+    most = [psutil.virtual_memory().total]
+    for file in CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is no such limit, or it is "max"
+            most.append(int(Path(file).read_text()))
+    return int(MEMORY_SHARE * min(most))
 
 
 class PictureReader:
@@ -154,44 +179,56 @@ class PictureReader:
         """
         self._source = source
         self._shortest = shortest
-        self._opened: deque[str] = deque(maxlen=REMEMBERED)
+        self._inspected: deque[str] = deque(maxlen=REMEMBERED)
         self._cache: Cache | None = None
-        self.decodes_at_once = False
+        paths = np.concatenate([source.paths(split) for split in source.splits])
+        few = len(paths) <= DECODED_AT_ONCE
+        sample = paths if few else np.random.default_rng(0).choice(paths, SAMPLE, replace=False)
+        sizes = self._decoded_sizes(sample)
+        needed = round(len(paths) * float(np.mean(sizes))) if sizes else 0
+        fits = cache_folder is None and 2 * needed <= memory  # twice, while they are read
+        self.decodes_at_once = fits and few
         if cache_folder is not None:
             self._cache = DiskCache(cache_folder, shortest)
-            self.place = f"kept decoded in {cache_folder}"
-            return
-        needed = self._estimate()
-        fits = 2 * needed <= memory  # twice, while they are read
-        count = sum(map(source.num_examples, source.splits))
-        self.decodes_at_once = fits and count <= DECODED_AT_ONCE
-        if fits and not self.decodes_at_once:
+        elif fits and not few:
             self._cache = MemoryCache(memory)
-        self.place = describe_place(needed, in_memory=fits)
+        self._decodes_in_graph = self._cache is None and not source.skip_bad
+        self.place = describe_place(needed, in_memory=fits, cache_folder=cache_folder)
 
-    def read(self, path: tf.Tensor) -> tf.Tensor:
+    def inspect(self, paths: tf.Tensor) -> tf.Tensor:
+        """Return for many paths, string (n,), the way that `read` should decode each: int32 (n,).
+
+        Python looks at the headers of many files at once: to be asked for each picture alone costs the pipeline a
+        quarter of its speed. Without this, and so with a cache, TensorFlow's own decoder is not used.
+        """
+        if not self._decodes_in_graph:
+            return tf.fill(tf.shape(paths), GUARDED)
+        return tf.ensure_shape(tf.numpy_function(self._inspect, [paths], tf.int32, stateful=False), paths.shape)
+
+    def read(self, path: tf.Tensor, way: tf.Tensor | int = GUARDED) -> tf.Tensor:
         """Return the picture at a path: uint8 (height, width, 3), of height 0 where it could not be read."""
-        if self._cache is not None or self._source.skip_bad:
-            pixels = tf.numpy_function(self._read_guarded, [path], tf.uint8, stateful=False)
+
+        def guarded() -> tf.Tensor:
+            return tf.numpy_function(self._read_guarded, [path], tf.uint8, stateful=False)
+
+        if self._decodes_in_graph:
+            branches = [lambda r=reduction: decode_jpeg(tf.io.read_file(path), r) for reduction in REDUCTIONS]
+            pixels = tf.switch_case(way, [*branches, guarded])
         else:
-            # TensorFlow's own decoder, without a way through Python, is a fifth quicker for the whole pipeline.
-            encoded, branch, decoded = tf.numpy_function(
-                self._open, [path], (tf.string, tf.int32, tf.uint8), stateful=False
-            )
-            encoded.set_shape(())
-            branches = [lambda r=reduction: decode_jpeg(encoded, r) for reduction in REDUCTIONS]
-            pixels = tf.switch_case(branch, [*branches, lambda: decoded])
+            pixels = guarded()
         return tf.ensure_shape(pixels, (None, None, 3))
 
     def failure(self) -> UnreadablePictureError | None:
         """Return the error of the picture that stopped a pipeline, if it was one.
 
-        TensorFlow passes on only a text, and its JPEG decoder does not know the path, so that those which were
-        opened last are decoded again.
+        TensorFlow's JPEG decoder does not know the path, so that files are decoded again: those inspected last,
+        then all.
         """
         if self._source.bad and not self._source.skip_bad:
             return UnreadablePictureError(*list(self._source.bad.items())[-1])
-        for path in reversed(tuple(self._opened)):  # other threads go on opening files
+        last = tuple(self._inspected)  # other threads go on
+        rest = (os.fsdecode(path) for split in self._source.splits for path in self._source.paths(split))
+        for path in itertools.chain(reversed(last), rest):
             try:
                 read_picture(path, self._shortest)
             except UnreadablePictureError as error:
@@ -201,40 +238,40 @@ class PictureReader:
     def _read_guarded(self, path: bytes) -> np.ndarray:
         name = os.fsdecode(path)
         try:
-            pixels = self._cache.get(name) if self._cache else None
+            key = self._cache.key(name) if self._cache else None
+            pixels = self._cache.get(key) if self._cache and key else None
             if pixels is None:
                 pixels = read_picture(name, self._shortest)
-                if self._cache:
-                    self._cache.put(name, pixels)
+                if self._cache and key:
+                    self._cache.put(key, pixels)
         except UnreadablePictureError as error:
             self._source.note_bad(error)
             return EMPTY
         return pixels
 
-    def _open(self, path: bytes) -> tuple[bytes, np.int32, np.ndarray]:
-        """Return a plain JPEG's content with the place of its reduction, or any other picture's pixels."""
-        name = os.fsdecode(path)
-        self._opened.append(name)
-        try:
-            content = read_file(name)
-            header = read_header(name, content)
-            if header.is_plain_jpeg:
-                return content, np.int32(REDUCTIONS.index(header.reduction(self._shortest))), EMPTY
-            return b"", np.int32(len(REDUCTIONS)), decode_picture(name, content, header, self._shortest)
-        except UnreadablePictureError as error:
-            self._source.note_bad(error)
-            raise
-
-    def _estimate(self) -> int:
-        """Return about how many bytes all pictures take when they are decoded, from the headers of a few."""
-        paths = np.concatenate([self._source.paths(split) for split in self._source.splits])
-        sizes = []
-        for path in paths[:: max(1, len(paths) // SAMPLE)]:
-            name = os.fsdecode(path)
+    def _inspect(self, paths: np.ndarray) -> np.ndarray:
+        ways = np.full(len(paths), GUARDED, np.int32)
+        for number, path in enumerate(map(os.fsdecode, paths)):
+            self._inspected.append(path)
             try:
-                header = read_header(name, read_file(name))
+                with open_picture(path) as file:
+                    header = read_header(path, file)
+            except UnreadablePictureError as error:
+                self._source.note_bad(error)
+                raise
+            if header.is_plain_jpeg:
+                ways[number] = REDUCTIONS.index(header.reduction(self._shortest))
+        return ways
+
+    def _decoded_sizes(self, paths: np.ndarray) -> list[int]:
+        """Return how many bytes pictures take when they are decoded, from their headers."""
+        sizes = []
+        for path in map(os.fsdecode, paths):
+            try:
+                with open_picture(path) as file:
+                    header = read_header(path, file)
             except UnreadablePictureError:
                 continue  # it is met again where it is read
             reduction = header.reduction(self._shortest)
-            sizes.append(3 * header.width * header.height // reduction**2)
-        return round(len(paths) * float(np.mean(sizes))) if sizes else 0
+            sizes.append(3 * -(-header.width // reduction) * -(-header.height // reduction))
+        return sizes

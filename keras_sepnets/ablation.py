@@ -214,7 +214,8 @@ def ablate(
 
 
 def _apply(variant: Variant, base: RunConfig) -> RunConfig:
-    tree = base.model_dump()
+    tree = base.model_dump(exclude_unset=True)  # what was not said stays open
+    tree["model"] = base.model.model_dump()
     missing = set(variant.settings) - set(tree["model"])
     if missing:
         raise SepnetsError(

@@ -230,7 +230,8 @@ def load_config(
 
 def override(config: RunConfig, assignment: str) -> RunConfig:
     """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is none of ours."""
-    tree = config.model_dump()
+    tree = config.model_dump(exclude_unset=True)  # what was not said stays open
+    tree["model"] = config.model.model_dump()
     _assign_text(tree, assignment)
     return make_config(tree)
 

@@ -31,7 +31,10 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
 
 def printable(path: os.PathLike | str) -> str:
     """Return a path for people: what no terminal should get to interpret is shown as an escape."""
-    text = os.fsencode(path).decode(errors="replace")
+    try:
+        text = os.fsencode(path).decode(errors="replace")
+    except UnicodeEncodeError:  # no name that a disk could hold
+        text = os.fspath(path).encode(errors="backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

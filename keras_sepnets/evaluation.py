@@ -1,5 +1,6 @@
 """Accuracy of a run on a split: every example exactly once."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, log_loss
 
 from keras_sepnets.data.examples import NOTHING_READ
-from keras_sepnets.data.splits import Splits, open_source
-from keras_sepnets.errors import FailedRunError, SepnetsError
+from keras_sepnets.data.splits import ROLES, Splits, open_source
+from keras_sepnets.errors import FailedRunError, SepnetsError, printable
 from keras_sepnets.plots import draw_confusion
 from keras_sepnets.runs import Run
 from keras_sepnets.statistics import wilson_interval
 
 BATCH_SIZE = 64
+MOST_CLASSES = 1000  # of a confusion matrix
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Evaluation:
     loss: float  # mean cross-entropy, nats
     num_examples: int
     top1_interval: tuple[float, float]  # 95 %, Wilson
-    confusion: np.ndarray  # rows true, columns predicted
+    confusion: np.ndarray | None  # rows true, columns predicted; None of more than 1,000 classes
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, without the confusion matrix."""
@@ -70,29 +72,31 @@ def evaluate(
     if splits is None:
         source = open_source(config.data.dataset, skip_bad=config.data.on_bad_picture == "skip")
         splits = Splits(source, config.data, cache_folder=cache_folder)
+        _check_unchanged(run, splits, split)
     if splits.class_names != run.class_names:
         raise SepnetsError(
-            f"The data set {config.data.dataset} no longer has the classes that the run was trained for. "
-            f"Received: {', '.join(splits.class_names[:20])}; expected: {', '.join(run.class_names[:20])}"
+            f"The data set {printable(config.data.dataset)} no longer has the classes that the run was trained "
+            "for. "
+            f"Received: {printable(', '.join(splits.class_names[:20]))}; "
+            f"expected: {printable(', '.join(run.class_names[:20]))}"
         )
     model = run.load_model(checkpoint)
     with splits.translated_failures():
         batches = splits.evaluation_batches(split, BATCH_SIZE)
         probabilities, labels = _predict_all(model, batches)
-    if splits.bad_pictures:
-        run.write_bad_pictures(splits.bad_pictures)
+    run.write_bad_pictures(splits.bad_pictures)
     evaluation = summarize(probabilities, labels, split)
     run.write_json(
         f"evaluation-{split}.json",
         {"run": str(run.path), "split": split, "checkpoint": file.stem, **evaluation.to_json()},
     )
-    rows = [["true \\ predicted", *splits.class_names]]
-    rows += [[name, *row] for name, row in zip(splits.class_names, evaluation.confusion.tolist(), strict=True)]
-    run.write_csv(f"confusion-{split}.csv", rows)
-    title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
-    run.write_picture(
-        f"confusion-{split}.png", lambda: draw_confusion(evaluation.confusion, splits.class_names, title)
-    )
+    confusion = evaluation.confusion
+    if confusion is not None:
+        rows = [["true \\ predicted", *splits.class_names]]
+        rows += [[name, *row] for name, row in zip(splits.class_names, confusion.tolist(), strict=True)]
+        run.write_csv(f"confusion-{split}.csv", rows)
+        title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
+        run.write_picture(f"confusion-{split}.png", lambda: draw_confusion(confusion, splits.class_names, title))
     return evaluation
 
 
@@ -110,8 +114,22 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
         loss=float(log_loss(labels, probabilities, labels=every_class)),
         num_examples=num_examples,
         top1_interval=wilson_interval(correct, num_examples),
-        confusion=confusion_matrix(labels, ranked[:, 0], labels=every_class),
+        confusion=confusion_matrix(labels, ranked[:, 0], labels=every_class) if classes <= MOST_CLASSES else None,
     )
+
+
+def _check_unchanged(run: Run, splits: Splits, split: str) -> None:
+    """Refuse what was cut from other pictures than the run's: it may hold some that the run was trained on."""
+    recorded = run.read_json("data.json").get(split, {}).get("digest")
+    if recorded is None or split not in ROLES or recorded == splits.digest(split):
+        return
+    changed = f"The {split} pictures of {printable(splits.source.name)} are not those of the run's beginning"
+    if splits.is_held_out(split):
+        raise SepnetsError(
+            f"{changed}: files were added or removed, so that what is held out now may have been trained on. "
+            f"Restore the files, or put pictures that are new to the run into a {split} folder or split."
+        )
+    warnings.warn(f"{changed}: the result is of the pictures as they are now.", stacklevel=2)
 
 
 def _predict_all(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:

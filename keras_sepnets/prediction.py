@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_sepnets.data.pictures import is_picture_name, read_picture
 from keras_sepnets.data.preprocessing import needed_side, prepare_picture
@@ -62,9 +63,10 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
     predictions = []
     remaining = iter(files)
     while batch := list(islice(remaining, BATCH_SIZE)):
-        pictures = np.stack(
-            [prepare_picture(read_picture(file, shortest), image_size, data.crop_fraction) for file in batch]
-        )
+        with tf.device("CPU"):  # where the pipelines of training and evaluation run: the very same pixels
+            pictures = np.stack(
+                [prepare_picture(read_picture(file, shortest), image_size, data.crop_fraction) for file in batch]
+            )
         for file, probabilities in zip(batch, model.predict_on_batch(pictures.astype(np.float32)), strict=True):
             best = np.argsort(-probabilities, kind="stable")[:top]
             predictions.append(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_sepnets.config import RunConfig
+from keras_sepnets.data.examples import NOTHING_READ
 from keras_sepnets.errors import FailedRunError
 from keras_sepnets.plots import draw_learning_curve
 from keras_sepnets.runs import Run
@@ -53,6 +54,8 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keep the epoch."""
         logs = logs or {}
+        if "val_loss" not in logs:
+            raise FailedRunError(NOTHING_READ)
         self._image_seconds += self._steps_end - self._steps_begin
         self._history.append(
             {

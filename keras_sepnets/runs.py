@@ -139,14 +139,20 @@ class Run:
         self.write_bytes(name, to_csv_bytes(rows))
 
     def write_bad_pictures(self, reasons: dict[str, str]) -> None:
-        """Write which picture files were left out, and why."""
-        rows = [[printable(path), reason] for path, reason in sorted(reasons.items())]
-        self.write_csv("bad_pictures.csv", [["path", "reason"], *rows])
+        """Add picture files that were left out, with the reason, to those that are noted already."""
+        noted = self._bad_pictures()
+        noted |= {printable(path): reason for path, reason in reasons.items()}
+        if reasons:
+            self.write_csv("bad_pictures.csv", [["path", "reason"], *map(list, sorted(noted.items()))])
 
     def count_bad_pictures(self) -> int:
         """Return how many picture files were left out."""
+        return len(self._bad_pictures())
+
+    def _bad_pictures(self) -> dict[str, str]:
         file = self.path / "bad_pictures.csv"
-        return len(list(csv.reader(io.StringIO(file.read_text())))) - 1 if file.is_file() else 0
+        rows = list(csv.reader(io.StringIO(file.read_text()))) if file.is_file() else []
+        return dict(rows[1:])
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file of the run; raise SepnetsError if it is missing or damaged."""

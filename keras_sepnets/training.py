@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.cost import Cost, count_cost
+from keras_sepnets.data.builders import is_own_pictures
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
-from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError, one_line
+from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError, one_line, printable
 from keras_sepnets.evaluation import BATCH_SIZE, Evaluation, evaluate
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.recording import Recorder
@@ -98,6 +99,16 @@ def make_plan(config: RunConfig, *, download: bool = False, cache_folder: Path |
             config.model, image_size=config.data.image_size or network.default_size, classes=2, seed=None
         )
     skip_bad = config.data.on_bad_picture == "skip"
+    if download and is_own_pictures(config.data.dataset):
+        raise SepnetsError(
+            "--download is for data sets of TFDS; leave it out. "
+            f"Received: --dataset {printable(config.data.dataset)}"
+        )
+    if skip_bad and not is_own_pictures(config.data.dataset):
+        raise SepnetsError(
+            "--on-bad-picture skip is for picture files; TFDS has verified those of its sets. "
+            f"Received: --dataset {printable(config.data.dataset)}"
+        )
     source = open_source(config.data.dataset, download=download, skip_bad=skip_bad)
     data = resolve_data(config.data, source, default_size=network.default_size, minimum_size=network.minimum_size)
     splits = Splits(source, data, cache_folder=cache_folder)
@@ -175,7 +186,10 @@ def train(
         run.write_json("labels.json", list(plan.splits.class_names))
         run.write_json("data.json", plan.splits.to_json())
         run.write_json("cost.json", plan.cost.to_json())
-        _fit(plan, batches, validation, callbacks=[recorder, *callbacks])
+        try:
+            _fit(plan, batches, validation, callbacks=[recorder, *callbacks])
+        finally:
+            run.write_bad_pictures(splits.bad_pictures)
         run.finish_model()
         run.write_json("training.json", recorder.speed())
         test = evaluate(run, "test", splits=plan.splits)
@@ -241,25 +255,38 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def balanced_weights(counts: np.ndarray) -> dict[int, float]:
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
     """Return the weight of each class in the loss: all classes weigh the same, and the mean over examples is 1.
 
     A class without examples, of which no weight would be of use, gets 1.
     """
-    present = np.count_nonzero(counts)
-    return {label: float(counts.sum() / (present * count)) if count else 1.0 for label, count in enumerate(counts)}
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(counts > 0, weights, 1.0).astype(np.float32)
+
+
+def weigh(batches: tf.data.Dataset, weights: np.ndarray) -> tf.data.Dataset:
+    """Give every example the weight of its class; a mixed one the mean of its classes', by their shares.
+
+    Keras' own `class_weight` takes the weight of a mixed example's largest share for the whole.
+    """
+
+    def add_weights(pictures: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        mixed = labels.dtype.is_floating
+        return pictures, labels, tf.linalg.matvec(labels, weights) if mixed else tf.gather(weights, labels)
+
+    return batches.map(add_weights)
 
 
 def _fit(plan: Plan, batches: tf.data.Dataset, validation: tf.data.Dataset, *, callbacks: list) -> None:
     training, splits = plan.config.training, plan.splits
-    weights = balanced_weights(splits.class_counts("train")) if training.class_weights == "balanced" else None
+    if training.class_weights == "balanced":
+        batches = weigh(batches, balanced_weights(splits.class_counts("train")))
     with splits.translated_failures():
         plan.model.fit(
             batches,
             epochs=training.epochs,
             steps_per_epoch=plan.steps_per_epoch,
             validation_data=validation,
-            class_weight=weights,
             callbacks=callbacks,
             shuffle=False,
             verbose=0,

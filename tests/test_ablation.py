@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from keras_sepnets import Run, SepnetsError, train
-from keras_sepnets.ablation import ablate, default_output, intermediate_relu_ablation, setting_ablation
-from keras_sepnets.config import load_config
+from keras_sepnets.ablation import _apply, ablate, default_output, intermediate_relu_ablation, setting_ablation
+from keras_sepnets.config import load_config, override
+from keras_sepnets.data.splits import resolve_data
 from keras_sepnets.errors import InterruptedRunError
 from keras_sepnets.models.registry import build_network
 
@@ -66,6 +67,16 @@ def test_any_setting_of_a_network_can_be_the_change():
     assert default_output(v2, change).name == f"ablate-mobilenet_v2-digits-{change.ablated.name}"
     narrower = setting_ablation(base(), ["model.alpha=0.125"])
     assert narrower.ablated == ("alpha=0.125", {"alpha": 0.125})
+
+
+def test_what_was_not_said_of_the_augmentation_stays_that_of_the_preset():
+    settings = load_config(options={"data.augmentation.flip": False, "model.name": "mobilenet"})
+    change = setting_ablation(settings, ["model.separable=false"])
+    for variant in change:
+        said = _apply(variant, settings)
+        policy = resolve_data(said.data, SimpleNamespace(name="folder:x", picture_size=None), default_size=64)
+        assert (policy.augmentation.flip, policy.augmentation.smallest_crop) == (False, 0.35)
+    assert override(settings, "model.alpha=0.5").data.augmentation.model_fields_set == {"flip"}
 
 
 @pytest.mark.parametrize(

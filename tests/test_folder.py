@@ -1,6 +1,8 @@
+import os
 import shutil
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -9,6 +11,7 @@ from keras_sepnets.config import DataConfig
 from keras_sepnets.data.examples import DecodedExamples, FileExamples
 from keras_sepnets.data.pictures import read_picture
 from keras_sepnets.data.preprocessing import prepare_picture
+from keras_sepnets.data.reading import PictureReader, memory_budget
 from keras_sepnets.data.splits import ROLES, Splits, open_source
 from keras_sepnets.errors import FailedRunError
 
@@ -98,6 +101,57 @@ def test_a_truncated_picture_is_named_when_it_is_decoded(damaged, tmp_path, way)
 
     with pytest.raises(FailedRunError, match=r"(red/03|blue/19|green/00)\.jpg.*damaged or truncated.*skip"):
         read_all()
+
+
+@WAYS
+def test_a_split_of_which_nothing_can_be_read_is_told_so(picture_folder, tmp_path, way):
+    for split in ("train", "validation"):
+        shutil.copytree(picture_folder, tmp_path / "set" / split)
+    for file in (tmp_path / "set" / "validation").rglob("*.jpg"):
+        file.write_bytes(file.read_bytes()[:-400])
+    splits = open_splits(tmp_path / "set", skip_bad=True, **options_of(way, tmp_path))
+    if "memory" in way or "cache_folder" in way:
+        assert listed(splits, "test") == []
+    else:
+        with pytest.raises(FailedRunError, match="Not one picture of the split could be read"):
+            listed(splits, "test")
+
+
+def test_a_class_of_which_nothing_can_be_read_is_named(picture_folder, tmp_path):
+    root = shutil.copytree(picture_folder, tmp_path / "set")
+    for file in (root / "red").iterdir():
+        file.write_text("words")
+    with pytest.raises(SepnetsError, match='Not one training picture of the class "red" can be read'):
+        open_source(f"folder:{root}", skip_bad=True)
+
+
+def test_a_class_whose_name_is_no_text_is_named(picture_folder, tmp_path):
+    root = shutil.copytree(picture_folder, tmp_path / "set")
+    (root / "red").rename(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))
+    with pytest.raises(SepnetsError, match="not in UTF-8"):
+        open_source(f"folder:{root}")
+
+
+def test_the_file_that_stopped_a_pipeline_is_found_among_many(damaged, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.data.reading.REMEMBERED", 1)
+    splits = open_splits(damaged, memory=0)
+    with pytest.raises(FailedRunError, match="damaged or truncated"), splits.translated_failures():
+        listed(splits, "train")
+
+
+def test_the_memory_that_decoded_pictures_take_is_known_before(picture_folder):
+    source = open_source(f"folder:{picture_folder}")
+    sizes = [3 * np.prod(Image.open(path).size) for split in source.splits for path in source.paths(split)]
+    assert PictureReader(source, 1000, None, 2 * sum(sizes)).decodes_at_once
+    assert not PictureReader(source, 1000, None, 2 * sum(sizes) - 1).decodes_at_once
+
+
+def test_a_container_gets_a_quarter_of_its_own_memory(tmp_path, monkeypatch):
+    (tmp_path / "max").write_text("max\n")
+    monkeypatch.setattr("keras_sepnets.data.reading.CONTAINER_LIMITS", (tmp_path / "max", tmp_path / "none"))
+    assert memory_budget() == psutil.virtual_memory().total // 4
+    (tmp_path / "max").write_text("4000000\n")
+    assert memory_budget() == 1_000_000
 
 
 @WAYS

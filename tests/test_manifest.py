@@ -54,6 +54,42 @@ def test_splits_have_the_words_of_folders_and_rows_any_order(root):
     ]
 
 
+def test_spaces_around_labels_do_not_make_other_classes(root):
+    rows = [row.replace(",", " , ") for row in rows_of(root)]
+    assert open_manifest(write(root, ["path,label", *rows])).class_names == ("blue", "green", "red")
+
+
+def test_paths_mean_what_they_mean_to_the_system(root, tmp_path):
+    """`link/../x` is beside the folder that the link leads to, and a file has one name, whatever the way."""
+    (root / "elsewhere" / "deep").mkdir(parents=True)
+    shutil.copy(root / "pictures" / "red" / "00.jpg", root / "elsewhere" / "00.jpg")
+    (root / "link").symlink_to(root / "elsewhere" / "deep")
+    rows = [*rows_of(root / "pictures"), "../link/../00.jpg,red"]
+    (root / "pictures" / "list.csv").write_text("\n".join(["path,label", *rows]))
+    source = open_manifest(str(root / "pictures" / "list.csv"))
+    assert str(root / "elsewhere" / "00.jpg").encode() in source.paths("train")
+    (root / "again").symlink_to(root / "pictures")
+    with pytest.raises(SepnetsError, match="listed twice, in lines 2 and 3"):
+        open_manifest(write(root, ["path,label", "pictures/red/00.jpg,red", "again/red/00.jpg,red"]))
+
+
+def test_a_line_of_json_may_hold_what_ends_a_line_of_text(root):
+    rows = [{"path": str(file), "label": file.parent.name} for file in (root / "pictures").rglob("*.jpg")]
+    rows[0]["remark"] = "one\u2028two\u0085three"
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    assert open_manifest(write(root, lines, "list.jsonl")).num_examples("train") == 60
+
+
+def test_names_that_no_disk_has_are_refused_in_a_sentence(root):
+    line = json.dumps({"path": "\ud800.jpg", "label": "red"})
+    with pytest.raises(SepnetsError, match=r"no lone surrogates; correct line 1 of .*Received: '\\\\ud800.jpg'"):
+        open_manifest(write(root, [line], "list.jsonl"))
+    rows = [json.dumps({"path": row.partition(",")[0], "label": "\ud800"}) for row in rows_of(root)[:3]]
+    rows += [json.dumps({"path": row.partition(",")[0], "label": "b"}) for row in rows_of(root)[3:]]
+    with pytest.raises(SepnetsError, match="not in UTF-8"):
+        open_manifest(write(root, rows, "list.jsonl"))
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
 def test_json_lines_with_numbers_as_labels_and_absolute_paths(root, suffix):
     lines = [json.dumps({"path": str(file), "label": int(file.stem) % 2}) for file in root.rglob("*.jpg")]

@@ -211,6 +211,18 @@ def test_other_configurations_and_leftovers_of_killed_processes(folder, data_dir
     assert leftovers(data_dir) == kept
 
 
+def test_what_a_killed_process_left_unfinished_is_removed_after_an_hour(folder, data_dir):
+    old, new = (data_dir / "tiny_pictures" / "plain" / f"incomplete.{name}_1.0.0" for name in ("old", "new"))
+    for left in (old, new):
+        left.mkdir(parents=True)
+        (left / "part").write_bytes(b"x")
+    for path in (old / "part", old):
+        os.utime(path, (0, time.time() - 3700))
+    prepare_from_folder("tiny_pictures", folder)
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_folders_that_cannot_be_used(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for path, sentence in (

@@ -178,3 +178,25 @@ def test_a_reduced_transparent_palette_is_laid_over_white(tmp_path):
     assert read.shape == (10, 10, 3)
     assert (read[:, :5] == (255, 0, 0)).all()
     assert (read[:, 5:] == 255).all()
+
+
+def test_several_pictures_in_a_jpeg_are_an_ordinary_jpeg(tmp_path):
+    """Phones store a second picture; Pillow calls the format MPO then."""
+    first, second = Image.fromarray(gradient()), Image.fromarray(gradient()[::-1])
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second], quality=95)
+    first.save(tmp_path / "b.jpg", quality=95)
+    assert Image.open(tmp_path / "a.jpg").format == "MPO"
+    with (tmp_path / "a.jpg").open("rb") as file:
+        assert read_header("a", file).format == "JPEG"
+    assert np.array_equal(read_picture(tmp_path / "a.jpg", 8), read_picture(tmp_path / "b.jpg", 8))
+
+
+def test_the_header_of_a_png_is_read_without_decoding_it(tmp_path, monkeypatch):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+
+    def refuse(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", refuse)
+    with (tmp_path / "a.png").open("rb") as file:
+        assert read_header("a", file).format == "PNG"

@@ -191,8 +191,23 @@ def test_workers_share_an_epoch_in_the_one_global_order(workers):
 
 
 def test_streamed_workers_read_different_records_through_tfds(streamed):
-    seen = []
+    shares = []
     for number in range(2):
         context = tf.distribute.InputContext(2, number)
-        seen.append(len(list(streamed._source.read("train", worker=context))))
-    assert sum(seen) == 1437
+        shares.append({key for key, _, _ in streamed._source.read("train", worker=context).as_numpy_iterator()})
+    assert len(shares[0] | shares[1]) == 1437
+    assert not shares[0] & shares[1]
+
+
+@pytest.mark.parametrize("kept", ["files", "disk", "skip"])
+def test_a_restart_goes_on_with_the_same_pictures_from_files(picture_folder, tmp_path, kept):
+    source = open_source(f"folder:{picture_folder}", skip_bad=kept == "skip")
+    splits = Splits(
+        source, DataConfig(image_size=16), memory=0, cache_folder=tmp_path / "cache" if kept == "disk" else None
+    )
+    batches = train(splits.examples("train"), "strong", 16, steps_per_epoch=6, classes=3)
+    whole = list(batches.take(13).as_numpy_iterator())
+    for step in (0, 5, 6, 11):
+        pictures, labels = next(batches.skip(step).as_numpy_iterator())
+        assert np.array_equal(pictures, whole[step][0])
+        assert np.array_equal(labels, whole[step][1])

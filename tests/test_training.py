@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from keras_sepnets import Run, SepnetsError, build_mobilenet, evaluate
@@ -21,6 +22,7 @@ from keras_sepnets.training import (
     make_plan,
     train,
     undecayed_variables,
+    weigh,
 )
 
 
@@ -252,6 +254,40 @@ def test_balanced_weights_are_those_of_scikit_learn():
     assert weights[2] == 1.0  # a class without examples
 
 
+def test_a_mixed_example_weighs_as_its_shares_do():
+    pictures, weights = np.zeros((3, 1)), np.array([1.0, 4.0], np.float32)
+    whole = tf.data.Dataset.from_tensors((pictures, [0, 1, 1]))
+    assert next(iter(weigh(whole, weights)))[2].numpy().tolist() == [1, 4, 4]
+    mixed = tf.data.Dataset.from_tensors((pictures, tf.constant([[1.0, 0], [0.75, 0.25], [0, 1]])))
+    assert next(iter(weigh(mixed, weights)))[2].numpy().tolist() == [1, 1.75, 4]
+
+
+def test_weights_of_one_change_nothing_and_others_are_those_of_keras():
+    def loss(batches, **options):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model.fit(batches, verbose=0, **options).history["loss"][0]
+
+    random = np.random.default_rng(0)
+    batches = tf.data.Dataset.from_tensors((random.random((8, 2)), random.integers(0, 2, 8)))
+    assert loss(weigh(batches, np.ones(2, np.float32))) == pytest.approx(loss(batches), rel=1e-6)
+    weighed = weigh(batches, np.array([1, 3], np.float32))
+    assert loss(weighed) == pytest.approx(loss(batches, class_weight={0: 1.0, 1: 3.0}), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "download", "sentence"),
+    [
+        ({"data__dataset": '"folder:x"'}, True, "--download is for data sets of TFDS"),
+        ({"data__on_bad_picture": "skip"}, False, "--on-bad-picture skip is for picture files"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(tiny_config, settings, download, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        make_plan(changed(tiny_config, **settings), download=download)
+
+
 @pytest.fixture
 def damaged_folder(picture_folder, tmp_path):
     folder = shutil.copytree(picture_folder, tmp_path / "pictures")
@@ -278,6 +314,31 @@ def test_damaged_pictures_stop_a_run_by_name_or_are_left_out_and_listed(tiny_con
     assert result.test.num_examples == data["test"]["num_examples"] - len(left_out)
     assert result.run.config.data.augmentation.cutmix == 1.0
     assert evaluate(result.run, "train").num_examples < data["train"]["num_examples"]
+    assert (tmp_path / "run" / "bad_pictures.csv").read_text().splitlines() == rows  # of training too
+
+
+def test_a_validation_of_which_nothing_can_be_read_is_told_so(tiny_config, picture_folder, tmp_path):
+    for split in ("train", "validation", "test"):
+        shutil.copytree(picture_folder, tmp_path / "set" / split)
+    for file in (tmp_path / "set" / "validation").rglob("*.jpg"):
+        file.write_bytes(file.read_bytes()[:-400])
+    config = changed(tiny_config, data__dataset=f"folder:{tmp_path / 'set'}", data__on_bad_picture="skip")
+    for cache_folder in (None, tmp_path / "cache"):
+        with pytest.raises(FailedRunError, match="Not one picture of the split could be read"):
+            train(config, output=tmp_path / "run", cache_folder=cache_folder)
+
+
+def test_what_is_held_out_after_files_were_added_is_not_the_test_of_the_run(tiny_config, picture_folder, tmp_path):
+    folder = shutil.copytree(picture_folder, tmp_path / "pictures")
+    config = changed(tiny_config, data__dataset=f"folder:{folder}", training__batch_size=48)
+    run = train(config, output=tmp_path / "run").run
+    assert evaluate(run).num_examples == 6
+    for number in range(20):
+        shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"new{number}.jpg")
+    with pytest.raises(SepnetsError, match="test pictures of .* are not those of the run's beginning.*trained on"):
+        evaluate(run)
+    with pytest.warns(match="train pictures of .* are not those"):
+        evaluate(run, "train")
 
 
 def paths_of_test(run):

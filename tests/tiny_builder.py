@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from keras_sepnets.data.originals import GZIP_HEADER, GZIP_TIMES
@@ -85,3 +86,49 @@ class TinyByHand(TinyPictures):
     def _split_generators(self, dl_manager):
         pictures = dl_manager.download_and_extract(PICTURES)
         return {"train": self._generate_examples({"pictures": pictures, "labels": dl_manager.manual_dir})}
+
+
+def photo(width, height, orientation=None):
+    """Return a JPEG of smooth colours."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    pixels = np.stack([rows % 256, columns % 256, (rows + columns) // 2 % 256], axis=-1).astype(np.uint8)
+    options = {}
+    if orientation:
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90, **options)
+    return file.getvalue()
+
+
+PHOTOS = {
+    "plain": photo(90, 60),
+    "large": photo(500, 300),
+    "huge": photo(1500, 1201),
+    "turned": photo(300, 500, orientation=6),
+}
+
+
+class TinyPhotos(tfds.core.GeneratorBasedBuilder):
+    """JPEG records as cameras make them, with a labelled split that is neither train nor test."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "label": tfds.features.ClassLabel(num_classes=2),
+                }
+            ),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(split) for split in ("train", "test", "extra")}
+
+    def _generate_examples(self, split):
+        for number, content in enumerate([*PHOTOS.values()] * 3):
+            yield number, {"image": io.BytesIO(content), "label": number % 2}

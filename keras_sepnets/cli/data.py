@@ -134,6 +134,7 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
     from rich.table import Table
 
     from keras_sepnets.cli.console import make_console
+    from keras_sepnets.data.reading import in_bytes
 
     console = make_console(as_json=False)
     table = Table("data set", "", box=None)
@@ -146,7 +147,12 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
         if entry.by_hand:
             remarks.append("some files by hand")
         size = entry.bytes if entry.bytes is not None else entry.download_bytes
-        table.add_row(escape(entry.name), entry.status, _in_units(size), escape("; ".join(remarks)))
+        table.add_row(
+            escape(entry.name),
+            entry.status,
+            in_bytes(size) if size is not None else "",
+            escape("; ".join(remarks)),
+        )
     console.print(table)
     console.print(
         "The size of ready and embedded sets is that on disk; of preparable sets, that of the files they are\n"
@@ -157,6 +163,7 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
 
 def _show_description(description: "DataSetDescription", *, brief: bool = False) -> None:
     from keras_sepnets.cli.console import make_console
+    from keras_sepnets.data.reading import in_bytes
     from keras_sepnets.errors import printable
 
     rows = [("name", f"{description.name} ({description.status})")]
@@ -171,7 +178,7 @@ def _show_description(description: "DataSetDescription", *, brief: bool = False)
     if description.bytes is None:
         rows.append(("place", f"{description.path}, not prepared"))
     else:
-        rows.append(("place", f"{description.path}, {_in_units(description.bytes)}"))
+        rows.append(("place", f"{description.path}, {in_bytes(description.bytes)}"))
     if description.configs:
         rows.append(("configs", ", ".join(description.configs)))
     rows += [("note", note) for note in description.notes]
@@ -195,15 +202,3 @@ def _describe_shape(shape: tuple[int | None, ...] | None) -> str:
         return "of various sizes" if shape is None or shape[-1] != 1 else "of various sizes, grey"
     height, width, channels = shape
     return f"{height}x{width} px, {'grey' if channels == 1 else f'{channels} channels'}"
-
-
-def _in_units(size: int | None) -> str:
-    """Return a size in decimal units, as disks are sold: 36.4 MB."""
-    if size is None:
-        return ""
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:,.0f} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"

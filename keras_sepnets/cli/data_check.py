@@ -97,12 +97,14 @@ def show(
         import numpy as np
 
         from keras_sepnets.cli.console import make_console
+        from keras_sepnets.data.builders import is_own_pictures
         from keras_sepnets.data.splits import Splits, open_source, resolve_data
         from keras_sepnets.plots import draw_pictures
 
-    opened = open_source(source)
+    opened = open_source(source, skip_bad=True)
     config = resolve_data(settings.data, opened, default_size=SHOWN_AT)
-    splits = Splits(opened, config, memory=0)
+    # Files can be had in the order of a run without decoding them all before; records cannot.
+    splits = Splits(opened, config, memory=0 if is_own_pictures(source) else None)
     pictures = min(pictures, splits.num_examples("train"))
     with splits.translated_failures():
         batch, labels = next(splits.training_batches(pictures, 1, seed).as_numpy_iterator())
@@ -114,6 +116,10 @@ def show(
         return
     console = make_console(as_json=False)
     console.print(f"{policy}\n{pictures} pictures: {output}", markup=False)
+    if splits.bad_pictures:
+        console.print(
+            f"left out: {len(splits.bad_pictures):,} files that cannot be read; sepnets data check names them"
+        )
 
 
 def _title(label: Any, class_names: tuple[str, ...]) -> str:

@@ -28,7 +28,7 @@ def show_plan(plan: Plan, console: Console) -> None:
     rows = [
         ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),
         ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
-        ("data", f"{splits.source.name}, {len(splits.class_names)} classes"),
+        ("data", f"{printable(splits.source.name)}, {len(splits.class_names)} classes"),
         *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
         ("", splits.place),
         ("training", f"{training.epochs} epochs x {plan.steps_per_epoch} steps x {training.batch_size} pictures"),

@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from keras_sepnets.data import digits  # registers the builder
 from keras_sepnets.errors import FailedRunError, SepnetsError, did_you_mean, one_line, printable
 
 OWN_PICTURES = ("folder", "manifest")
+ABANDONED_AFTER = 3600  # seconds
 MAX_RETRIES = 5  # of a download: seconds; TFDS' own ten take minutes to find that there is no network
 
 
@@ -159,6 +161,7 @@ def preparation(builder: Any, *, show_output: bool = False, advice: str = "") ->
             contextlib.redirect_stdout(sys.stderr if show_output else io.StringIO()),
         ):
             existed = common.exists()
+            _remove_left_by_the_killed(Path(builder.data_dir).parent)
             try:
                 yield
             except BaseException:
@@ -170,6 +173,14 @@ def preparation(builder: Any, *, show_output: bool = False, advice: str = "") ->
         raise
     except Exception as error:
         raise _explain(builder, error, advice) from error
+
+
+def _remove_left_by_the_killed(folder: Path) -> None:
+    """Remove TFDS' unfinished folders, unless somebody wrote into them within the last hour."""
+    for left in folder.glob("incomplete.*"):
+        newest = max((path.stat().st_mtime for path in (left, *left.rglob("*"))), default=0)
+        if newest < time.time() - ABANDONED_AFTER:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:

@@ -90,7 +90,7 @@ def describe_data_set(name: str) -> DataSetDescription:
         SepnetsError: There is no such data set, or it cannot be used.
     """
     if builders.is_own_pictures(name):
-        source = open_source(name)
+        source = open_source(name, skip_bad=True)
         return _describe_files(cast("FileSource", source))
     builder = builders.find_builder(name)
     image_key, _ = builders.labelled_picture(builder)
@@ -131,7 +131,7 @@ def _describe_files(source: FileSource) -> DataSetDescription:
         splits={split: source.num_examples(split) for split in source.splits},
         class_counts=counts,
         path=source.name.partition(":")[2],
-        bytes=sum(Path(path).stat().st_size for path in paths),
+        bytes=sum(Path(path).stat().st_size for path in paths if Path(path).is_file()),
         notes=tuple(source.notes),
     )
 

@@ -1,25 +1,19 @@
 """The examples of one role (train, validation, test): picture files, decoded records, or a stream of records."""
 
-import hashlib
-import io
 import os
-import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from keras_sepnets.data.files import FileSource
-from keras_sepnets.data.reading import CACHE_VERSION, PictureReader, describe_place, make_cache_folder
+from keras_sepnets.data.reading import PictureReader
 from keras_sepnets.data.tfds_source import TfdsSource
-from keras_sepnets.errors import FailedRunError, SepnetsError
+from keras_sepnets.errors import FailedRunError
 
 LOOKED_UP_AT_ONCE = 64
 SHUFFLE_BUFFER = 10_000  # examples, for sets that can only be read in the order of their files
 NOTHING_READ = "Not one picture of the split could be read; sepnets data check names them."
-SAMPLE = 64  # pictures that are decoded to estimate how much memory a set would take
 
 
 class Examples(Protocol):
@@ -209,11 +203,17 @@ class DecodedExamples(_IndexedExamples):
 class StreamedExamples:
     """Records too many for memory, which can only be read in the order of their files."""
 
-    def __init__(self, source: TfdsSource, split: str, chosen: np.ndarray | None) -> None:
-        """Read the chosen examples (a boolean array in file order, None for all) anew in every epoch."""
+    def __init__(
+        self, source: TfdsSource, split: str, chosen: np.ndarray | None, shortest: int | None = None
+    ) -> None:
+        """Read the chosen examples (a boolean array in file order, None for all) anew in every epoch.
+
+        Much larger pictures are reduced, but not below `shortest` px of the shorter side.
+        """
         self.num_examples = source.num_examples(split) if chosen is None else int(chosen.sum())
         self._source = source
         self._split = split
+        self._shortest = shortest
         self._chosen_keys = None
         if chosen is not None:
             with tf.device("CPU"):
@@ -248,122 +248,9 @@ class StreamedExamples:
 
     def _decoded(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         return examples.map(
-            lambda _key, label, encoded: (self._source.decode(encoded), label),
+            lambda _key, label, encoded: (self._source.decode(encoded, self._shortest), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-
-
-class FileStore:
-    """The picture files of a source; decoded ones are kept where there is room."""
-
-    def __init__(self, source: FileSource, shortest: int, cache_folder: Path | None, memory: int) -> None:
-        """Read a few headers to decide where decoded pictures are kept; see `PictureReader`."""
-        self._source = source
-        self._reader = PictureReader(source, shortest, cache_folder, memory)
-        self.place = self._reader.place
-
-    def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
-        """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""
-        keep = slice(None) if chosen is None else chosen
-        labels = self._source.index(split).labels[keep]
-        examples = FileExamples(
-            self._source.paths(split)[keep], labels, self._reader, skip_bad=self._source.skip_bad
-        )
-        return _decode(examples.with_gaps(), len(labels)) if self._reader.decodes_at_once else examples
-
-    def failure(self) -> SepnetsError | None:
-        """Return the error of the picture that stopped a pipeline, if it was one."""
-        return self._reader.failure()
-
-
-class RecordStore:
-    """The records of a TFDS data set: decoded in memory if they fit, or in a folder, or as a stream."""
-
-    def __init__(self, source: TfdsSource, cache_folder: Path | None, memory: int) -> None:
-        """Decide where decoded pictures are kept."""
-        self._source = source
-        self._cache_folder = cache_folder
-        needed = decoded_bytes(source)
-        self._in_memory = not cache_folder and 2 * needed <= memory  # twice, while they are read
-        if cache_folder:
-            self.place = f"kept decoded in {cache_folder}"
-        else:
-            self.place = describe_place(needed, in_memory=self._in_memory)
-
-    def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
-        """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""
-        streamed = StreamedExamples(self._source, split, chosen)
-        if not (self._in_memory or self._cache_folder):
-            return streamed
-        selection = "all" if chosen is None else hashlib.sha256(chosen.tobytes()).hexdigest()
-        return decode_stream(streamed, f"{self._source.name} {split} {selection}", self._cache_folder)
-
-    def failure(self) -> None:
-        """Return nothing: TFDS verified its pictures when it prepared them."""
-        return None
-
-
-def decode_stream(streamed: StreamedExamples, name: str, cache_folder: Path | None = None) -> DecodedExamples:
-    """Decode a stream once, into memory or, given a folder, into a file there that later runs find again.
-
-    Args:
-        streamed: The records.
-        name: Says what they are, for the file's name; sets of other names or versions get other files.
-        cache_folder: Where the file lies.
-
-    Raises:
-        FailedRunError: The data set does not hold what it promises, or the file cannot be written.
-    """
-    if cache_folder is None:
-        return _decode(streamed.in_order(), streamed.num_examples)
-    digest = hashlib.sha256(f"{CACHE_VERSION}/{name}".encode()).hexdigest()[:16]
-    file = make_cache_folder(cache_folder) / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:60]}-{digest}.pixels"
-    index = file.with_suffix(".npz")  # written last: where it is, the pixels are whole
-    if not index.is_file():
-        aside = file.with_suffix(f".writing-{os.getpid()}")
-        try:
-            with aside.open("wb") as pixels:
-                shapes, labels = _write_pixels(streamed.in_order(), streamed.num_examples, pixels)
-                pixels.flush()
-                os.fsync(pixels.fileno())
-            aside.replace(file)
-            with aside.open("wb") as rest:
-                np.savez(rest, shapes=shapes, labels=labels)
-            aside.replace(index)
-        except OSError as error:
-            raise FailedRunError(f"The cache of decoded pictures cannot be written: {error}") from error
-        finally:
-            aside.unlink(missing_ok=True)
-    with np.load(index) as rest:
-        return DecodedExamples(np.memmap(file, np.uint8, "r"), rest["shapes"], rest["labels"])
-
-
-def _decode(pictures: tf.data.Dataset, count: int) -> DecodedExamples:
-    """Return all pictures of a data set decoded in memory."""
-    with io.BytesIO() as memory:
-        shapes, labels = _write_pixels(pictures, count, memory)
-        return DecodedExamples(np.frombuffer(memory.getvalue(), np.uint8), shapes, labels)
-
-
-def _write_pixels(pictures: tf.data.Dataset, count: int, file: BinaryIO) -> tuple[np.ndarray, np.ndarray]:
-    """Write the pixels of every example one behind the other and return the shapes and labels."""
-    shapes, labels = [], []
-    for picture, label in pictures.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-        shapes.append(picture.shape[:2])
-        labels.append(label)
-        file.write(picture.tobytes())
-    if len(labels) != count:
-        raise FailedRunError(f"The data set promises {count} examples and gives {len(labels)}; prepare it anew.")
-    return np.array(shapes, np.int32), np.array(labels, np.int32)
-
-
-def decoded_bytes(source: TfdsSource) -> int:
-    """Return about how many bytes all pictures of a data set take when they are decoded."""
-    count = sum(source.num_examples(split) for split in source.splits)
-    if source.picture_size:
-        return 3 * count * source.picture_size**2
-    first = source.read("train").take(SAMPLE).map(lambda _key, _label, encoded: source.decode(encoded))
-    return round(count * float(np.mean([picture.nbytes for picture in first.as_numpy_iterator()])))
 
 
 def _is_read(picture: tf.Tensor) -> tf.Tensor:

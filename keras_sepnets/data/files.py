@@ -60,8 +60,9 @@ class FileSource:
         self.notes = [*notes, *self._missing_classes()]
         faults = list(check_signatures(file.path for file in itertools.chain(*files.values())))
         if faults and not skip_bad:
-            raise SepnetsError(f"{list_faults(faults)} --on-bad-picture skip goes on without them.")
+            raise SepnetsError(f"{list_faults(faults)} sepnets train --on-bad-picture skip goes on without them.")
         self.bad |= {fault.path: fault.reason for fault in faults}
+        self._check_what_is_left()
         if faults:
             self.notes.append(f"left out: {list_faults(faults)}")
 
@@ -93,12 +94,29 @@ class FileSource:
                 "A classifier needs pictures of at least two classes to train on. "
                 f"Received: {printable(self.name)} with {', '.join(map(printable, self.class_names))}"
             )
+        for name in self.class_names:
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise SepnetsError(
+                    f'The name of a class is not in UTF-8: "{printable(name)}"; rename it. '
+                    f"Received: {printable(self.name)}"
+                ) from None
         for split in self.splits:
             unknown = sorted({file.label for file in self._files[split]}.difference(self.class_names))
             if unknown:
                 raise SepnetsError(
                     f'The {split} pictures have the class "{printable(unknown[0])}", which train does not have. '
                     f"Received: {printable(self.name)}"
+                )
+
+    def _check_what_is_left(self) -> None:
+        left = {file.label for file in self._files["train"] if file.path not in self.bad}
+        for name in self.class_names:
+            if name not in left:
+                raise SepnetsError(
+                    f'Not one training picture of the class "{printable(name)}" can be read; replace them or '
+                    f"remove the class. Received: {printable(self.name)}"
                 )
 
     def _missing_classes(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Pictures listed in a file: `manifest:FILE`, CSV or JSON Lines with path, label and, if wanted, split."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -40,9 +41,7 @@ def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
                 f"A split is train, validation or test; correct {where}. "
                 f"Received: {printable(str(row['split']))!r}"
             )
-        picture = os.path.normpath(file.parent / key)
-        if "\0" in picture:
-            raise SepnetsError(f"A path has no zero bytes; correct {where}. Received: {printable(key)!r}")
+        picture = _locate(file.parent, key, where)
         if picture in lines:
             raise SepnetsError(
                 f"The picture {printable(key)} is listed twice, in lines {lines[picture]} and {line}; leave one "
@@ -88,7 +87,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # JSON may hold what else ends a line for Python
         if line.strip():
             try:
                 row = json.loads(line)
@@ -105,4 +104,21 @@ def _text(row: dict[str, Any], key: str, where: str) -> str:
         value = str(value)  # a label may be a number in JSON
     if not isinstance(value, str) or not value.strip():
         raise SepnetsError(f"Every row of a manifest needs a {key}; correct {where}. Received: {value!r}")
-    return value
+    return value.strip()
+
+
+def _locate(folder: Path, key: str, where: str) -> str:
+    """Return the path of a picture by which it is recognised when it is listed twice."""
+    parent, name = os.path.split(folder / key)
+    try:
+        os.fsencode(name)
+        return os.path.join(_real_folder(parent), name)  # noqa: PTH118  pathlib would take ten times as long
+    except ValueError:
+        raise SepnetsError(
+            f"A path has no zero bytes and no lone surrogates; correct {where}. Received: {printable(key)!r}"
+        ) from None
+
+
+@functools.lru_cache(maxsize=4096)
+def _real_folder(path: str) -> str:
+    return os.path.realpath(path)

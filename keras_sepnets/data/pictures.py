@@ -27,7 +27,7 @@ SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a"
 MAXIMUM_PIXELS = {"JPEG": 49_000_000, "WEBP": 16_000_000}
 MAXIMUM_PIXELS_OF_OTHERS = 25_000_000
 MAXIMUM_BYTES = 100_000_000  # of a file
-LARGEST_REDUCTION = 8  # the most that a JPEG decoder offers
+REDUCTIONS = (1, 2, 4, 8)  # what JPEG decoders offer
 AT_ONCE = 512  # files whose first bytes are read by a task
 LISTED = 10  # bad files that a sentence names
 NO_PICTURE = "is not a JPEG, PNG, BMP, GIF or WebP picture"
@@ -54,10 +54,8 @@ class Header(NamedTuple):
 
     def reduction(self, shortest: int) -> int:
         """Return 1, 2, 4 or 8: by how much the picture may shrink while its shorter side keeps `shortest` px."""
-        reduction = LARGEST_REDUCTION
-        while reduction > 1 and min(self.width, self.height) < shortest * reduction:
-            reduction //= 2
-        return reduction
+        side = min(self.width, self.height)
+        return max(reduction for reduction in REDUCTIONS if reduction == 1 or side >= shortest * reduction)
 
     @property
     def is_plain_jpeg(self) -> bool:

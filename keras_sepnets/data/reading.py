@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.pictures import (
+    REDUCTIONS,
     UnreadablePictureError,
     decode_jpeg,
     open_picture,
@@ -30,8 +31,7 @@ MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 DECODED_AT_ONCE = 5_000  # of so many files all are decoded before the training; of more each when it comes up
 DISK_RESERVE = 1_000_000_000  # bytes that a cache on disk leaves free
 SAMPLE = 64  # headers that are read to estimate how much memory a set would take
-REDUCTIONS = (1, 2, 4, 8)  # ways to decode a plain JPEG ...
-GUARDED = len(REDUCTIONS)  # ... and the way for everything else: in Python, where an error can be caught
+GUARDED = len(REDUCTIONS)  # the way to decode that is none of a plain JPEG's: in Python, which catches errors
 REMEMBERED = 8192  # files inspected last, among which one that stopped the pipeline is looked for first
 CACHE_VERSION = 1  # of the rules that turn a file into pixels; a new one makes old caches useless
 EMPTY = np.zeros((0, 0, 3), np.uint8)  # stands for a picture that cannot be read
@@ -134,7 +134,7 @@ def make_cache_folder(folder: Path) -> Path:
 
 def in_bytes(amount: int) -> str:
     """Return a number of bytes for people, such as 1.4 GB."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if amount >= size:
             return f"{amount / size:.3g} {unit}"
     return f"{amount} bytes"

@@ -1,6 +1,7 @@
 """A data set as a run sees it: train, validation and test examples of one picture size."""
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sepnets.config import AUGMENTATIONS, AugmentationConfig, DataConfig
-from keras_sepnets.data.examples import Examples, FileStore, RecordStore
+from keras_sepnets.data.examples import Examples
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.folder import open_folder
 from keras_sepnets.data.manifest import open_manifest
@@ -18,8 +19,9 @@ from keras_sepnets.data.pipeline import evaluation_batches, training_batches
 from keras_sepnets.data.preprocessing import SMALL_PICTURE, needed_side
 from keras_sepnets.data.reading import memory_budget
 from keras_sepnets.data.splitting import assign_roles, stratified_holdout
+from keras_sepnets.data.stores import FileStore, RecordStore
 from keras_sepnets.data.tfds_source import TfdsSource
-from keras_sepnets.errors import FailedRunError, SepnetsError
+from keras_sepnets.errors import FailedRunError, SepnetsError, printable
 
 ROLES = ("train", "validation", "test")
 # Sets of symbols whose mirror image is another symbol, or none.
@@ -112,7 +114,7 @@ class Splits:
             raise ValueError("image_size is not resolved; call resolve_data first")
         if "train" not in source.splits:
             raise SepnetsError(
-                f'The data set "{source.name}" has no labelled train split. '
+                f'The data set "{printable(source.name)}" has no labelled train split. '
                 f"Received splits: {', '.join(source.splits) or 'none'}"
             )
         self.source = source
@@ -124,15 +126,17 @@ class Splits:
         for role in ROLES:
             if not self.num_examples(role):
                 raise SepnetsError(
-                    f'The data set "{source.name}" is too small: no example is left for {role}; add pictures or '
-                    f"change data.holdout_fraction. Received: {source.num_examples('train')} train examples"
+                    f'The data set "{printable(source.name)}" is too small: no example is left for {role}; add '
+                    "pictures or change data.holdout_fraction. "
+                    f"Received: {source.num_examples('train')} train examples"
                 )
         memory = memory_budget() if memory is None else memory
+        shortest = needed_side(self._size, config.crop_fraction)
         self._store: FileStore | RecordStore
         if isinstance(source, FileSource):
-            self._store = FileStore(source, needed_side(self._size, config.crop_fraction), cache_folder, memory)
+            self._store = FileStore(source, shortest, cache_folder, memory)
         else:
-            self._store = RecordStore(source, cache_folder, memory)
+            self._store = RecordStore(source, shortest, cache_folder, memory)
         self.place = self._store.place
 
     def num_examples(self, role: str) -> int:
@@ -154,8 +158,22 @@ class Splits:
             "image_size": self._size,
             "crop_fraction": self.config.crop_fraction,
             "classes": len(self.class_names),
-            **{role: {"num_examples": self.num_examples(role), "from": self.describe(role)} for role in ROLES},
+            **{role: self._describe_role(role) for role in ROLES},
         }
+
+    def digest(self, role: str) -> str | None:
+        """Return a hash of the picture files and classes of a role; None for TFDS, whose sets are fixed."""
+        if not isinstance(self.source, FileSource):
+            return None
+        split, chosen = self.parts[role]
+        keys, labels = self.source.index(split)
+        chosen = np.ones(len(keys), bool) if chosen is None else chosen
+        lines = sorted(f"{keys[place]}\0{self.class_names[labels[place]]}\n" for place in np.flatnonzero(chosen))
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+    def is_held_out(self, role: str) -> bool:
+        """Tell whether a role's examples were cut from train, by a choice that depends on all that is there."""
+        return role != "train" and self.parts[role][1] is not None
 
     def examples(self, role: str) -> Examples:
         """Return the examples of a role; raise SepnetsError if there is no such role."""
@@ -208,12 +226,17 @@ class Splits:
             failure = self._store.failure()
             if failure is None:
                 raise
-            raise FailedRunError(f"{failure} --on-bad-picture skip goes on without it.") from error
+            raise FailedRunError(f"{failure} sepnets train --on-bad-picture skip goes on without it.") from error
 
     @property
     def bad_pictures(self) -> dict[str, str]:
         """The picture files that were left out so far, each with the reason."""
         return dict(self.source.bad) if isinstance(self.source, FileSource) else {}
+
+    def _describe_role(self, role: str) -> dict[str, Any]:
+        described = {"num_examples": self.num_examples(role), "from": self.describe(role)}
+        digest = self.digest(role)
+        return described | ({"digest": digest} if digest else {})
 
     def _assign(self, holdout_fraction: float) -> dict[str, tuple[str, np.ndarray | None]]:
         parts: dict[str, tuple[str, np.ndarray | None]] = {}

@@ -1,17 +1,21 @@
 """Data sets of TensorFlow Datasets, by name: `cifar10`, `imagenet_resized/32x32`, `mnist:3.0.1`."""
 
 import functools
+import io
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_sepnets.data import builders
+from keras_sepnets.data.pictures import REDUCTIONS, decode_jpeg, decode_picture, read_header
 from keras_sepnets.data.preprocessing import to_rgb
 from keras_sepnets.data.source import Index
 from keras_sepnets.errors import SepnetsError
 
 CHANNELS = {1: "grey", 4: "transparent"}
+EXIF_WITHIN = 4096  # bytes of a JPEG in which its EXIF segment begins, if it has one
 
 
 class TfdsSource:
@@ -88,12 +92,49 @@ class TfdsSource:
             )
         )
 
-    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Return the pixels of an encoded picture: uint8 (height, width, 3)."""
-        return to_rgb(self._image_feature.decode_example(encoded))
+    def decode(self, encoded: tf.Tensor, shortest: int | None = None) -> tf.Tensor:
+        """Return the pixels of an encoded picture by the rules of picture files: uint8 (height, width, 3).
+
+        Args:
+            encoded: A record's picture: JPEG, or PNG and whatever else TFDS stores.
+            shortest: A JPEG whose shorter side is at least 2, 4 or 8 times as many px is reduced by that factor.
+        """
+        start = tf.strings.substr(encoded, 0, EXIF_WITHIN)
+        is_jpeg, has_exif = tf.io.is_jpeg(encoded), tf.strings.regex_full_match(start, r"\C*Exif\x00\x00\C*")
+        way = tf.cast(is_jpeg, tf.int32) + tf.cast(is_jpeg & has_exif, tf.int32)
+        pixels = tf.switch_case(
+            way,
+            [
+                lambda: to_rgb(self._image_feature.decode_example(encoded)),
+                lambda: _decode_plain_jpeg(encoded, shortest),
+                lambda: tf.numpy_function(
+                    lambda content: _decode_in_python(content, shortest), [encoded], tf.uint8, stateful=False
+                ),
+            ],
+        )
+        return tf.ensure_shape(pixels, (None, None, 3))
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this preparation of the data set from others: where it lies, and when it was made."""
+        path = Path(self._builder.data_path)
+        return f"{path} {(path / 'dataset_info.json').stat().st_mtime_ns}"
 
     def _has_labels(self, split: str) -> bool:
         """Tell whether a split's labels are public: TFDS gives -1 where they are not (ImageNet's test split)."""
         if not self.num_examples(split):
             return False
         return all(int(label) >= 0 for _, label, _ in self.read(split).take(1))
+
+
+def _decode_plain_jpeg(encoded: tf.Tensor, shortest: int | None) -> tf.Tensor:
+    if shortest is None:
+        return decode_jpeg(encoded, 1)
+    side = tf.reduce_min(tf.io.extract_jpeg_shape(encoded)[:2])
+    halvings = tf.reduce_sum(tf.cast(side >= shortest * tf.constant(REDUCTIONS[1:]), tf.int32))
+    return tf.switch_case(halvings, [lambda r=reduction: decode_jpeg(encoded, r) for reduction in REDUCTIONS])
+
+
+def _decode_in_python(content: bytes, shortest: int | None) -> np.ndarray:
+    header = read_header("record", io.BytesIO(content))
+    return decode_picture("record", content, header, shortest or max(header.width, header.height))

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from keras_sepnets.data.pictures import is_picture_name, read_picture
-from keras_sepnets.data.preprocessing import needed_side, prepare_picture
+from keras_sepnets.data.pictures import is_picture_name
+from keras_sepnets.data.preprocessing import load_picture
 from keras_sepnets.errors import SepnetsError
 from keras_sepnets.runs import Run
 
@@ -59,14 +58,10 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
     model = run.load_model(checkpoint)
     class_names = run.class_names
-    shortest = needed_side(image_size, data.crop_fraction)
     predictions = []
     remaining = iter(files)
     while batch := list(islice(remaining, BATCH_SIZE)):
-        with tf.device("CPU"):  # where the pipelines of training and evaluation run: the very same pixels
-            pictures = np.stack(
-                [prepare_picture(read_picture(file, shortest), image_size, data.crop_fraction) for file in batch]
-            )
+        pictures = np.stack([load_picture(file, image_size, data.crop_fraction) for file in batch])
         for file, probabilities in zip(batch, model.predict_on_batch(pictures.astype(np.float32)), strict=True):
             best = np.argsort(-probabilities, kind="stable")[:top]
             predictions.append(

@@ -1,8 +1,12 @@
 """From a picture's pixels to what a network sees: RGB, the central square, `image_size`."""
 
 import math
+import os
 
+import numpy as np
 import tensorflow as tf
+
+from keras_sepnets.data.pictures import read_picture
 
 SMALL_PICTURE = 64  # px; up to here a set's pictures are seen whole and varied by pad and crop
 
@@ -43,6 +47,17 @@ def prepare_picture(picture: tf.Tensor, image_size: int, crop_fraction: float | 
     side = tf.maximum(1, tf.cast(side, tf.int32))
     size = tf.stack([side, side, shape[2]])
     return to_pixels(crop_and_resize(picture, (shape - size) // 2, size, image_size))
+
+
+def load_picture(path: os.PathLike | str, image_size: int, crop_fraction: float | None = None) -> np.ndarray:
+    """Return a picture file as evaluation sees it: uint8 (image_size, image_size, 3).
+
+    Raises:
+        UnreadablePictureError: See `read_picture`.
+    """
+    with tf.device("CPU"):  # where the pipelines of training and evaluation run: the very same pixels
+        picture = read_picture(path, needed_side(image_size, crop_fraction))
+        return prepare_picture(picture, image_size, crop_fraction).numpy()
 
 
 def crop_and_resize(picture: tf.Tensor, corner: tf.Tensor, size: tf.Tensor, image_size: int) -> tf.Tensor:

@@ -17,7 +17,7 @@ from keras_sepnets.evaluation import evaluate
 from keras_sepnets.plots import draw_ablation
 from keras_sepnets.runs import Run, check_output, dataset_slug, runs_root, to_json_bytes, write_file
 from keras_sepnets.statistics import PairedDifference, compare_pairs
-from keras_sepnets.training import Plan, make_plan, train
+from keras_sepnets.training import Plan, make_plan, resume, train
 
 
 class Variant(NamedTuple):
@@ -193,6 +193,9 @@ def ablate(
     _open_experiment(output, base, ablation)
 
     def train_one(config: RunConfig, folder: Path, title: str) -> Run:
+        run = Run(folder)
+        if run.is_resumable:
+            return resume(run, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
         return train(config, output=folder, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
 
     runs = _train_pairs(configs, output, seeds, train_one)
@@ -297,7 +300,7 @@ def _train_pairs(
                 run = _train_once(output / name / f"seed-{seed}", _with_seed(config, seed), title, train_one)
             except InterruptedRunError as error:
                 finished = sum(map(len, runs.values()))
-                raise InterruptedRunError(
+                raise type(error)(
                     f"Interrupted in {title}; {finished} of {seeds * len(configs)} runs are finished. "
                     "Run the same command again to go on with the others."
                 ) from error
@@ -306,13 +309,13 @@ def _train_pairs(
 
 
 def _train_once(folder: Path, config: RunConfig, title: str, train_one: TrainOne) -> Run:
-    """Return the finished run in `folder`; train it if there is none, anew if it was interrupted."""
+    """Return the finished run in `folder`; train it if there is none, or go on with it if it was interrupted."""
     run = Run(folder)
     if run.is_finished:
         if not run.has("evaluation-test.json"):
             evaluate(run, "test")
         return run
-    if folder.exists():
+    if folder.exists() and not run.is_resumable:
         shutil.rmtree(folder)
     return train_one(config, folder, title)
 

@@ -23,6 +23,12 @@ class InterruptedRunError(FailedRunError):
     exit_code = 130
 
 
+class TerminatedRunError(InterruptedRunError):
+    """Work that was stopped by SIGTERM, as batch systems send it; the message says what is kept."""
+
+    exit_code = 143
+
+
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """Return an exception's text on one line, cut to `limit` characters."""
     text = " ".join(str(error).split())

@@ -56,7 +56,7 @@ def evaluate(
     Args:
         run: The run.
         split: "train", "validation" or "test", as the run cut them.
-        checkpoint: "final", "best" or "last"; by default the final network, or the last of an unfinished run.
+        checkpoint: "final" or "best"; by default the final network, or the best of an unfinished run.
         splits: The run's data where it is at hand; by default it is opened as config.json says.
         cache_folder: Where decoded pictures are kept, when the data is opened.
 

@@ -41,7 +41,7 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
         run: A trained run; its folder says how pictures are prepared.
         paths: Picture files, and folders whose pictures are found at any depth.
         top: How many classes to name for each picture.
-        checkpoint: "final", "best" or "last"; by default the final network, or the last of an unfinished run.
+        checkpoint: "final" or "best"; by default the final network, or the best of an unfinished run.
 
     Returns:
         One prediction a picture, in the order given, folders in the order of their paths.

@@ -1,10 +1,13 @@
-"""What a run keeps while it trains: history, the last and the best network, speed."""
+"""What a run keeps while it trains: history, the best network, speed."""
 
 import time
+from typing import Any
 
 import keras
 import numpy as np
+import psutil
 
+from keras_sepnets.averaging import averaged_weights
 from keras_sepnets.config import RunConfig
 from keras_sepnets.data.examples import NOTHING_READ
 from keras_sepnets.errors import FailedRunError
@@ -13,41 +16,58 @@ from keras_sepnets.runs import Run
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps history.csv, the learning curve, and the last and the best network after every epoch."""
+    """Keeps history.csv after every epoch and the best network so far; the learning curve at the end."""
 
     def __init__(self, run: Run, config: RunConfig) -> None:
         """Write into `run`; `config` is the plan's."""
         super().__init__()
-        self.finished_epochs = 0
         self._run = run
         self._config = config
         self._history: list[dict[str, float]] = []
-        self._best = (-1.0, 0.0)
+        self._best = [-1.0, 0.0]
         self._images = 0
         self._image_seconds = 0.0
+        self._seconds_before = 0.0  # of training, in processes before this one
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on recording, as plain values."""
+        return {
+            "history": self._history,
+            "best": self._best,
+            "images": self._images,
+            "image_seconds": self._image_seconds,
+            "seconds": self._seconds(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._history, self._best = state["history"], state["best"]
+        self._images, self._image_seconds = state["images"], state["image_seconds"]
+        self._seconds_before = state["seconds"]
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Start the clock."""
         self._begin = time.perf_counter()
         # Shares the layers but is not compiled, so that files hold no optimizer.
-        self._network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
+        self.network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
+        self._traced = False
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the epoch's clock."""
         self._steps_begin = self._steps_end = time.perf_counter()
-        self._steps = 0
+        self._epoch_images = 0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count pictures; stop at a loss that is not a number."""
         self._steps_end = time.perf_counter()
-        if self._steps == 0 and self.finished_epochs == 0:
+        if not self._traced:
             self._steps_begin = self._steps_end  # the first step traces the graph: not counted
+            self._traced = True
         else:
-            self._images += self._config.training.batch_size
-        self._steps += 1
+            self._epoch_images += self._config.training.batch_size
         if logs and not np.isfinite(logs["loss"]):
             raise FailedRunError(
-                f"The loss became {logs['loss']} in epoch {self.finished_epochs + 1}, step {batch + 1}; lower the "
+                f"The loss became {logs['loss']} in epoch {len(self._history) + 1}, step {batch + 1}; lower the "
                 f"learning rate. Received: learning_rate={self._config.training.learning_rate}."
             )
 
@@ -56,24 +76,27 @@ class Recorder(keras.callbacks.Callback):
         logs = logs or {}
         if "val_loss" not in logs:
             raise FailedRunError(NOTHING_READ)
-        self._image_seconds += self._steps_end - self._steps_begin
+        image_seconds = self._steps_end - self._steps_begin
+        self._images += self._epoch_images
+        self._image_seconds += image_seconds
         self._history.append(
             {
                 "epoch": epoch + 1,
                 "learning_rate": float(self.model.optimizer.learning_rate),
                 **{name: float(logs[name]) for name in ("loss", "top1", "val_loss", "val_top1")},
-                "seconds": round(time.perf_counter() - self._begin, 3),
+                "seconds": round(self._seconds(), 3),
+                "images_per_second": round(self._epoch_images / max(image_seconds, 1e-9), 1),
+                "memory_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
             }
         )
-        self._run.save_model(self._network, "last")
-        if (logs["val_top1"], -logs["val_loss"]) > self._best:
-            self._best = (logs["val_top1"], -logs["val_loss"])
-            self._run.save_model(self._network, "best")
+        if [logs["val_top1"], -logs["val_loss"]] > self._best:
+            self._best = [logs["val_top1"], -logs["val_loss"]]
+            with averaged_weights(self.model):
+                self._run.save_model(self.network, "best")
         columns = list(self._history[0])
         self._run.write_csv(
             "history.csv", [columns, *([row[column] for column in columns] for row in self._history)]
         )
-        self.finished_epochs = epoch + 1
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Draw the learning curve."""
@@ -86,3 +109,6 @@ class Recorder(keras.callbacks.Callback):
             "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
             "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
         }
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._begin

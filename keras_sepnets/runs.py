@@ -6,11 +6,14 @@ import io
 import json
 import os
 import re
+import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from keras_sepnets.config import RunConfig
 from keras_sepnets.errors import SepnetsError, one_line, printable
@@ -26,7 +29,7 @@ class Run:
     cost.json           parameters and multiply-adds
     bad_pictures.csv    picture files that could not be read and were left out, where that was asked for
     history.csv         a row an epoch
-    last.keras          the network after the last finished epoch, only while the run is unfinished
+    checkpoints/        from which an unfinished run goes on exactly, and a finished one can be extended
     best.keras          the network of the epoch with the best validation top-1
     final.keras         the network after the last epoch
     training.json       time and speed, written when the training is finished
@@ -94,12 +97,12 @@ class Run:
         return (self.path / name).is_file()
 
     def checkpoint(self, name: str | None = None) -> Path:
-        """Return the file of the final, best or last network; by default the final one, else the last.
+        """Return the file of the final or best network; by default the final one, of an unfinished run the best.
 
         Raises:
             SepnetsError: The run has no such file.
         """
-        for candidate in (name,) if name else ("final", "last"):
+        for candidate in (name,) if name else ("final", "best"):
             file = self.path / f"{candidate}.keras"
             if file.is_file():
                 return file
@@ -110,14 +113,34 @@ class Run:
         return load_network(self.checkpoint(checkpoint))
 
     def save_model(self, model: Any, checkpoint: str) -> None:
-        """Save a Keras model as the final, best or last network."""
+        """Save a Keras model as the final or best network."""
         with written_aside(self.path / f"{checkpoint}.keras") as aside:
             model.save(aside)
 
-    def finish_model(self) -> None:
-        """Make the network of the last finished epoch the final one."""
-        (self.path / "last.keras").replace(self.path / "final.keras")
-        _sync_folder(self.path)
+    @property
+    def checkpoints_folder(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the training began and did not come to its end."""
+        return not self.is_finished and any(self.checkpoints_folder.glob("step-*"))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process train this run for the length of a block; raise SepnetsError if one does."""
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise SepnetsError(
+                f"Another process is training this run; wait for it, or stop it. Received: {str(self.path)!r}"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file of the run at once, or not at all."""
@@ -172,7 +195,10 @@ class Run:
     def remove(self) -> None:
         """Delete the run's files, and the folder unless it is the one we stand in."""
         for file in self.path.iterdir():
-            file.unlink()
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
@@ -203,12 +229,11 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".writing-{path.name}")
     try:
         yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(aside)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def to_json_bytes(content: Any) -> bytes:
@@ -253,6 +278,20 @@ def dataset_slug(config: RunConfig) -> str:
     return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
 
 
+def newest_unfinished() -> Run:
+    """Return the run in $SEPNETS_RUNS or runs/ that can be resumed and was trained last.
+
+    Raises:
+        SepnetsError: There is none.
+    """
+    root = runs_root()
+    runs = [Run(path) for path in root.iterdir() if not path.is_symlink()] if root.is_dir() else []
+    unfinished = [run for run in runs if run.has("config.json") and run.is_resumable]
+    if not unfinished:
+        raise SepnetsError(f"There is no unfinished run to resume. Received: {str(root)!r}")
+    return max(unfinished, key=lambda run: run.checkpoints_folder.stat().st_mtime_ns)
+
+
 def _next_folder(config: RunConfig) -> Path:
     root = runs_root()
     root.mkdir(parents=True, exist_ok=True)
@@ -261,11 +300,27 @@ def _next_folder(config: RunConfig) -> Path:
         path = root / f"{config.model.name}-{dataset_slug(config)}-{number}"
         with contextlib.suppress(FileExistsError):
             path.mkdir()
+            _point_latest_to(path)
             return path
         number += 1
 
 
-def _sync_folder(path: Path) -> None:
+def _point_latest_to(path: Path) -> None:
+    """Let the link `latest` beside a run lead to it; where there are no links, there is none."""
+    aside = path.with_name(f".writing-latest-{path.name}")
+    with contextlib.suppress(OSError):
+        aside.symlink_to(path.name)
+        aside.replace(path.with_name("latest"))
+
+
+def sync_file(path: Path) -> None:
+    """Return when a file's content is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Return when the names in a folder are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """A training run: first the plan, then the training, then the test."""
 
 import platform
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,27 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from keras_sepnets.averaging import averaged_weights
+from keras_sepnets.checkpoints import Checkpoints
 from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.cost import Cost, count_cost
 from keras_sepnets.data.builders import is_own_pictures
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
-from keras_sepnets.errors import FailedRunError, InterruptedRunError, SepnetsError, one_line, printable
+from keras_sepnets.errors import (
+    FailedRunError,
+    InterruptedRunError,
+    SepnetsError,
+    TerminatedRunError,
+    one_line,
+    printable,
+)
 from keras_sepnets.evaluation import BATCH_SIZE, Evaluation, evaluate
+from keras_sepnets.interruption import noted_signals
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.recording import Recorder
 from keras_sepnets.runs import Run, check_output
+from keras_sepnets.saving import Saver, StopNow
+from keras_sepnets.training_loop import Position, build_metrics, run_epochs
 
 LARGEST_BN_MOMENTUM = 0.99  # Keras' default
 INITIAL_STATISTICS_LEFT = 0.05  # share of batch norm's initial statistics that may be left ...
@@ -147,6 +160,7 @@ def train(
     output: Path | None = None,
     download: bool = False,
     cache_folder: Path | None = None,
+    checkpoint_every: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
 ) -> TrainingResult:
@@ -157,6 +171,7 @@ def train(
         output: The run folder, new or empty; None for the next number under $SEPNETS_RUNS or runs/.
         download: Whether a TFDS data set may be downloaded.
         cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
+        checkpoint_every: Steps between checkpoints; None for what costs at most 1 % of the time.
         callbacks: Keras callbacks of the caller's own.
         on_plan: Called with the plan before anything is written.
 
@@ -165,37 +180,126 @@ def train(
 
     Raises:
         SepnetsError: The settings, the data or the output folder cannot be used; nothing was written.
-        FailedRunError: The training failed; the run folder keeps the last finished epoch.
-        InterruptedRunError: Ctrl-C; the run folder keeps the last finished epoch.
+        FailedRunError: The training failed; the run can be resumed from its newest checkpoint.
+        InterruptedRunError: SIGINT (Ctrl-C) or SIGTERM; the run can be resumed from the step at which it stopped.
     """
     if output is not None:
         check_output(output)
     plan = make_plan(config, download=download, cache_folder=cache_folder)
     if on_plan:
         on_plan(plan)
-    training, splits = plan.config.training, plan.splits
-    batches = splits.training_batches(training.batch_size, plan.steps_per_epoch, training.seed)
-    validation = splits.evaluation_batches("validation", BATCH_SIZE, one_hot=splits.policy.mixes)
-    keras.utils.set_random_seed(training.seed)
-    compile_model(plan.model, training, plan.steps_per_epoch, one_hot=splits.policy.mixes)
     environment = describe_environment()
     run = Run.create(output, plan.config)
-    recorder = Recorder(run, plan.config)
     try:
         run.write_json("environment.json", environment)
         run.write_json("labels.json", list(plan.splits.class_names))
         run.write_json("data.json", plan.splits.to_json())
         run.write_json("cost.json", plan.cost.to_json())
+    except (KeyboardInterrupt, Exception):
+        run.remove()
+        raise
+    return _carry_out(run, plan, callbacks, checkpoint_every)
+
+
+def resume(
+    run: Run,
+    *,
+    cache_folder: Path | None = None,
+    checkpoint_every: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    on_plan: Callable[[Plan], None] | None = None,
+) -> TrainingResult:
+    """Go on with a run that was interrupted or killed, exactly as if it had not been.
+
+    Args:
+        run: The unfinished run.
+        cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
+        checkpoint_every: Steps between checkpoints; None for what costs at most 1 % of the time.
+        callbacks: Keras callbacks of the caller's own; they do not learn what happened before.
+        on_plan: Called with the plan before the training goes on.
+
+    Returns:
+        The same as the uninterrupted run: its weights, batch norm's statistics, history and test are equal to the
+        bit on the same machine and versions.
+
+    Raises:
+        SepnetsError: The run is finished or has no checkpoint, its data have changed, or another process has it.
+        FailedRunError, InterruptedRunError: See `train`.
+    """
+    if run.is_finished:
+        raise SepnetsError(f"The run is finished; evaluate it: sepnets evaluate {run.path}. Received: {run.path}")
+    if not run.is_resumable:
+        raise SepnetsError(f"The run has no checkpoint to go on from; train it anew. Received: {run.path}")
+    plan = make_plan(run.config, cache_folder=cache_folder)
+    recorded = run.read_json("data.json")
+    for role, described in plan.splits.to_json().items():
+        if described != recorded.get(role):
+            raise SepnetsError(
+                f"The data have changed since the run began, so it cannot go on exactly: {role} was "
+                f"{recorded.get(role)!r} and is {described!r}. Restore the data, or train anew."
+            )
+    if on_plan:
+        on_plan(plan)
+    return _carry_out(run, plan, callbacks, checkpoint_every)
+
+
+def _carry_out(
+    run: Run, plan: Plan, callbacks: Sequence[keras.callbacks.Callback], checkpoint_every: int | None
+) -> TrainingResult:
+    """Train a run from its newest checkpoint, or from the beginning, to the end, and test it."""
+    training, splits, model = plan.config.training, plan.splits, plan.model
+    recorder = Recorder(run, plan.config)
+    checkpoints = Checkpoints(run.checkpoints_folder)
+    with run.locked():
+        checkpoints.remove_unfinished()
+        keras.utils.set_random_seed(training.seed)
+        compile_model(model, training, plan.steps_per_epoch, one_hot=splits.policy.mixes)
+        position = Position()
         try:
-            _fit(plan, batches, validation, callbacks=[recorder, *callbacks])
+            with noted_signals() as interruption, splits.translated_failures():
+                saver = Saver(
+                    checkpoints, model, position, recorder, interruption, plan.steps_per_epoch, checkpoint_every
+                )
+                try:
+                    _run(plan, recorder, saver, callbacks)
+                    saver.save()  # from which the finished run can be extended
+                except StopNow:
+                    raise _stopped(run, saver) from None
+            with averaged_weights(model):
+                run.save_model(recorder.network, "final")
+            run.write_json("training.json", recorder.speed() | {"checkpoint_seconds": round(saver.seconds, 3)})
+            checkpoints.keep_newest()
+            test = evaluate(run, "test", splits=splits)
+        except InterruptedRunError:
+            raise
+        except (KeyboardInterrupt, Exception) as error:
+            raise _kept(error, run) from error
         finally:
-            run.write_bad_pictures(splits.bad_pictures)
-        run.finish_model()
-        run.write_json("training.json", recorder.speed())
-        test = evaluate(run, "test", splits=plan.splits)
-    except (KeyboardInterrupt, Exception) as error:
-        raise _kept(error, run, recorder.finished_epochs) from error
+            if run.path.exists():
+                run.write_bad_pictures(splits.bad_pictures)
     return TrainingResult(run=run, **recorder.speed(), cost=plan.cost, test=test)
+
+
+def _run(plan: Plan, recorder: Recorder, saver: Saver, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Train from the newest checkpoint, or from the beginning, to the end."""
+    training, splits, model = plan.config.training, plan.splits, plan.model
+    validation = splits.evaluation_batches("validation", BATCH_SIZE, one_hot=splits.policy.mixes)
+    build_metrics(model, validation)
+    saver.restore()
+    batches = splits.training_batches(training.batch_size, plan.steps_per_epoch, training.seed, start=saver.step)
+    if training.class_weights == "balanced":
+        batches = weigh(batches, balanced_weights(splits.class_counts("train")))
+    run_epochs(
+        model,
+        saver.position,
+        batches,
+        validation,
+        epochs=training.epochs,
+        steps_per_epoch=plan.steps_per_epoch,
+        callbacks=[recorder, *callbacks],
+        on_step=saver.after_step,
+        on_pause=saver.stop_if_asked,
+    )
 
 
 def compile_model(
@@ -213,15 +317,15 @@ def compile_model(
         warmup_target=config.learning_rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
+    common = {"weight_decay": config.weight_decay, "use_ema": config.ema_momentum > 0}
+    common |= {"ema_momentum": config.ema_momentum} if config.ema_momentum else {}
     optimizer: keras.optimizers.Optimizer
     if config.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+        optimizer = keras.optimizers.AdamW(schedule, **common)
     elif config.optimizer == "rmsprop":  # both papers' optimizer, with MobileNetV2's decay and momentum
-        optimizer = keras.optimizers.RMSprop(
-            schedule, rho=0.9, momentum=0.9, epsilon=1e-3, weight_decay=config.weight_decay
-        )
+        optimizer = keras.optimizers.RMSprop(schedule, rho=0.9, momentum=0.9, epsilon=1e-3, **common)
     else:
-        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=config.weight_decay)
+        optimizer = keras.optimizers.SGD(schedule, momentum=0.9, **common)
     optimizer.exclude_from_weight_decay(var_list=undecayed_variables(model))
     optimizer.build(model.trainable_variables)  # or TensorFlow traces the first training step twice
     losses, metrics = keras.losses, keras.metrics
@@ -277,35 +381,30 @@ def weigh(batches: tf.data.Dataset, weights: np.ndarray) -> tf.data.Dataset:
     return batches.map(add_weights)
 
 
-def _fit(plan: Plan, batches: tf.data.Dataset, validation: tf.data.Dataset, *, callbacks: list) -> None:
-    training, splits = plan.config.training, plan.splits
-    if training.class_weights == "balanced":
-        batches = weigh(batches, balanced_weights(splits.class_counts("train")))
-    with splits.translated_failures():
-        plan.model.fit(
-            batches,
-            epochs=training.epochs,
-            steps_per_epoch=plan.steps_per_epoch,
-            validation_data=validation,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+def _stopped(run: Run, saver: Saver) -> InterruptedRunError:
+    """Keep a run that was asked to stop where it is, and return the error that says how it goes on."""
+    position = saver.position
+    where = f"epoch {position.epoch + 1}, step {position.step}"
+    if saver.step == 0:
+        run.remove()
+        kept = "No step was finished, so nothing is kept."
+    else:
+        saver.save()
+        kept = f"All is kept; go on with: sepnets train --resume {run.path}"
+    kind = TerminatedRunError if saver.interruption.signal == signal.SIGTERM else InterruptedRunError
+    return kind(f"{'Terminated' if kind is TerminatedRunError else 'Interrupted'} in {where}. {kept}")
 
 
-def _kept(error: BaseException, run: Run, finished_epochs: int) -> FailedRunError:
-    """Return the error that says what an ended run leaves; a run without a finished epoch leaves nothing."""
-    interrupted = isinstance(error, KeyboardInterrupt)
+def _kept(error: BaseException, run: Run) -> FailedRunError:
+    """Return the error that says what a failed run leaves; a run without a checkpoint leaves nothing."""
     if run.is_finished:
         kept = f"The training is finished and kept: sepnets evaluate {run.path}"
-    elif finished_epochs:
-        kept = f"Epoch {finished_epochs}, the last one that was finished, is kept: sepnets evaluate {run.path}"
+    elif run.is_resumable:
+        kept = f"Its newest checkpoint is kept; go on with: sepnets train --resume {run.path}"
     else:
         run.remove()
-        kept = "No epoch was finished, so nothing is kept."
-    if interrupted:
-        return InterruptedRunError(
-            f"Interrupted in {'the test' if run.is_finished else f'epoch {finished_epochs + 1}'}. {kept}"
-        )
+        kept = "There is no checkpoint yet, so nothing is kept."
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRunError(f"Interrupted in the test. {kept}")
     name = "" if isinstance(error, SepnetsError) else f"{type(error).__name__}: "
     return FailedRunError(f"{name}{one_line(error).rstrip('.')}. {kept}")

@@ -11,9 +11,10 @@ PACKAGE = Path(keras_sepnets.__file__).parent
 LAYERS = (
     ("errors",),
     ("config", "statistics", "layer_types"),
-    ("runs", "cost", "plots"),
-    ("models", "data"),
-    ("evaluation", "prediction", "recording", "papers", "benchmark"),
+    ("runs", "cost", "plots", "averaging", "interruption"),
+    ("models", "data", "checkpoints"),
+    ("evaluation", "prediction", "recording", "training_loop", "papers", "benchmark"),
+    ("saving",),
     ("training",),
     ("ablation",),
     ("cli",),
@@ -22,7 +23,7 @@ LAYERS = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Only these may know these libraries.
 OWNERS = {
-    "tensorflow": {"data", "training", "benchmark"},
+    "tensorflow": {"data", "checkpoints", "training_loop", "training", "benchmark"},
     "tensorflow_datasets": {"data"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -167,6 +167,32 @@ def test_a_picture_is_the_same_from_memory_from_files_and_from_the_disk(folder_e
     assert np.array_equal(whole_epoch(folder_examples), expected)  # the second time from the cache
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([1, 2]), st.data())
+def test_every_position_has_the_rest_that_it_would_have_had(count, batch_size, seed, workers, data):
+    batch_size = min(batch_size, count // workers) or 1
+    workers = min(workers, count)
+    steps = count // (batch_size * workers)
+    start = data.draw(st.integers(0, 3 * steps))
+    policy = AUGMENTATIONS["light"]
+    for number in range(workers):
+        common = {
+            "batch_size": batch_size, "steps_per_epoch": steps * workers, "image_size": 4, "policy": policy,
+            "seed": seed, "worker": tf.distribute.InputContext(workers, number) if workers > 1 else None,
+        }  # fmt: skip
+        whole = training_batches(numbered(count), **common).skip(start).take(steps + 2)
+        rest = training_batches(numbered(count), **common, start=start).take(steps + 2)
+        for (x, y), (u, v) in zip(whole.as_numpy_iterator(), rest.as_numpy_iterator(), strict=True):
+            assert np.array_equal(x, u)
+            assert np.array_equal(y, v)
+
+
+def test_a_stream_of_records_goes_on_where_it_was(streamed):
+    whole = [y for _, y in train(streamed, "light", 16, steps_per_epoch=18).take(30).as_numpy_iterator()]
+    rest = train(streamed, "light", 16, steps_per_epoch=18, start=20).take(10).as_numpy_iterator()
+    assert np.array_equal(np.stack([y for _, y in rest]), np.stack(whole[20:]))
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_restart_at_any_step_goes_on_with_the_same_pictures(threads):
     batches = train(digits("validation"), "strong", 16, steps_per_epoch=18, classes=10)

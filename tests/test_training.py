@@ -1,7 +1,5 @@
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -37,7 +35,7 @@ def test_run_folder_explains_itself(finished):
     names = {path.name for path in finished.run.path.iterdir()}
     assert names == {
         "config.json", "environment.json", "labels.json", "data.json", "cost.json", "history.csv", "training.json",
-        "best.keras", "final.keras", "learning_curve.png",
+        "best.keras", "final.keras", "learning_curve.png", "checkpoints", ".lock",
         "evaluation-test.json", "confusion-test.csv", "confusion-test.png",
     }  # fmt: skip
     config = json.loads((finished.run.path / "config.json").read_text())
@@ -60,7 +58,10 @@ def test_run_folder_explains_itself(finished):
 
 def test_history_has_a_row_an_epoch(finished):
     (row,) = finished.run.read_history()
-    assert row.keys() == {"epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1", "seconds"}
+    assert list(row) == [
+        "epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1",
+        "seconds", "images_per_second", "memory_mb",
+    ]  # fmt: skip
     assert row["epoch"] == 1
 
 
@@ -158,44 +159,42 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert float(schedule(100)) == pytest.approx(0, abs=1e-7)
 
 
-def fake_fit(monkeypatch, epochs, error=None):
+def fake_run(monkeypatch, epochs, error=None):
     """Let a training finish so many epochs in no time, and then fail in the next."""
 
-    def fit(plan, *_, callbacks):
-        recorder = callbacks[0]
+    def run(plan, recorder, saver, _callbacks):
         recorder.set_model(plan.model)
         recorder.on_train_begin()
         for epoch in range(epochs):
             recorder.on_epoch_begin(epoch)
             recorder.on_epoch_end(epoch, {"loss": 1.0, "top1": 0.5, "val_loss": 1.0, "val_top1": 0.5})
+            saver.position.epoch += 1
+            saver.save()
         if error:
             raise error
 
-    monkeypatch.setattr("keras_sepnets.training._fit", fit)
+    monkeypatch.setattr("keras_sepnets.training._run", run)
 
 
-def test_ctrl_c_keeps_the_last_finished_epoch(tiny_config, tmp_path, monkeypatch):
-    fake_fit(monkeypatch, 1, KeyboardInterrupt())
-    with pytest.raises(InterruptedRunError, match=r"Interrupted in epoch 2. Epoch 1.*is kept"):
+def test_a_failure_in_training_keeps_the_newest_checkpoint(tiny_config, tmp_path, monkeypatch):
+    fake_run(monkeypatch, 1, RuntimeError("out\nof luck"))
+    with pytest.raises(
+        FailedRunError, match=r"RuntimeError: out of luck. Its newest checkpoint is kept; go on with"
+    ):
         train(tiny_config, output=tmp_path / "a")
     run = Run.open(tmp_path / "a")
     assert not run.is_finished
+    assert run.is_resumable
     assert len(run.read_history()) == 1
-    assert run.checkpoint().name == "last.keras"
+    assert run.checkpoint().name == "best.keras"
     assert evaluate(run, "validation").num_examples == 144
 
 
-def test_ctrl_c_before_the_first_epoch_leaves_nothing(tiny_config, tmp_path, monkeypatch):
-    fake_fit(monkeypatch, 0, KeyboardInterrupt())
-    with pytest.raises(InterruptedRunError, match="nothing is kept"):
+def test_a_failure_before_the_first_checkpoint_leaves_nothing(tiny_config, tmp_path, monkeypatch):
+    fake_run(monkeypatch, 0, RuntimeError("out of luck"))
+    with pytest.raises(FailedRunError, match="nothing is kept"):
         train(tiny_config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
-
-
-def test_a_failure_in_training_keeps_the_last_finished_epoch(tiny_config, tmp_path, monkeypatch):
-    fake_fit(monkeypatch, 1, RuntimeError("out\nof luck"))
-    with pytest.raises(FailedRunError, match=r"RuntimeError: out of luck. Epoch 1"):
-        train(tiny_config, output=tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +208,7 @@ def test_a_test_that_fails_keeps_the_finished_training(tiny_config, tmp_path, mo
     def fail(*_, **__):
         raise error
 
-    fake_fit(monkeypatch, 1)
+    fake_run(monkeypatch, 1)
     monkeypatch.setattr("keras_sepnets.training.evaluate", fail)
     with pytest.raises(kind, match=sentence):
         train(tiny_config, output=tmp_path / "a")
@@ -221,24 +220,6 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
     with pytest.raises(FailedRunError, match=r"The loss became (nan|inf) in epoch 1.*lower the learning rate"):
         train(config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
-
-
-def test_real_sigint_exits_130_and_names_what_is_kept(tmp_path):
-    command = [
-        sys.executable, "-m", "keras_sepnets", "train", "--alpha", "0.0625", "--image-size", "32",
-        "--epochs", "500", "--batch-size", "128", "--output", str(tmp_path / "a"),
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
-    for line in process.stdout:
-        if line.startswith("epoch   2/500"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.count("\n") == 1
-    assert "Error: Interrupted in epoch" in errors
-    assert "is kept: sepnets evaluate" in errors
-    assert (tmp_path / "a" / "last.keras").exists()
 
 
 def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):

@@ -9,7 +9,7 @@ from keras_sepnets.cli.options import cache_option, json_option
 
 checkpoint_option = click.option(
     "--checkpoint",
-    type=click.Choice(["final", "best", "last"]),
+    type=click.Choice(["final", "best"]),
     help="Which network: after the last epoch (default), or of the best validation top-1.",
 )
 

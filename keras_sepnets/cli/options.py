@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from keras_sepnets.cli.command import quiet_imports
-from keras_sepnets.config import RunConfig, load_config
+from keras_sepnets.config import RunConfig, load_config, read_toml
 from keras_sepnets.errors import SepnetsError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -105,6 +105,18 @@ def config_from_options(
             )
         settings["data.image_size"] = _size_from_rho(rho, given.model.name)
     return load_config(config, settings, assignments, defaults=defaults)
+
+
+def said_settings(
+    options: dict[str, Any], *, config: Path | None, assignments: tuple[str, ...], rho: float | None = None
+) -> set[str]:
+    """Return the dotted keys of all settings that the user named, wherever."""
+    said = {SETTINGS[name] for name, value in options.items() if value is not None}
+    said |= {text.partition("=")[0].strip() for text in assignments}
+    said |= {"data.image_size"} if rho is not None else set()
+    for table, values in (read_toml(config) if config else {}).items():
+        said |= {f"{table}.{key}" for key in values}
+    return said
 
 
 def _size_from_rho(rho: float, model: str) -> int:

@@ -11,8 +11,14 @@ from keras_sepnets.cli.options import (
     json_option,
     network_options,
     rho_option,
+    said_settings,
     training_options,
 )
+from keras_sepnets.config import RunConfig
+from keras_sepnets.errors import SepnetsError
+from keras_sepnets.runs import Run, newest_unfinished
+
+NEWEST = "newest"  # what --resume means without a run
 
 
 @click.command(cls=Command)
@@ -21,6 +27,19 @@ from keras_sepnets.cli.options import (
 @rho_option
 @click.option("--seed", type=int, metavar="N", help="Decides weights, order and augmentation.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run folder, new or empty.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="Go on with this unfinished run, exactly where it was; without RUN, with the newest.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="Steps between checkpoints.  [default: what takes at most 1 % of the time]",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan; train nothing, make no run folder.")
 @json_option
 def train(
@@ -30,19 +49,32 @@ def train(
     output: Path | None,
     download: bool,
     cache_folder: Path | None,
+    resume: str | None,
+    checkpoint_every: int | None,
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Train a network and test it once; everything is kept in a run folder.
 
+    Ctrl-C and SIGTERM keep a run where it is, kill -9 where its last checkpoint is; --resume goes on just there.
+
     \b
     sepnets train --model mobilenet --alpha 0.5
     sepnets train --model mobilenet --dataset folder:pictures --image-size 128 --epochs 30
     sepnets train --model xception --set model.middle_repeats=2 --set model.residual=false
     sepnets train --dataset cifar10 --download --dry-run
+    sepnets train --resume runs/mobilenet-digits-1
     """
     settings = config_from_options(options, config=config, assignments=assignments, rho=rho)
+    run = None
+    if resume is not None:
+        run = newest_unfinished() if resume == NEWEST else Run.open(Path(resume))
+        said = said_settings(options, config=config, assignments=assignments, rho=rho)
+        _refuse_changes(run, {key: _value(settings, key) for key in said})
+        if output is not None or dry_run:
+            raise SepnetsError("A resumed run has its folder and its plan; leave --output and --dry-run out.")
+        settings = run.config
     with quiet_imports():
         from keras_sepnets import training
         from keras_sepnets.cli import display
@@ -62,17 +94,38 @@ def train(
             bar.batch_size = plan.config.training.batch_size
             display.show_plan(plan, console)
 
-        result = training.train(
-            settings,
-            output=output,
-            download=download,
-            cache_folder=cache_folder,
-            callbacks=[bar],
-            on_plan=on_plan,
-        )
+        common: dict[str, Any] = {
+            "cache_folder": cache_folder,
+            "checkpoint_every": checkpoint_every,
+            "callbacks": [bar],
+            "on_plan": on_plan,
+        }
+        if run is not None:
+            result = training.resume(run, **common)
+        else:
+            result = training.train(settings, output=output, download=download, **common)
     console.print(display.describe_evaluation(result.test))
     console.print(f"{result.train_seconds:.0f} s of training, {result.images_per_second:,.0f} images/s")
     display.warn_of_bad_pictures(result.run, console)
     console.print(f"run: {result.run.path}", markup=False)
     if as_json:
         print_json(result.to_json())
+
+
+def _refuse_changes(run: Run, said: dict[str, Any]) -> None:
+    """Raise SepnetsError for a setting that differs from the run's: it would be another run."""
+    for key, value in said.items():
+        found = _value(run.config, key)
+        # A TFDS name may be said without its version, which the run keeps.
+        if value != found and not (key == "data.dataset" and str(found).startswith(f"{value}:")):
+            raise SepnetsError(
+                f"A run is resumed with the settings that it began with: its {key} is {found!r}. Leave it out, or "
+                f"begin a new run. Received: {value!r}"
+            )
+
+
+def _value(config: RunConfig, dotted_key: str) -> Any:
+    value: Any = config
+    for part in dotted_key.split("."):
+        value = getattr(value, part, None)
+    return value

@@ -21,6 +21,7 @@ def training_batches(
     seed: int,
     crop_fraction: float | None = None,
     classes: int = 0,
+    start: int = 0,
     worker: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Return endless shuffled, augmented batches; every epoch shows `steps_per_epoch * batch_size` examples once.
@@ -34,6 +35,7 @@ def training_batches(
         seed: Decides the order and the augmentation: example k of epoch e is the same picture in every run.
         crop_fraction: Of the central square where there is no random crop.
         classes: Number of classes; needed where pictures are mixed.
+        start: The number of batches that a run has seen already: it goes on after them, without reading them.
         worker: Which of several workers reads here; None for the only one.
 
     Returns:
@@ -51,11 +53,13 @@ def training_batches(
         mixing = _fold_in([seed, MIXING], positions[0])
         return mix_pictures(pictures, tf.one_hot(labels, classes), mixing, policy)
 
-    amounts = _amounts_by_position(seed, policy, image_size)
+    workers = worker.num_input_pipelines if worker else 1
+    first = start * batch_size * workers
+    amounts = _amounts_by_position(seed, policy, image_size, first)
     if worker:
-        amounts = amounts.shard(worker.num_input_pipelines, worker.input_pipeline_id)
+        amounts = amounts.shard(workers, worker.input_pipeline_id)
     batches = (
-        tf.data.Dataset.zip(amounts, examples.shuffled(seed, steps_per_epoch * batch_size, worker))
+        tf.data.Dataset.zip(amounts, examples.shuffled(seed, steps_per_epoch * batch_size, worker, first))
         .map(vary, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
     )
@@ -89,14 +93,16 @@ def evaluation_batches(
     )
 
 
-def _amounts_by_position(seed: int, policy: AugmentationConfig, image_size: int) -> tf.data.Dataset:
-    """Return by how much the pictures at position 0, 1, ... vary; chosen in blocks, which is quicker."""
+def _amounts_by_position(
+    seed: int, policy: AugmentationConfig, image_size: int, first: int = 0
+) -> tf.data.Dataset:
+    """Return by how much the pictures from position `first` on vary; chosen in blocks, which is quicker."""
 
     def choose(block: tf.Tensor) -> dict[str, tf.Tensor]:
         chosen = choose_amounts(draw_augmentation(_fold_in([seed, 0], block), BLOCK), policy, image_size)
         return chosen or {"none": tf.zeros(BLOCK)}
 
-    return tf.data.Dataset.counter().map(choose).unbatch()
+    return tf.data.Dataset.counter(first // BLOCK).map(choose).unbatch().skip(first % BLOCK)
 
 
 def _fold_in(seed: list[int], position: tf.Tensor) -> tf.Tensor:

@@ -183,7 +183,9 @@ class Splits:
         with self.translated_failures():
             return self._store.examples(split, chosen)
 
-    def training_batches(self, batch_size: int, steps_per_epoch: int, seed: int) -> tf.data.Dataset:
+    def training_batches(
+        self, batch_size: int, steps_per_epoch: int, seed: int, *, start: int = 0
+    ) -> tf.data.Dataset:
         """Return endless batches of the training examples, varied as the settings say; see `pipeline`."""
         return training_batches(
             self.examples("train"),
@@ -194,6 +196,7 @@ class Splits:
             seed=seed,
             crop_fraction=self.config.crop_fraction,
             classes=len(self.class_names),
+            start=start,
         )
 
     def evaluation_batches(self, role: str, batch_size: int, *, one_hot: bool = False) -> tf.data.Dataset:

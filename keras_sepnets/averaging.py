@@ -1,0 +1,29 @@
+"""The running average of the weights (Polyak averaging): what is evaluated and saved where there is one."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Let a model have its averaged weights for the length of a block, if its optimizer keeps an average.
+
+    Keras' own `SwapEMAWeights` swaps by adding and subtracting, which rounds: the weights of a run would depend on
+    how often it was evaluated.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # inside loss scaling
+    if not getattr(optimizer, "use_ema", False):
+        yield
+        return
+    trained = [keras.ops.copy(variable) for variable in model.trainable_variables]
+    try:
+        for variable, average in zip(
+            model.trainable_variables, optimizer._model_variables_moving_average, strict=True
+        ):
+            variable.assign(average)
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, trained, strict=True):
+            variable.assign(value)

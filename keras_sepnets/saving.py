@@ -1,0 +1,94 @@
+"""When a run is saved while it trains, and how it is taken up again."""
+
+import time
+from dataclasses import asdict
+
+import keras
+
+from keras_sepnets.checkpoints import Checkpoints
+from keras_sepnets.interruption import Interruption
+from keras_sepnets.recording import Recorder
+from keras_sepnets.training_loop import Position, training_state
+
+LARGEST_COST = 0.01  # share of the time that checkpoints may take
+MINUTES = 5  # between checkpoints within an epoch
+
+
+class StopNow(Exception):  # noqa: N818  no error: the run was asked to stop
+    """The process got a signal; what it did so far is to be saved."""
+
+
+class Saver:
+    """Saves a run after its epochs and, in long ones, between steps; ends it when the process is asked to end."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        model: keras.Model,
+        position: Position,
+        recorder: Recorder,
+        interruption: Interruption,
+        steps_per_epoch: int,
+        every: int | None = None,
+    ) -> None:
+        """Save what these are at the moment.
+
+        Args:
+            checkpoints: Where to.
+            model: Compiled.
+            position: How far the run has come.
+            recorder: What was recorded.
+            interruption: Tells whether to stop.
+            steps_per_epoch: Steps an epoch.
+            every: Steps between checkpoints; None for every epoch and 5 minutes, as far as this takes at most 1 %
+                of the time.
+        """
+        self.position = position
+        self.interruption = interruption
+        self.seconds = 0.0  # that checkpoints took
+        self._checkpoints = checkpoints
+        self._model = model
+        self._recorder = recorder
+        self._steps_per_epoch = steps_per_epoch
+        self._every = every
+        self._last_cost = 0.0
+        self._last_time = time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """All steps of the run so far."""
+        return self.position.epoch * self._steps_per_epoch + self.position.step
+
+    def restore(self) -> None:
+        """Take the run up where its newest checkpoint is, if there is one."""
+        state = self._checkpoints.restore(training_state(self._model))
+        if state:
+            self._recorder.restore(state["recorder"])
+            for name, value in state["position"].items():
+                setattr(self.position, name, value)
+
+    def save(self) -> None:
+        """Save the run as it is; raise FailedRunError if that fails."""
+        begin = time.perf_counter()
+        state = {"position": asdict(self.position), "recorder": self._recorder.state()}
+        self._checkpoints.save(self.step, training_state(self._model), state)
+        self._last_time = time.perf_counter()
+        self._last_cost = self._last_time - begin
+        self.seconds += self._last_cost
+
+    def after_step(self) -> None:
+        """Save if it is time; raise StopNow if the process is asked to end."""
+        self.stop_if_asked()
+        if self._every:
+            if self.step % self._every == 0:
+                self.save()
+            return
+        passed = time.perf_counter() - self._last_time
+        epoch_ends = self.position.step == 0
+        if passed * LARGEST_COST >= self._last_cost and (epoch_ends or passed > 60 * MINUTES):
+            self.save()
+
+    def stop_if_asked(self) -> None:
+        """Raise StopNow if the process is asked to end."""
+        if self.interruption.signal:
+            raise StopNow

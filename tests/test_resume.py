@@ -1,0 +1,214 @@
+"""A run that was stopped, at whatever moment, ends as the run that was not: to the bit."""
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import filelock
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from keras_sepnets import Run, SepnetsError, train
+from keras_sepnets.cli import main
+from keras_sepnets.config import load_config
+from keras_sepnets.errors import InterruptedRunError, TerminatedRunError
+from keras_sepnets.training import resume
+
+STEPS, EPOCHS = 5, 2  # of 256 digits
+EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # what no clock has measured
+NETWORKS = {
+    "mobilenet": {"model.alpha": 0.0625},
+    "mobilenet_v2": {"model.name": "mobilenet_v2", "model.alpha": 0.0625, "data.image_size": 16},
+    "xception": {
+        "model.name": "xception",
+        "model.alpha": 0.0625,
+        "model.middle_repeats": 0,
+        "data.image_size": 16,
+    },
+}
+VARIED = {
+    "model.dropout": 0.4, "training.ema_momentum": 0.9, "data.augmentation.mixup": 0.4, "data.augment": "strong",
+}  # fmt: skip
+PLAIN = {"model.dropout": 0.0, "data.augment": "none"}
+
+
+def config_of(network, *, varied):
+    options = {"data.image_size": 32, "training.epochs": EPOCHS, "training.batch_size": 256, **NETWORKS[network]}
+    return load_config(options=options | (VARIED if varied else PLAIN))
+
+
+class Signal(keras.callbacks.Callback):
+    """Sends a signal to this process at a step of an epoch, or in its validation."""
+
+    def __init__(self, epoch, step=None, number=signal.SIGTERM):
+        super().__init__()
+        self.epoch, self.step, self.number = epoch, step, number
+        self.now = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.now, batch) == (self.epoch, self.step):
+            os.kill(os.getpid(), self.number)
+
+    def on_test_batch_begin(self, batch, logs=None):
+        if self.now == self.epoch and self.step is None and batch == 1:
+            os.kill(os.getpid(), self.number)
+
+
+def outcome(run):
+    """All that the further course and the result of a run depend on, as bytes."""
+    (checkpoint,) = run.checkpoints_folder.glob("step-*")
+    reader = tf.train.load_checkpoint(str(checkpoint / "variables"))
+    variables = {
+        name: reader.get_tensor(name).tobytes()
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith(("model/", "optimizer/"))
+    }
+    assert len(variables) > 50
+    weights = [array.tobytes() for array in run.load_model("final").get_weights()]
+    best = [array.tobytes() for array in run.load_model("best").get_weights()]
+    history = [[row[name] for name in EXACT] for row in run.read_history()]
+    test = run.read_json("evaluation-test.json")
+    return variables, weights, best, history, {name: test[name] for name in ("top1", "top5", "loss")}
+
+
+def stop(config, output, *signals):
+    """Train, and let each signal stop the run once; return the run, unfinished."""
+    run = Run(output)
+    for number, one in enumerate(signals):
+        go_on = functools.partial(resume, run) if number else functools.partial(train, config, output=output)
+        with pytest.raises(TerminatedRunError, match=f"All is kept; go on with: sepnets train --resume {output}"):
+            go_on(callbacks=[one])
+    return run
+
+
+@pytest.mark.parametrize(
+    ("network", "varied", "signals"),
+    [
+        # In a step, in the last step, in the validation, and in the first step of the next epoch.
+        ("mobilenet", True, [Signal(0, 1), Signal(0, STEPS - 1), Signal(0), Signal(1, 0), Signal(1)]),
+        ("mobilenet_v2", False, [Signal(1, 1)]),
+        ("xception", True, [Signal(0, 2)]),
+    ],
+    ids=["mobilenet", "mobilenet_v2", "xception"],
+)
+def test_stops_change_nothing(tmp_path, network, varied, signals):
+    config = config_of(network, varied=varied)
+    expected = outcome(train(config, output=tmp_path / "whole").run)
+    run = stop(config, tmp_path / "stopped", *signals)
+    assert not run.is_finished
+    assert outcome(resume(run).run) == expected
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    return stop(config_of("mobilenet", varied=False), tmp_path_factory.mktemp("stopped") / "run", Signal(0, 3))
+
+
+def test_a_run_that_another_process_trains_is_left_alone(stopped):
+    with (
+        filelock.FileLock(stopped.path / ".lock"),
+        pytest.raises(SepnetsError, match="Another process is training"),
+    ):
+        resume(stopped)
+
+
+def test_a_finished_run_cannot_be_resumed(finished):
+    with pytest.raises(SepnetsError, match="The run is finished"):
+        resume(finished.run)
+
+
+def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
+    folder = shutil.copytree(picture_folder, tmp_path / "pictures")
+    options = {"model.alpha": 0.0625, "data.image_size": 32, "data.dataset": f"folder:{folder}"}
+    config = load_config(options=options | {"training.batch_size": 8, "training.epochs": 2})
+    run = stop(config, tmp_path / "run", Signal(0, 1))
+    (folder / "red" / "00.jpg").rename(folder / "red" / "other.jpg")
+    with pytest.raises(SepnetsError, match="The data have changed since the run began"):
+        resume(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--alpha", "0.5"], "its model.alpha is 0.0625"),
+        (["--set", "training.seed=3"], "its training.seed is 0"),
+        (["--output", "x"], "leave --output and --dry-run out"),
+        (["--epochs", "0"], "training.epochs"),
+    ],
+)
+def test_changed_settings_are_refused_by_name(stopped, arguments, sentence):
+    result = CliRunner().invoke(main, ["train", "--resume", str(stopped.path), *arguments])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_the_newest_unfinished_run_is_found_and_latest_leads_to_the_newest(stopped, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPNETS_RUNS", str(tmp_path))
+    result = CliRunner().invoke(main, ["train", "--resume"])
+    assert (result.exit_code, "no unfinished run" in result.stderr) == (2, True)
+    shutil.copytree(stopped.path, tmp_path / "a")
+    done = CliRunner().invoke(main, ["train", "--resume", "--dataset", "digits", "--json"])
+    assert done.exit_code == 0, done.output
+    assert Run(tmp_path / "a").is_finished
+    config = load_config(options={"model.alpha": 0.0625, "data.image_size": 32})
+    for number in (1, 2):
+        Run.create(None, config)
+        assert str((tmp_path / "latest").readlink()) == f"mobilenet-digits-{number}"
+
+
+def test_checkpoints_take_little_time_and_their_time_is_told(finished):
+    told = finished.run.read_json("training.json")
+    assert 0 < told["checkpoint_seconds"] < told["train_seconds"]
+
+
+COMMAND = [
+    sys.executable, "-m", "keras_sepnets", "train", "--alpha", "0.0625", "--image-size", "32",
+    "--epochs", "500", "--batch-size", "128",
+]  # fmt: skip
+
+
+def start(output, *arguments):
+    process = subprocess.Popen(
+        [*COMMAND, "--output", str(output), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch   1/500"):
+            return process
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_go_on(tmp_path, number, code):
+    process = start(tmp_path / "run")
+    process.send_signal(number)
+    begin = time.perf_counter()
+    _, errors = process.communicate(timeout=60)
+    assert time.perf_counter() - begin < 20  # on a busy machine; a step and a save take half a second
+    assert process.returncode == code
+    assert errors.splitlines()[-1].endswith(f"go on with: sepnets train --resume {tmp_path / 'run'}")
+    assert len(errors.splitlines()) == 1
+    assert Run(tmp_path / "run").is_resumable
+
+
+def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path):
+    process = start(tmp_path / "run", "--checkpoint-every", "1")
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    run = Run(tmp_path / "run")
+    steps = sorted(int(path.name.removeprefix("step-")) for path in run.checkpoints_folder.glob("step-*"))
+    assert steps[-1] >= 10
+    with pytest.raises(InterruptedRunError, match=r"Interrupted in epoch"):
+        resume(run, callbacks=[Signal(steps[-1] // 10 + 1, 0, signal.SIGINT)])
+    assert len(run.read_history()) == steps[-1] // 10 + 1
+    assert np.isfinite([row["val_loss"] for row in run.read_history()]).all()

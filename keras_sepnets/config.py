@@ -179,6 +179,7 @@ class TrainingConfig(_Settings):
     learning_rate: PositiveFloat = 0.02  # the peak, after the warm-up; it falls to 0 along a cosine
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.004  # none on depthwise kernels, batch norm and biases
+    patience: Annotated[int, Field(ge=0)] = 0  # epochs without a better one that end the training; 0: none do
     ema_momentum: Rate = 0.0  # of the running average of the weights that is evaluated and saved; 0: no average
     class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same weight in the loss
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

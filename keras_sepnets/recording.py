@@ -25,6 +25,7 @@ class Recorder(keras.callbacks.Callback):
         self._config = config
         self._history: list[dict[str, float]] = []
         self._best = [-1.0, 0.0]
+        self._best_epoch = 0
         self._images = 0
         self._image_seconds = 0.0
         self._seconds_before = 0.0  # of training, in processes before this one
@@ -34,6 +35,7 @@ class Recorder(keras.callbacks.Callback):
         return {
             "history": self._history,
             "best": self._best,
+            "best_epoch": self._best_epoch,
             "images": self._images,
             "image_seconds": self._image_seconds,
             "seconds": self._seconds(),
@@ -41,7 +43,7 @@ class Recorder(keras.callbacks.Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self._history, self._best = state["history"], state["best"]
+        self._history, self._best, self._best_epoch = state["history"], state["best"], state["best_epoch"]
         self._images, self._image_seconds = state["images"], state["image_seconds"]
         self._seconds_before = state["seconds"]
 
@@ -89,10 +91,14 @@ class Recorder(keras.callbacks.Callback):
                 "memory_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
             }
         )
-        if [logs["val_top1"], -logs["val_loss"]] > self._best:
+        if self._is_better([logs["val_top1"], -logs["val_loss"]]):
             self._best = [logs["val_top1"], -logs["val_loss"]]
+            self._best_epoch = epoch + 1
             with averaged_weights(self.model):
                 self._run.save_model(self.network, "best")
+        patience = self._config.training.patience
+        if patience and epoch + 1 - self._best_epoch >= patience:
+            self.model.stop_training = True
         columns = list(self._history[0])
         self._run.write_csv(
             "history.csv", [columns, *([row[column] for column in columns] for row in self._history)]
@@ -109,6 +115,9 @@ class Recorder(keras.callbacks.Callback):
             "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
             "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
         }
+
+    def _is_better(self, result: list[float]) -> bool:
+        return result > self._best
 
     def _seconds(self) -> float:
         return self._seconds_before + time.perf_counter() - self._begin

@@ -22,7 +22,7 @@ from keras_sepnets.errors import SepnetsError, one_line, printable
 class Run:
     """A folder that explains itself.
 
-    config.json         the complete settings, written first and never edited
+    config.json         the complete settings, written first and edited only when a run is extended
     environment.json    versions, machine, time
     labels.json         the class names in the order of the network's outputs
     data.json           the examples of train, validation and test: how many, and from where
@@ -126,6 +126,11 @@ class Run:
     def is_resumable(self) -> bool:
         """Whether the training began and did not come to its end."""
         return not self.is_finished and any(self.checkpoints_folder.glob("step-*"))
+
+    def reopen(self, config: RunConfig) -> None:
+        """Make a finished run an unfinished one with other settings."""
+        self.write_json("config.json", config.model_dump(mode="json"))
+        (self.path / "training.json").unlink()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -35,7 +35,13 @@ from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.recording import Recorder
 from keras_sepnets.runs import Run, check_output
 from keras_sepnets.saving import Saver, StopNow
-from keras_sepnets.training_loop import Position, build_metrics, run_epochs
+from keras_sepnets.training_loop import (
+    Position,
+    build_metrics,
+    checked_when_trained,
+    run_epochs,
+    update_after_all_gradients,
+)
 
 LARGEST_BN_MOMENTUM = 0.99  # Keras' default
 INITIAL_STATISTICS_LEFT = 0.05  # share of batch norm's initial statistics that may be left ...
@@ -243,6 +249,39 @@ def resume(
     return _carry_out(run, plan, callbacks, checkpoint_every)
 
 
+def extend(
+    run: Run,
+    epochs: int,
+    *,
+    cache_folder: Path | None = None,
+    checkpoint_every: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    on_plan: Callable[[Plan], None] | None = None,
+) -> TrainingResult:
+    """Go on with a finished run until it has so many epochs in all, on the schedule of a run of that length.
+
+    The learning rate is the one that such a run has at that epoch, so it rises again. The run's config.json gets
+    the new number of epochs; batch norm's momentum stays as it was. See `resume` for the rest.
+
+    Raises:
+        SepnetsError: The run is not finished, or has as many epochs already.
+    """
+    config = run.config
+    if not run.is_finished:
+        raise SepnetsError(f"The run is not finished; go on with it: sepnets train --resume {run.path}")
+    if epochs <= config.training.epochs:
+        raise SepnetsError(
+            f"The run has {config.training.epochs} epochs already; say how many it is to have in all. "
+            f"Received: epochs={epochs}"
+        )
+    with run.locked():
+        training = config.training.model_copy(update={"epochs": epochs})
+        run.reopen(config.model_copy(update={"training": training}))
+    return resume(
+        run, cache_folder=cache_folder, checkpoint_every=checkpoint_every, callbacks=callbacks, on_plan=on_plan
+    )
+
+
 def _carry_out(
     run: Run, plan: Plan, callbacks: Sequence[keras.callbacks.Callback], checkpoint_every: int | None
 ) -> TrainingResult:
@@ -327,11 +366,13 @@ def compile_model(
     else:
         optimizer = keras.optimizers.SGD(schedule, momentum=0.9, **common)
     optimizer.exclude_from_weight_decay(var_list=undecayed_variables(model))
+    update_after_all_gradients(optimizer)
     optimizer.build(model.trainable_variables)  # or TensorFlow traces the first training step twice
     losses, metrics = keras.losses, keras.metrics
+    crossentropy = losses.categorical_crossentropy if one_hot else losses.sparse_categorical_crossentropy
     model.compile(
         optimizer=optimizer,
-        loss=losses.CategoricalCrossentropy() if one_hot else losses.SparseCategoricalCrossentropy(),
+        loss=lambda labels, probabilities: checked_when_trained(crossentropy(labels, probabilities)),
         metrics=[(metrics.CategoricalAccuracy if one_hot else metrics.SparseCategoricalAccuracy)(name="top1")],
     )
 

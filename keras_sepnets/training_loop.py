@@ -4,7 +4,7 @@ Keras' `fit` begins with a whole epoch, so its loop is taken apart here; steps, 
 remain those of Keras.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ import keras
 import tensorflow as tf
 
 from keras_sepnets.averaging import averaged_weights
+from keras_sepnets.errors import FailedRunError
+
+NO_NUMBER = "The loss became infinite or no number"
 
 
 @dataclass
@@ -41,6 +44,31 @@ def build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
     pictures, labels = (tf.zeros([1, *spec.shape[1:]], spec.dtype) for spec in batches.element_spec[:2])
     model.test_on_batch(pictures, labels)
     model.reset_metrics()
+
+
+@tf.custom_gradient
+def checked_when_trained(losses: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Return losses as they are, but let a step whose loss is no number fail before it updates anything.
+
+    XLA leaves the check out; then the loss is only looked at after the step.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.check_numerics(losses, NO_NUMBER)]):
+            return tf.identity(upstream)
+
+    return losses, gradient
+
+
+def update_after_all_gradients(optimizer: keras.optimizers.Optimizer) -> None:
+    """Let an optimizer touch nothing before every gradient is there: weight decay would not wait for them else."""
+    apply = optimizer.apply
+
+    def apply_all(gradients: Sequence[tf.Tensor], variables: Any = None) -> Any:
+        with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+            return apply(gradients, variables)
+
+    optimizer.apply = apply_all
 
 
 def run_epochs(
@@ -82,7 +110,7 @@ def run_epochs(
         every.on_epoch_begin(position.epoch)
         while position.step < steps_per_epoch:
             every.on_train_batch_begin(position.step)
-            logs = model.train_function(iterator)
+            logs = _step(model, iterator, position)
             position.step += 1
             if position.step == steps_per_epoch:
                 position.logs = _floats(model.get_metrics_result())
@@ -95,6 +123,19 @@ def run_epochs(
         position.epoch, position.step, position.logs = position.epoch + 1, 0, None
         on_step()
     every.on_train_end()
+
+
+def _step(model: keras.Model, iterator: Iterator, position: Position) -> dict[str, Any]:
+    try:
+        return model.train_function(iterator)
+    except tf.errors.InvalidArgumentError as error:
+        if NO_NUMBER not in str(error):
+            raise
+        rate = float(model.optimizer.learning_rate)
+        raise FailedRunError(
+            f"{NO_NUMBER} in epoch {position.epoch + 1}, step {position.step + 1}; nothing was updated with it. "
+            f"Lower the learning rate. Received: learning_rate={rate:g} at that step."
+        ) from error
 
 
 class _Pause(keras.callbacks.Callback):

@@ -161,6 +161,7 @@ def test_interrupted_runs_are_trained_anew_and_finished_ones_kept(result_and_tit
     interrupted = result.variants["intermediate_relu"].runs[1].path
     (interrupted / "training.json").unlink()
     (interrupted / "half").write_text("x")
+    shutil.rmtree(interrupted / "checkpoints")
     monkeypatch.setattr("keras_sepnets.ablation.train", train_by_copying)
     again = ablate(
         base(), ABLATION, output=result.output, seeds=2, callbacks=lambda title, _: titles.append(title) or []
@@ -168,6 +169,25 @@ def test_interrupted_runs_are_trained_anew_and_finished_ones_kept(result_and_tit
     assert titles == ["intermediate_relu, seed 1"]
     assert not (interrupted / "half").exists()
     assert again.to_json() == result.to_json()
+
+
+def test_a_run_that_was_stopped_goes_on(result_and_titles, tmp_path, monkeypatch):
+    result, _ = result_and_titles
+    output = shutil.copytree(result.output, tmp_path / "relu")
+    shutil.copytree(output / "intermediate_relu" / "seed-0", tmp_path / "whole")
+    stopped = output / "intermediate_relu" / "seed-0"
+    (stopped / "training.json").unlink()
+    resumed = []
+
+    def finish(run, **_):
+        resumed.append(run.path)
+        shutil.copy(tmp_path / "whole" / "training.json", run.path)
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr("keras_sepnets.ablation.resume", finish)
+    again = ablate(base(), ABLATION, output=output, seeds=2)
+    assert resumed == [stopped]
+    assert again.top1 == result.top1
 
 
 def test_another_experiment_in_the_folder_is_refused(result_and_titles, tmp_path):

@@ -215,7 +215,8 @@ def test_no_kill_loses_a_checkpoint(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         for line in process.stdout:
-            saved = int(line.split()[1])
+            if line.startswith("saved ") and line.endswith("\n"):  # the last one may have been cut
+                saved = int(line.split()[1])
         inside += bool(list(Path(tmp_path).glob("tmp-*")))
     assert inside >= 5
     found = tf.Variable(tf.zeros([500_000]))

@@ -81,7 +81,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
 
 def test_run_folder_is_as_shown(finished):
     shown = re.search(r"^runs/mobilenet-digits-1/\n(.*?)^```", README, re.MULTILINE | re.DOTALL).group(1)
-    names = {line.split()[0] for line in shown.splitlines()}
+    names = {line.split()[0].rstrip("/") for line in shown.splitlines()}
     assert names <= {path.name for path in finished.run.path.iterdir()}
 
 

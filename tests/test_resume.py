@@ -19,7 +19,7 @@ from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.cli import main
 from keras_sepnets.config import load_config
 from keras_sepnets.errors import InterruptedRunError, TerminatedRunError
-from keras_sepnets.training import resume
+from keras_sepnets.training import extend, resume
 
 STEPS, EPOCHS = 5, 2  # of 256 digits
 EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # what no clock has measured
@@ -164,6 +164,21 @@ def test_the_newest_unfinished_run_is_found_and_latest_leads_to_the_newest(stopp
     for number in (1, 2):
         Run.create(None, config)
         assert str((tmp_path / "latest").readlink()) == f"mobilenet-digits-{number}"
+
+
+def test_a_finished_run_is_extended_on_the_longer_schedule(finished, tmp_path):
+    run = Run(shutil.copytree(finished.run.path, tmp_path / "run"))
+    with pytest.raises(SepnetsError, match="has 1 epochs already"):
+        extend(run, 1)
+    (first,) = run.read_history()
+    extend(run, 2)
+    history = run.read_history()
+    assert history[0] == first
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert run.config.training.epochs == 2
+    assert run.config.model.bn_momentum == finished.run.config.model.bn_momentum
+    result = CliRunner().invoke(main, ["train", "--extend", str(run.path), "--epochs", "3", "--alpha", "1"])
+    assert (result.exit_code, "and nothing else" in result.stderr) == (2, True)
 
 
 def test_checkpoints_take_little_time_and_their_time_is_told(finished):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from keras_sepnets import Run, SepnetsError, build_mobilenet, evaluate
+from keras_sepnets.averaging import averaged_weights
 from keras_sepnets.config import TrainingConfig, load_config
 from keras_sepnets.data.splits import Splits, open_source
 from keras_sepnets.errors import FailedRunError, InterruptedRunError
@@ -22,6 +23,7 @@ from keras_sepnets.training import (
     undecayed_variables,
     weigh,
 )
+from keras_sepnets.training_loop import Position, run_epochs
 
 
 def changed(config, **assignments):
@@ -217,9 +219,48 @@ def test_a_test_that_fails_keeps_the_finished_training(tiny_config, tmp_path, mo
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
     config = changed(tiny_config, training__learning_rate=1e30, training__warmup_epochs=0)
-    with pytest.raises(FailedRunError, match=r"The loss became (nan|inf) in epoch 1.*lower the learning rate"):
+    with pytest.raises(FailedRunError, match=r"infinite or no number in epoch 1, step \d+.*Lower the"):
         train(config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_step_whose_loss_is_no_number_updates_nothing():
+    model = small_model()
+    compile_model(model, TrainingConfig(learning_rate=0.1, warmup_epochs=0.0), steps_per_epoch=5)
+    before = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]
+    pictures = np.full((2, 32, 32, 3), np.nan, np.float32)
+    batches = tf.data.Dataset.from_tensors((pictures, np.array([0, 1], np.int32))).repeat()
+    with pytest.raises(FailedRunError, match="infinite or no number in epoch 3, step 2; nothing was updated"):
+        run_epochs(
+            model, Position(2, 1), batches, batches.take(1), epochs=3, steps_per_epoch=5, callbacks=[],
+            on_step=lambda: None, on_pause=lambda: None,
+        )  # fmt: skip
+    after = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_the_average_of_the_weights_is_evaluated_and_the_weights_come_back_to_the_bit():
+    model = small_model()
+    compile_model(model, TrainingConfig(learning_rate=0.1, warmup_epochs=0, ema_momentum=0.9), steps_per_epoch=5)
+    random = np.random.default_rng(0)
+    averages = None
+    for _ in range(4):
+        model.train_on_batch(random.random((8, 32, 32, 3)) * 255, random.integers(0, 3, 8))
+        now = [variable.numpy() for variable in model.trainable_variables]
+        averages = now if averages is None else [0.9 * a + 0.1 * w for a, w in zip(averages, now, strict=True)]
+    with averaged_weights(model):
+        for variable, average in zip(model.trainable_variables, averages, strict=True):
+            np.testing.assert_allclose(variable.numpy(), average, rtol=1e-4, atol=1e-6)
+    after = [variable.numpy() for variable in model.trainable_variables]
+    assert all(np.array_equal(one, other) for one, other in zip(now, after, strict=True))
+
+
+def test_epochs_without_a_better_one_end_the_training(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.recording.Recorder._is_better", lambda *_: False)
+    config = changed(tiny_config, training__epochs=5, training__patience=2)
+    run = train(config, output=tmp_path / "run").run
+    assert len(run.read_history()) == 2
+    assert run.is_finished
 
 
 def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):

@@ -26,6 +26,7 @@ SETTINGS = {
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
+    "patience": "training.patience",
     "seed": "training.seed",
 }
 

@@ -25,6 +25,7 @@ NEWEST = "newest"  # what --resume means without a run
 @network_options
 @training_options
 @rho_option
+@click.option("--patience", type=int, metavar="N", help="End after N epochs without a better one.")
 @click.option("--seed", type=int, metavar="N", help="Decides weights, order and augmentation.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run folder, new or empty.")
 @click.option(
@@ -33,6 +34,12 @@ NEWEST = "newest"  # what --resume means without a run
     flag_value=NEWEST,
     metavar="[RUN]",
     help="Go on with this unfinished run, exactly where it was; without RUN, with the newest.",
+)
+@click.option(
+    "--extend",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with this finished run until it has --epochs N in all.",
 )
 @click.option(
     "--checkpoint-every",
@@ -50,6 +57,7 @@ def train(
     download: bool,
     cache_folder: Path | None,
     resume: str | None,
+    extend: Path | None,
     checkpoint_every: int | None,
     dry_run: bool,
     as_json: bool,
@@ -65,15 +73,19 @@ def train(
     sepnets train --model xception --set model.middle_repeats=2 --set model.residual=false
     sepnets train --dataset cifar10 --download --dry-run
     sepnets train --resume runs/mobilenet-digits-1
+    sepnets train --extend runs/mobilenet-digits-1 --epochs 40
     """
     settings = config_from_options(options, config=config, assignments=assignments, rho=rho)
     run = None
-    if resume is not None:
-        run = newest_unfinished() if resume == NEWEST else Run.open(Path(resume))
+    if resume is not None or extend is not None:
+        run = _find(resume, extend)
         said = said_settings(options, config=config, assignments=assignments, rho=rho)
-        _refuse_changes(run, {key: _value(settings, key) for key in said})
+        if extend is not None and said != {"training.epochs"}:
+            raise SepnetsError("Say how many epochs the run is to have, and nothing else: --extend RUN --epochs N")
+        _refuse_changes(run, {key: _value(settings, key) for key in said if extend is None})
         if output is not None or dry_run:
-            raise SepnetsError("A resumed run has its folder and its plan; leave --output and --dry-run out.")
+            raise SepnetsError("A run that goes on has its folder and its plan; leave --output and --dry-run out.")
+        epochs = settings.training.epochs
         settings = run.config
     with quiet_imports():
         from keras_sepnets import training
@@ -100,7 +112,9 @@ def train(
             "callbacks": [bar],
             "on_plan": on_plan,
         }
-        if run is not None:
+        if run is not None and extend is not None:
+            result = training.extend(run, epochs, **common)
+        elif run is not None:
             result = training.resume(run, **common)
         else:
             result = training.train(settings, output=output, download=download, **common)
@@ -110,6 +124,14 @@ def train(
     console.print(f"run: {result.run.path}", markup=False)
     if as_json:
         print_json(result.to_json())
+
+
+def _find(resume: str | None, extend: Path | None) -> Run:
+    if extend is not None:
+        if resume is not None:
+            raise SepnetsError("--resume is for unfinished runs, --extend for finished ones; say one of them.")
+        return Run.open(extend)
+    return newest_unfinished() if resume in (None, NEWEST) else Run.open(Path(str(resume)))
 
 
 def _refuse_changes(run: Run, said: dict[str, Any]) -> None:

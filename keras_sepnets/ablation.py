@@ -316,7 +316,8 @@ def _train_once(folder: Path, config: RunConfig, title: str, train_one: TrainOne
             evaluate(run, "test")
         return run
     if folder.exists() and not run.is_resumable:
-        shutil.rmtree(folder)
+        with run.locked():  # unless another process has just begun with it
+            shutil.rmtree(folder)
     return train_one(config, folder, title)
 
 

@@ -29,6 +29,10 @@ WRITE_ERRORS = (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownErro
 Variables = Mapping[str, Sequence[tf.Variable]]
 
 
+class NoWholeCheckpointError(FailedRunError):
+    """Every checkpoint of a run is damaged."""
+
+
 class Checkpoints:
     """The checkpoints of a run, in a folder."""
 
@@ -47,7 +51,7 @@ class Checkpoints:
         Raises:
             FailedRunError: It cannot be written, as when the disk is full; the checkpoint before is as it was.
         """
-        final = self.folder / f"step-{step:08d}"
+        final = self._free_name(f"step-{step:08d}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(
@@ -62,8 +66,6 @@ class Checkpoints:
                 for file in aside.iterdir():
                     sync_file(file)
                 sync_folder(aside)
-                if final.exists():  # of a run that was stopped at a step at which it had just been saved
-                    final.replace(Path(unfinished) / "older")
                 aside.replace(final)
                 sync_folder(self.folder)
         except WRITE_ERRORS as error:
@@ -74,15 +76,15 @@ class Checkpoints:
     def restore(self, variables: Variables) -> dict[str, Any] | None:
         """Give variables the values of the newest checkpoint that is whole, and return its state.
 
-        Checkpoints that are damaged are named in a warning.
+        Checkpoints that are damaged are named in a warning and set aside.
 
         Returns:
             The state, or None if there is no checkpoint yet.
 
         Raises:
-            FailedRunError: There are checkpoints, and each is damaged.
+            NoWholeCheckpointError: There are checkpoints, and each is damaged.
         """
-        faults = []
+        faults, damaged = [], []
         for found in self._found():
             try:
                 state = _verify(found)
@@ -90,12 +92,15 @@ class Checkpoints:
                 reader.assert_consumed()
             except (OSError, ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
                 faults.append(f"{printable(found)}: {one_line(error)}")
+                damaged.append(found)
                 continue
             if faults:
                 warnings.warn(f"Damaged, so the checkpoint before it is used: {'; '.join(faults)}", stacklevel=2)
+                for checkpoint in damaged:  # or it would count as one of those that are kept
+                    checkpoint.replace(checkpoint.with_name(f"damaged-{checkpoint.name}"))
             return state
         if faults:
-            raise FailedRunError(f"No checkpoint is whole: {'; '.join(faults)}")
+            raise NoWholeCheckpointError(f"No checkpoint is whole; train anew: {'; '.join(faults)}")
         return None
 
     def keep_newest(self) -> None:
@@ -111,6 +116,12 @@ class Checkpoints:
     def _found(self) -> list[Path]:
         """Return the checkpoints, newest first."""
         return sorted(self.folder.glob("step-*"), reverse=True)
+
+    def _free_name(self, name: str) -> Path:
+        """Return a path that sorts after all of this name: a step may be saved before and after its validation."""
+        same = sorted(self.folder.glob(f"{name}*"))
+        number = int(same[-1].name.removeprefix(name).lstrip("-") or 0) + 1 if same else 0
+        return self.folder / (f"{name}-{number:02d}" if number else name)
 
     def _remove(self, checkpoint: Path) -> None:
         """Remove a checkpoint so that it is never seen in part."""

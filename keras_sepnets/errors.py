@@ -17,6 +17,10 @@ class FailedRunError(SepnetsError):
     exit_code = 1
 
 
+class DivergedError(FailedRunError):
+    """A loss that is no number: to go on from before would come to the same."""
+
+
 class InterruptedRunError(FailedRunError):
     """Work that the user stopped with Ctrl-C; the message says what is kept."""
 

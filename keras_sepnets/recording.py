@@ -10,7 +10,7 @@ import psutil
 from keras_sepnets.averaging import averaged_weights
 from keras_sepnets.config import RunConfig
 from keras_sepnets.data.examples import NOTHING_READ
-from keras_sepnets.errors import FailedRunError
+from keras_sepnets.errors import DivergedError, FailedRunError
 from keras_sepnets.plots import draw_learning_curve
 from keras_sepnets.runs import Run
 
@@ -53,6 +53,7 @@ class Recorder(keras.callbacks.Callback):
         # Shares the layers but is not compiled, so that files hold no optimizer.
         self.network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
         self._traced = False
+        self._stop_if_patience_ends()  # in a run that was killed just then
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the epoch's clock."""
@@ -68,7 +69,7 @@ class Recorder(keras.callbacks.Callback):
         else:
             self._epoch_images += self._config.training.batch_size
         if logs and not np.isfinite(logs["loss"]):
-            raise FailedRunError(
+            raise DivergedError(
                 f"The loss became {logs['loss']} in epoch {len(self._history) + 1}, step {batch + 1}; lower the "
                 f"learning rate. Received: learning_rate={self._config.training.learning_rate}."
             )
@@ -96,9 +97,7 @@ class Recorder(keras.callbacks.Callback):
             self._best_epoch = epoch + 1
             with averaged_weights(self.model):
                 self._run.save_model(self.network, "best")
-        patience = self._config.training.patience
-        if patience and epoch + 1 - self._best_epoch >= patience:
-            self.model.stop_training = True
+        self._stop_if_patience_ends()
         columns = list(self._history[0])
         self._run.write_csv(
             "history.csv", [columns, *([row[column] for column in columns] for row in self._history)]
@@ -115,6 +114,11 @@ class Recorder(keras.callbacks.Callback):
             "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
             "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
         }
+
+    def _stop_if_patience_ends(self) -> None:
+        patience = self._config.training.patience
+        if patience and len(self._history) - self._best_epoch >= patience:
+            self.model.stop_training = True
 
     def _is_better(self, result: list[float]) -> bool:
         return result > self._best

@@ -125,12 +125,20 @@ class Run:
     @property
     def is_resumable(self) -> bool:
         """Whether the training began and did not come to its end."""
-        return not self.is_finished and any(self.checkpoints_folder.glob("step-*"))
+        return not self.is_finished and self.has_checkpoints
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.checkpoints_folder.glob("step-*"))
 
     def reopen(self, config: RunConfig) -> None:
         """Make a finished run an unfinished one with other settings."""
-        self.write_json("config.json", config.model_dump(mode="json"))
+        # In this order: killed in between, it is a run that was stopped at its very end.
         (self.path / "training.json").unlink()
+        self.write_json("config.json", config.model_dump(mode="json"))
+        for result in (*self.path.glob("evaluation-*"), *self.path.glob("confusion-*"), self.path / "final.keras"):
+            result.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -206,6 +214,9 @@ class Run:
                 file.unlink()
         with contextlib.suppress(OSError):
             self.path.rmdir()
+        latest = self.path.with_name("latest")
+        if latest.is_symlink() and not latest.exists():
+            latest.unlink()
 
 
 def load_network(file: Path) -> Any:

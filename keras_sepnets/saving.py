@@ -6,7 +6,6 @@ from dataclasses import asdict
 import keras
 
 from keras_sepnets.checkpoints import Checkpoints
-from keras_sepnets.interruption import Interruption
 from keras_sepnets.recording import Recorder
 from keras_sepnets.training_loop import Position, training_state
 
@@ -14,12 +13,8 @@ LARGEST_COST = 0.01  # share of the time that checkpoints may take
 MINUTES = 5  # between checkpoints within an epoch
 
 
-class StopNow(Exception):  # noqa: N818  no error: the run was asked to stop
-    """The process got a signal; what it did so far is to be saved."""
-
-
 class Saver:
-    """Saves a run after its epochs and, in long ones, between steps; ends it when the process is asked to end."""
+    """Saves a run after its epochs and, in long ones, between its steps."""
 
     def __init__(
         self,
@@ -27,7 +22,6 @@ class Saver:
         model: keras.Model,
         position: Position,
         recorder: Recorder,
-        interruption: Interruption,
         steps_per_epoch: int,
         every: int | None = None,
     ) -> None:
@@ -38,13 +32,11 @@ class Saver:
             model: Compiled.
             position: How far the run has come.
             recorder: What was recorded.
-            interruption: Tells whether to stop.
             steps_per_epoch: Steps an epoch.
             every: Steps between checkpoints; None for every epoch and 5 minutes, as far as this takes at most 1 %
                 of the time.
         """
         self.position = position
-        self.interruption = interruption
         self.seconds = 0.0  # that checkpoints took
         self._checkpoints = checkpoints
         self._model = model
@@ -64,21 +56,25 @@ class Saver:
         state = self._checkpoints.restore(training_state(self._model))
         if state:
             self._recorder.restore(state["recorder"])
+            self.seconds = state["checkpoint_seconds"]
             for name, value in state["position"].items():
                 setattr(self.position, name, value)
 
     def save(self) -> None:
         """Save the run as it is; raise FailedRunError if that fails."""
         begin = time.perf_counter()
-        state = {"position": asdict(self.position), "recorder": self._recorder.state()}
+        state = {
+            "position": asdict(self.position),
+            "recorder": self._recorder.state(),
+            "checkpoint_seconds": self.seconds,
+        }
         self._checkpoints.save(self.step, training_state(self._model), state)
         self._last_time = time.perf_counter()
         self._last_cost = self._last_time - begin
         self.seconds += self._last_cost
 
-    def after_step(self) -> None:
-        """Save if it is time; raise StopNow if the process is asked to end."""
-        self.stop_if_asked()
+    def save_if_due(self) -> None:
+        """Save if it is time; to be called after every step and every epoch."""
         if self._every:
             if self.step % self._every == 0:
                 self.save()
@@ -87,8 +83,3 @@ class Saver:
         epoch_ends = self.position.step == 0
         if passed * LARGEST_COST >= self._last_cost and (epoch_ends or passed > 60 * MINUTES):
             self.save()
-
-    def stop_if_asked(self) -> None:
-        """Raise StopNow if the process is asked to end."""
-        if self.interruption.signal:
-            raise StopNow

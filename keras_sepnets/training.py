@@ -16,12 +16,13 @@ import psutil
 import tensorflow as tf
 
 from keras_sepnets.averaging import averaged_weights
-from keras_sepnets.checkpoints import Checkpoints
+from keras_sepnets.checkpoints import Checkpoints, NoWholeCheckpointError
 from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.cost import Cost, count_cost
 from keras_sepnets.data.builders import is_own_pictures
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import (
+    DivergedError,
     FailedRunError,
     InterruptedRunError,
     SepnetsError,
@@ -30,11 +31,11 @@ from keras_sepnets.errors import (
     printable,
 )
 from keras_sepnets.evaluation import BATCH_SIZE, Evaluation, evaluate
-from keras_sepnets.interruption import noted_signals
+from keras_sepnets.interruption import Interruption, StopNow, noted_signals
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.recording import Recorder
 from keras_sepnets.runs import Run, check_output
-from keras_sepnets.saving import Saver, StopNow
+from keras_sepnets.saving import Saver
 from keras_sepnets.training_loop import (
     Position,
     build_metrics,
@@ -204,7 +205,8 @@ def train(
     except (KeyboardInterrupt, Exception):
         run.remove()
         raise
-    return _carry_out(run, plan, callbacks, checkpoint_every)
+    with run.locked():
+        return _carry_out(run, plan, callbacks, checkpoint_every)
 
 
 def resume(
@@ -232,21 +234,15 @@ def resume(
         SepnetsError: The run is finished or has no checkpoint, its data have changed, or another process has it.
         FailedRunError, InterruptedRunError: See `train`.
     """
-    if run.is_finished:
-        raise SepnetsError(f"The run is finished; evaluate it: sepnets evaluate {run.path}. Received: {run.path}")
-    if not run.is_resumable:
-        raise SepnetsError(f"The run has no checkpoint to go on from; train it anew. Received: {run.path}")
-    plan = make_plan(run.config, cache_folder=cache_folder)
-    recorded = run.read_json("data.json")
-    for role, described in plan.splits.to_json().items():
-        if described != recorded.get(role):
+    with run.locked():
+        if run.is_finished:
             raise SepnetsError(
-                f"The data have changed since the run began, so it cannot go on exactly: {role} was "
-                f"{recorded.get(role)!r} and is {described!r}. Restore the data, or train anew."
+                f"The run is finished; evaluate it: sepnets evaluate {run.path}. Received: {str(run.path)!r}"
             )
-    if on_plan:
-        on_plan(plan)
-    return _carry_out(run, plan, callbacks, checkpoint_every)
+        plan = _plan_again(run, run.config, cache_folder)
+        if on_plan:
+            on_plan(plan)
+        return _carry_out(run, plan, callbacks, checkpoint_every)
 
 
 def extend(
@@ -261,73 +257,98 @@ def extend(
     """Go on with a finished run until it has so many epochs in all, on the schedule of a run of that length.
 
     The learning rate is the one that such a run has at that epoch, so it rises again. The run's config.json gets
-    the new number of epochs; batch norm's momentum stays as it was. See `resume` for the rest.
+    the new number of epochs; batch norm's momentum stays as it was, and patience does not end it. See `resume` for
+    the rest.
 
     Raises:
         SepnetsError: The run is not finished, or has as many epochs already.
     """
-    config = run.config
-    if not run.is_finished:
-        raise SepnetsError(f"The run is not finished; go on with it: sepnets train --resume {run.path}")
-    if epochs <= config.training.epochs:
-        raise SepnetsError(
-            f"The run has {config.training.epochs} epochs already; say how many it is to have in all. "
-            f"Received: epochs={epochs}"
-        )
     with run.locked():
-        training = config.training.model_copy(update={"epochs": epochs})
-        run.reopen(config.model_copy(update={"training": training}))
-    return resume(
-        run, cache_folder=cache_folder, checkpoint_every=checkpoint_every, callbacks=callbacks, on_plan=on_plan
-    )
+        if not run.is_finished:
+            raise SepnetsError(f"The run is not finished; go on with it: sepnets train --resume {run.path}")
+        config, trained = run.config, len(run.read_history())
+        if epochs <= trained:
+            raise SepnetsError(
+                f"The run has {trained} epochs already; say how many it is to have in all. "
+                f"Received: epochs={epochs}"
+            )
+        training = config.training.model_copy(update={"epochs": epochs, "patience": 0})
+        longer = config.model_copy(update={"training": training})
+        plan = _plan_again(run, longer, cache_folder)
+        if on_plan:
+            on_plan(plan)
+        run.reopen(longer)
+        return _carry_out(run, plan, callbacks, checkpoint_every)
+
+
+def _plan_again(run: Run, config: RunConfig, cache_folder: Path | None) -> Plan:
+    """Return the plan of a run that goes on; raise SepnetsError if it cannot go on exactly."""
+    if not run.has_checkpoints:
+        raise SepnetsError(f"The run has no checkpoint to go on from; train it anew. Received: {str(run.path)!r}")
+    plan = make_plan(config, cache_folder=cache_folder)
+    recorded = run.read_json("data.json")
+    for name, described in plan.splits.to_json().items():
+        if described != recorded.get(name):
+            raise SepnetsError(
+                f"The data have changed since the run began, so it cannot go on exactly: {name} was "
+                f"{recorded.get(name)!r} and is {described!r}. Restore the data, or train anew."
+            )
+    return plan
 
 
 def _carry_out(
     run: Run, plan: Plan, callbacks: Sequence[keras.callbacks.Callback], checkpoint_every: int | None
 ) -> TrainingResult:
-    """Train a run from its newest checkpoint, or from the beginning, to the end, and test it."""
-    training, splits, model = plan.config.training, plan.splits, plan.model
+    """Train a run from its newest checkpoint, or from the beginning, to the end, and test it; it is locked."""
     recorder = Recorder(run, plan.config)
     checkpoints = Checkpoints(run.checkpoints_folder)
-    with run.locked():
+    saver = Saver(checkpoints, plan.model, Position(), recorder, plan.steps_per_epoch, checkpoint_every)
+    try:
         checkpoints.remove_unfinished()
-        keras.utils.set_random_seed(training.seed)
-        compile_model(model, training, plan.steps_per_epoch, one_hot=splits.policy.mixes)
-        position = Position()
-        try:
-            with noted_signals() as interruption, splits.translated_failures():
-                saver = Saver(
-                    checkpoints, model, position, recorder, interruption, plan.steps_per_epoch, checkpoint_every
-                )
-                try:
-                    _run(plan, recorder, saver, callbacks)
-                    saver.save()  # from which the finished run can be extended
-                except StopNow:
-                    raise _stopped(run, saver) from None
-            with averaged_weights(model):
-                run.save_model(recorder.network, "final")
-            run.write_json("training.json", recorder.speed() | {"checkpoint_seconds": round(saver.seconds, 3)})
-            checkpoints.keep_newest()
-            test = evaluate(run, "test", splits=splits)
-        except InterruptedRunError:
-            raise
-        except (KeyboardInterrupt, Exception) as error:
-            raise _kept(error, run) from error
-        finally:
-            if run.path.exists():
-                run.write_bad_pictures(splits.bad_pictures)
+        with noted_signals() as interruption, plan.splits.translated_failures():
+            try:
+                _run(plan, recorder, saver, interruption, callbacks)
+                saver.save()  # from which the finished run can be extended
+            except StopNow:
+                raise _stopped(run, saver, interruption, plan.config.training.epochs) from None
+        with averaged_weights(plan.model):
+            run.save_model(recorder.network, "final")
+        run.write_json("training.json", recorder.speed() | {"checkpoint_seconds": round(saver.seconds, 3)})
+        checkpoints.keep_newest()
+        test = evaluate(run, "test", splits=plan.splits)
+    except (InterruptedRunError, NoWholeCheckpointError):
+        raise
+    except (KeyboardInterrupt, Exception) as error:
+        raise _kept(error, run) from error
+    finally:
+        if run.path.exists():
+            run.write_bad_pictures(plan.splits.bad_pictures)
     return TrainingResult(run=run, **recorder.speed(), cost=plan.cost, test=test)
 
 
-def _run(plan: Plan, recorder: Recorder, saver: Saver, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+def _run(
+    plan: Plan,
+    recorder: Recorder,
+    saver: Saver,
+    interruption: Interruption,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
     """Train from the newest checkpoint, or from the beginning, to the end."""
     training, splits, model = plan.config.training, plan.splits, plan.model
+    keras.utils.set_random_seed(training.seed)
+    compile_model(model, training, plan.steps_per_epoch, one_hot=splits.policy.mixes)
     validation = splits.evaluation_batches("validation", BATCH_SIZE, one_hot=splits.policy.mixes)
     build_metrics(model, validation)
     saver.restore()
     batches = splits.training_batches(training.batch_size, plan.steps_per_epoch, training.seed, start=saver.step)
     if training.class_weights == "balanced":
         batches = weigh(batches, balanced_weights(splits.class_counts("train")))
+
+    def after_step() -> None:
+        interruption.stop_if_asked()
+        saver.save_if_due()
+
+    interruption.waits = True
     run_epochs(
         model,
         saver.position,
@@ -336,8 +357,8 @@ def _run(plan: Plan, recorder: Recorder, saver: Saver, callbacks: Sequence[keras
         epochs=training.epochs,
         steps_per_epoch=plan.steps_per_epoch,
         callbacks=[recorder, *callbacks],
-        on_step=saver.after_step,
-        on_pause=saver.stop_if_asked,
+        on_step=after_step,
+        on_pause=interruption.stop_if_asked,
     )
 
 
@@ -422,29 +443,39 @@ def weigh(batches: tf.data.Dataset, weights: np.ndarray) -> tf.data.Dataset:
     return batches.map(add_weights)
 
 
-def _stopped(run: Run, saver: Saver) -> InterruptedRunError:
+def _stopped(run: Run, saver: Saver, interruption: Interruption, epochs: int) -> InterruptedRunError:
     """Keep a run that was asked to stop where it is, and return the error that says how it goes on."""
     position = saver.position
-    where = f"epoch {position.epoch + 1}, step {position.step}"
-    if saver.step == 0:
+    where = (
+        f"in epoch {position.epoch + 1}, step {position.step}"
+        if position.epoch < epochs
+        else "after its last epoch"
+    )
+    if interruption.waits and saver.step:
+        saver.save()
+    if run.has_checkpoints:
+        kept = f"All is kept; go on with: sepnets train --resume {run.path}"
+    else:
         run.remove()
         kept = "No step was finished, so nothing is kept."
-    else:
-        saver.save()
-        kept = f"All is kept; go on with: sepnets train --resume {run.path}"
-    kind = TerminatedRunError if saver.interruption.signal == signal.SIGTERM else InterruptedRunError
-    return kind(f"{'Terminated' if kind is TerminatedRunError else 'Interrupted'} in {where}. {kept}")
+    if interruption.signal == signal.SIGTERM:
+        return TerminatedRunError(f"Terminated {where}. {kept}")
+    return InterruptedRunError(f"Interrupted {where}. {kept}")
 
 
 def _kept(error: BaseException, run: Run) -> FailedRunError:
-    """Return the error that says what a failed run leaves; a run without a checkpoint leaves nothing."""
+    """Return the error that says what a failed run leaves; a run that came to nothing leaves nothing."""
     if run.is_finished:
         kept = f"The training is finished and kept: sepnets evaluate {run.path}"
-    elif run.is_resumable:
+    elif isinstance(error, DivergedError) and run.has("history.csv"):
+        kept = f"What it was before is kept: sepnets evaluate {run.path}"
+    elif run.is_resumable and not isinstance(error, DivergedError):
         kept = f"Its newest checkpoint is kept; go on with: sepnets train --resume {run.path}"
+    elif run.has("history.csv"):
+        kept = f"There is no checkpoint to go on from; its finished epochs are kept: sepnets evaluate {run.path}"
     else:
         run.remove()
-        kept = "There is no checkpoint yet, so nothing is kept."
+        kept = "No epoch was finished, so nothing is kept."
     if isinstance(error, KeyboardInterrupt):
         return InterruptedRunError(f"Interrupted in the test. {kept}")
     name = "" if isinstance(error, SepnetsError) else f"{type(error).__name__}: "

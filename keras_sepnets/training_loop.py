@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_sepnets.averaging import averaged_weights
-from keras_sepnets.errors import FailedRunError
+from keras_sepnets.errors import DivergedError
 
 NO_NUMBER = "The loss became infinite or no number"
 
@@ -132,7 +132,7 @@ def _step(model: keras.Model, iterator: Iterator, position: Position) -> dict[st
         if NO_NUMBER not in str(error):
             raise
         rate = float(model.optimizer.learning_rate)
-        raise FailedRunError(
+        raise DivergedError(
             f"{NO_NUMBER} in epoch {position.epoch + 1}, step {position.step + 1}; nothing was updated with it. "
             f"Lower the learning rate. Received: learning_rate={rate:g} at that step."
         ) from error

@@ -142,7 +142,7 @@ def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
     [
         (["--alpha", "0.5"], "its model.alpha is 0.0625"),
         (["--set", "training.seed=3"], "its training.seed is 0"),
-        (["--output", "x"], "leave --output and --dry-run out"),
+        (["--output", "x"], "leave --output, --dry-run, --download out"),
         (["--epochs", "0"], "training.epochs"),
     ],
 )
@@ -168,6 +168,7 @@ def test_the_newest_unfinished_run_is_found_and_latest_leads_to_the_newest(stopp
 
 def test_a_finished_run_is_extended_on_the_longer_schedule(finished, tmp_path):
     run = Run(shutil.copytree(finished.run.path, tmp_path / "run"))
+    run.write_json("evaluation-validation.json", {})  # of the shorter run
     with pytest.raises(SepnetsError, match="has 1 epochs already"):
         extend(run, 1)
     (first,) = run.read_history()
@@ -177,8 +178,33 @@ def test_a_finished_run_is_extended_on_the_longer_schedule(finished, tmp_path):
     assert [row["epoch"] for row in history] == [1, 2]
     assert run.config.training.epochs == 2
     assert run.config.model.bn_momentum == finished.run.config.model.bn_momentum
+    assert not (run.path / "evaluation-validation.json").exists()
+    shutil.rmtree(run.checkpoints_folder)
+    with pytest.raises(SepnetsError, match="no checkpoint to go on from"):
+        extend(run, 3)
+    assert run.is_finished  # what is refused changes nothing
+    assert run.config.training.epochs == 2
     result = CliRunner().invoke(main, ["train", "--extend", str(run.path), "--epochs", "3", "--alpha", "1"])
     assert (result.exit_code, "and nothing else" in result.stderr) == (2, True)
+
+
+def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path, monkeypatch):
+    def compile_slowly(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr("keras_sepnets.training.compile_model", compile_slowly)
+    with pytest.raises(InterruptedRunError, match="nothing is kept"):
+        train(config_of("mobilenet", varied=False), output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_may_be_said_again_in_other_words(stopped, tmp_path):
+    (tmp_path / "my.toml").write_text("[data.augmentation]\nflip = false\n[model]\nalpha = 0.0625\n")
+    arguments = ["--config", str(tmp_path / "my.toml"), "--dataset", "digits", "--dry-run"]
+    result = CliRunner().invoke(main, ["train", "--resume", str(stopped.path), *arguments])
+    assert "leave --output, --dry-run" in result.stderr  # nothing else is refused
 
 
 def test_checkpoints_take_little_time_and_their_time_is_told(finished):
@@ -221,7 +247,7 @@ def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path):
     process.kill()
     process.wait()
     run = Run(tmp_path / "run")
-    steps = sorted(int(path.name.removeprefix("step-")) for path in run.checkpoints_folder.glob("step-*"))
+    steps = sorted(int(path.name.split("-")[1]) for path in run.checkpoints_folder.glob("step-*"))
     assert steps[-1] >= 10
     with pytest.raises(InterruptedRunError, match=r"Interrupted in epoch"):
         resume(run, callbacks=[Signal(steps[-1] // 10 + 1, 0, signal.SIGINT)])

@@ -19,6 +19,7 @@ from keras_sepnets.training import (
     choose_bn_momentum,
     compile_model,
     make_plan,
+    resume,
     train,
     undecayed_variables,
     weigh,
@@ -94,6 +95,7 @@ def test_says_where_each_split_came_from(finished):
         "image_size": 32,
         "crop_fraction": 1.0,
         "classes": 10,
+        "order": "by number",
         "train": {"num_examples": 1293, "from": "the set's train split, less what is held out"},
         "validation": {"num_examples": 144, "from": "held out from train"},
         "test": {"num_examples": 360, "from": "the set's test split"},
@@ -164,7 +166,8 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 def fake_run(monkeypatch, epochs, error=None):
     """Let a training finish so many epochs in no time, and then fail in the next."""
 
-    def run(plan, recorder, saver, _callbacks):
+    def run(plan, recorder, saver, *_):
+        compile_model(plan.model, plan.config.training, plan.steps_per_epoch)
         recorder.set_model(plan.model)
         recorder.on_train_begin()
         for epoch in range(epochs):
@@ -261,6 +264,9 @@ def test_epochs_without_a_better_one_end_the_training(tiny_config, tmp_path, mon
     run = train(config, output=tmp_path / "run").run
     assert len(run.read_history()) == 2
     assert run.is_finished
+    (run.path / "training.json").unlink()  # as if it had been killed just then
+    resume(run)
+    assert len(run.read_history()) == 2
 
 
 def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):

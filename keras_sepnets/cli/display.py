@@ -80,14 +80,19 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Name the epoch and restart its clock."""
-        self._begin = time.perf_counter()
+        self._begin, self._epoch = time.perf_counter(), epoch
+        self._first: int | None = None  # step that is done here; of an epoch that goes on, a later one
         self._progress.update(self._task, description=f"{self._title}epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Advance the bar."""
-        speed = (batch + 1) * self.batch_size / (time.perf_counter() - self._begin)
+        if self._first is None:
+            self._first = batch
+        speed = (batch + 1 - self._first) * self.batch_size / (time.perf_counter() - self._begin)
         self._progress.update(
-            self._task, advance=1, detail=f"step {batch + 1}/{self._steps}  {speed:,.0f} images/s"
+            self._task,
+            completed=self._epoch * self._steps + batch + 1,
+            detail=f"step {batch + 1}/{self._steps}  {speed:,.0f} images/s",
         )
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -115,9 +115,14 @@ def said_settings(
     said = {SETTINGS[name] for name, value in options.items() if value is not None}
     said |= {text.partition("=")[0].strip() for text in assignments}
     said |= {"data.image_size"} if rho is not None else set()
-    for table, values in (read_toml(config) if config else {}).items():
-        said |= {f"{table}.{key}" for key in values}
-    return said
+    return said | (_dotted_keys(read_toml(config)) if config else set())
+
+
+def _dotted_keys(tree: dict[str, Any], prefix: str = "") -> set[str]:
+    keys = set()
+    for key, value in tree.items():
+        keys |= _dotted_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+    return keys
 
 
 def _size_from_rho(rho: float, model: str) -> int:

@@ -83,8 +83,10 @@ def train(
         if extend is not None and said != {"training.epochs"}:
             raise SepnetsError("Say how many epochs the run is to have, and nothing else: --extend RUN --epochs N")
         _refuse_changes(run, {key: _value(settings, key) for key in said if extend is None})
-        if output is not None or dry_run:
-            raise SepnetsError("A run that goes on has its folder and its plan; leave --output and --dry-run out.")
+        if output is not None or dry_run or download:
+            raise SepnetsError(
+                "A run that goes on has its folder and data; leave --output, --dry-run, --download out."
+            )
         epochs = settings.training.epochs
         settings = run.config
     with quiet_imports():
@@ -138,12 +140,22 @@ def _refuse_changes(run: Run, said: dict[str, Any]) -> None:
     """Raise SepnetsError for a setting that differs from the run's: it would be another run."""
     for key, value in said.items():
         found = _value(run.config, key)
-        # A TFDS name may be said without its version, which the run keeps.
-        if value != found and not (key == "data.dataset" and str(found).startswith(f"{value}:")):
+        if not _is_same(key, value, found, run):
             raise SepnetsError(
                 f"A run is resumed with the settings that it began with: its {key} is {found!r}. Leave it out, or "
                 f"begin a new run. Received: {value!r}"
             )
+
+
+def _is_same(key: str, said: Any, found: Any, run: Run) -> bool:
+    """Tell whether a setting is that of a run, which keeps it as it was settled by the plan."""
+    if key == "data.dataset":
+        scheme, _, path = said.partition(":")
+        absolute = f"{scheme}:{Path(path).expanduser().resolve()}" if scheme in ("folder", "manifest") else said
+        return found == absolute or str(found).startswith(f"{said}:")  # a TFDS name without its version
+    if key == "training.batch_size" and said > found:  # it was lowered to the number of pictures
+        return found == run.read_json("data.json")["train"]["num_examples"]
+    return said == found
 
 
 def _value(config: RunConfig, dotted_key: str) -> Any:

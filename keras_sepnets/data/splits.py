@@ -158,6 +158,7 @@ class Splits:
             "image_size": self._size,
             "crop_fraction": self.config.crop_fraction,
             "classes": len(self.class_names),
+            "order": self._store.order,  # in which training sees the examples
             **{role: self._describe_role(role) for role in ROLES},
         }
 

@@ -36,6 +36,7 @@ class FileStore:
         self._source = source
         self._memory = memory
         self._reader = PictureReader(source, shortest, cache_folder, memory)
+        self.order = "by number"
         self.place = self._reader.place
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
@@ -66,6 +67,7 @@ class RecordStore:
         needed = decoded_bytes(source, shortest)
         self._in_memory = not cache_folder and 2 * needed <= memory  # twice, while they are read
         self.place = describe_place(needed, in_memory=self._in_memory, cache_folder=cache_folder)
+        self.order = "by number" if self._in_memory or cache_folder else "by files and a buffer"
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
         """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""

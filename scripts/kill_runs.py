@@ -1,0 +1,85 @@
+"""Kill a training with SIGKILL again and again, resume it each time, and compare it with one that was left alone.
+
+Usage: python scripts/kill_runs.py [--kills 200] [--seed 0]
+
+Every other kill comes while a checkpoint is being written, the others at a random moment. Weights, optimizer,
+history and test of the run that is resumed until it ends must be equal to the bit to those of the one left alone.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_sepnets.runs import Run
+
+COMMAND = [sys.executable, "-m", "keras_sepnets", "train"]
+SETTINGS = ["--alpha", "0.0625", "--image-size", "32", "--batch-size", "128", "--augment", "strong"]
+SETTINGS += ["--set", "training.ema_momentum=0.9", "--set", "model.dropout=0.3", "--checkpoint-every", "1"]
+EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # what no clock has measured
+
+
+def outcome(run: Run) -> object:
+    """Return what a run came to, as bytes and numbers."""
+    (checkpoint,) = run.checkpoints_folder.glob("step-*")
+    reader = tf.train.load_checkpoint(str(checkpoint / "variables"))
+    names = sorted(
+        name for name in reader.get_variable_to_shape_map() if name.startswith(("model/", "optimizer/"))
+    )
+    variables = [reader.get_tensor(name).tobytes() for name in names]
+    history = [[row[name] for name in EXACT] for row in run.read_history()]
+    test = run.read_json("evaluation-test.json")
+    return variables, history, [test[name] for name in ("top1", "top5", "loss")]
+
+
+def kill_once(command: list[str], folder: Path, *, inside: bool, wait: float) -> bool:
+    """Start a command, kill it unless it ends before, and tell whether that was within a save."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        before = set(folder.glob("step-*"))
+        while process.poll() is None and set(folder.glob("step-*")) <= before:
+            time.sleep(0.01)  # until it has trained at least a step
+        time.sleep(wait)
+        while inside and process.poll() is None and not list(folder.glob("tmp-*")):
+            pass
+        process.kill()
+        process.wait()
+    return bool(list(folder.glob("tmp-*")))
+
+
+def main() -> None:
+    """Kill, resume, compare, and say how often it went well."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    epochs = str(max(2, options.kills // 2))  # so long that no kill comes after its end
+    with tempfile.TemporaryDirectory(prefix="sepnets-kill-") as root:
+        whole, killed = Path(root) / "whole", Path(root) / "killed"
+        subprocess.run(
+            [*COMMAND, *SETTINGS, "--epochs", epochs, "--output", whole], check=True, capture_output=True
+        )
+        run = Run(killed)
+        command = [*COMMAND, *SETTINGS, "--epochs", epochs, "--output", str(killed)]
+        kills = within = 0
+        while kills < options.kills and not run.is_finished:
+            within += kill_once(
+                command, run.checkpoints_folder, inside=kills % 2 == 0, wait=chance.uniform(0, 0.5)
+            )
+            kills += 1
+            command = [*COMMAND, "--resume", str(killed), "--checkpoint-every", "1"]
+            print(f"kill {kills} of {options.kills}, {within} within a save", flush=True)
+        if not run.is_finished:
+            subprocess.run(command, check=True, capture_output=True)
+        equal = outcome(Run(whole)) == outcome(run)
+    print(f"{kills} kills, {within} within a save: {'equal to the bit' if equal else 'DIFFERENT'}")
+    sys.exit(0 if equal else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -53,6 +53,12 @@ def test_every_example_of_a_split_counts_once(run, split, count):
     assert (run.path / f"confusion-{split}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("split", ["training", "dataset", "order", ""])  # two of them are keys of data.json
+def test_a_split_that_is_none_is_named(run, split):
+    with pytest.raises(SepnetsError, match="A split is train, validation, test. Received"):
+        evaluate(run, split)
+
+
 def test_agrees_with_keras_own_evaluation(run):
     from keras_sepnets.data.splits import Splits, open_source
 

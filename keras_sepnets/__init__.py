@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_sepnets.ablation import ablate
-    from keras_sepnets.config import RunConfig, load_config
+    from keras_sepnets.config import RunConfig
+    from keras_sepnets.config_files import load_config
     from keras_sepnets.cost import count_cost
     from keras_sepnets.errors import SepnetsError
     from keras_sepnets.evaluation import evaluate
@@ -33,7 +34,7 @@ _HOMES = {
     "build_xception": "models.xception",
     "count_cost": "cost",
     "evaluate": "evaluation",
-    "load_config": "config",
+    "load_config": "config_files",
     "predict": "prediction",
     "train": "training",
 }

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 import numpy as np
 
-from keras_sepnets.config import RunConfig, make_config, override
+from keras_sepnets.config import RunConfig
+from keras_sepnets.config_files import make_config, override
 from keras_sepnets.errors import InterruptedRunError, SepnetsError, one_line
 from keras_sepnets.evaluation import evaluate
+from keras_sepnets.planning import Plan, make_plan
 from keras_sepnets.plots import draw_ablation
 from keras_sepnets.runs import Run, check_output, dataset_slug, runs_root, to_json_bytes, write_file
 from keras_sepnets.statistics import PairedDifference, compare_pairs
-from keras_sepnets.training import Plan, make_plan, resume, train
+from keras_sepnets.training import resume, train
 
 
 class Variant(NamedTuple):

@@ -18,7 +18,7 @@ import psutil
 import tensorflow as tf
 from PIL import Image
 
-from keras_sepnets.config import load_config
+from keras_sepnets.config_files import load_config
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.splits import Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError

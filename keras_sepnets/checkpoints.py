@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,13 @@ class Checkpoints:
         for older in self._found()[KEPT:]:
             self._remove(older)
 
-    def restore(self, variables: Variables) -> dict[str, Any] | None:
+    def restore(self, variables: Variables | Callable[[dict[str, Any]], Variables]) -> dict[str, Any] | None:
         """Give variables the values of the newest checkpoint that is whole, and return its state.
 
         Checkpoints that are damaged are named in a warning and set aside.
+
+        Args:
+            variables: As they were given to `save`, or what returns them for a checkpoint's state.
 
         Returns:
             The state, or None if there is no checkpoint yet.
@@ -88,7 +91,8 @@ class Checkpoints:
         for found in self._found():
             try:
                 state = _verify(found)
-                reader = tf.train.Checkpoint(**_groups(variables)).read(str(found / VARIABLES))
+                wanted = variables(state) if callable(variables) else variables
+                reader = tf.train.Checkpoint(**_groups(wanted)).read(str(found / VARIABLES))
                 reader.assert_consumed()
             except (OSError, ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
                 faults.append(f"{printable(found)}: {one_line(error)}")

@@ -1,12 +1,8 @@
-"""What a run is: frozen, strict settings; people write TOML, run folders keep JSON."""
+"""What a run is: frozen, strict settings. `config_files.py` reads and writes them."""
 
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
-
-from keras_sepnets.errors import SepnetsError, did_you_mean
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -28,7 +24,7 @@ def _residual_word(value: Any) -> Any:
 
 
 class _Settings(BaseModel):
-    """The text under a field is what `sepnets models` says of it."""
+    """The text under a field is what `sepnets models` and `sepnets train --print-config` say of it."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -41,7 +37,7 @@ class _NetworkConfig(_Settings):
     alpha: PositiveFloat = 1.0
     """width multiplier: scales every layer's filters"""
     bn_momentum: Rate | None = None
-    """of batch norm's moving statistics; by default chosen from the number of training steps"""
+    """of batch norm's moving statistics; by default from the number of training steps"""
     bn_epsilon: PositiveFloat = 1e-3
     """added to batch norm's variance"""
 
@@ -109,7 +105,7 @@ class AugmentationConfig(_Settings):
     """How training pictures vary, each amount drawn anew for every picture; the defaults change nothing."""
 
     smallest_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the picture's area that a random crop has at least; 1 takes the central crop of evaluation"""
+    """smallest share of the area of a random crop; 1: evaluation's central crop"""
     crop_aspect: Annotated[float, Field(ge=1)] = 4 / 3
     """a random crop is at most so many times as wide as high, or as high as wide"""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -131,7 +127,7 @@ class AugmentationConfig(_Settings):
     randaugment_magnitude: Annotated[float, Field(ge=0, le=10)] = 9.0
     """of RandAugment, of 10"""
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """probability that a rectangle of 2 to 33 % of the area becomes grey (arXiv:1708.04896)"""
+    """probability that 2 to 33 % of the area become grey (arXiv:1708.04896)"""
     mixup: Annotated[float, Field(ge=0)] = 0.0
     """alpha of MixUp (arXiv:1710.09412)"""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
@@ -159,30 +155,84 @@ AUGMENTATIONS = {
 class DataConfig(_Settings):
     """Which pictures, at which size, and how they vary in training."""
 
-    dataset: Annotated[str, Field(min_length=1)] = "digits"  # a TFDS name, folder:PATH or manifest:FILE
-    image_size: Annotated[int, Field(ge=1)] | None = None  # px; None: from the data set and the network
-    # The side of the central square that evaluation sees, as a share of the shorter side; None: by the data set.
+    dataset: Annotated[str, Field(min_length=1)] = "digits"
+    """a TFDS name, "folder:PATH" or "manifest:FILE\""""
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    """px; by default the paper's, of small pictures twice their own (at least 64)"""
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    augment: Literal["none", "light", "standard", "strong"] | None = None  # None: what fits the data set
-    augmentation: AugmentationConfig | None = None  # what is said here differs from the preset
-    # The share of train that is held out for a split (validation, test) that the set does not have.
+    """share of the shorter side that evaluation sees; by default 0.875, 1 up to 64 px"""
+    augment: Literal["none", "light", "standard", "strong"] | None = None
+    """none, light, standard or strong; by default light for symbols, else standard"""
+    augmentation: AugmentationConfig | None = None
+    """what is said here differs from the preset"""
     holdout_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    on_bad_picture: Literal["stop", "skip"] = "stop"  # where a picture file cannot be read
+    """of train, for each of validation and test that the set does not have"""
+    on_bad_picture: Literal["stop", "skip"] = "stop"
+    """or skip: where a picture file cannot be read"""
+    overfit: Annotated[int, Field(ge=0)] = 0
+    """such as 32: these pictures alone, to see whether they can be learned; 0: all"""
+
+
+class TransferConfig(_Settings):
+    """Which weights a run starts from, and what it leaves as it is at first."""
+
+    weights: Annotated[Annotated[str, Field(min_length=1)] | None, BeforeValidator(_none_word)] = None
+    """"imagenet", a run folder or a weight file; by default random"""
+    freeze: Annotated[Annotated[str, Field(min_length=1)] | None, BeforeValidator(_none_word)] = None
+    """the last stage that stays as it is, such as block7, entry_flow, backbone; by default none"""
+    unfreeze_after: Annotated[int, Field(ge=0)] = 0
+    """epochs after which everything is trained; 0: never"""
+    learning_rate_factor: PositiveFloat = 0.1
+    """of the learning rate from then on"""
 
 
 class TrainingConfig(_Settings):
     """How the network is trained."""
 
-    epochs: Annotated[int, Field(ge=1)] = 12
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 12
+    """passes over the training pictures; auto: as many as fit --max-time"""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 32
+    """pictures a step; auto: as many as fit the memory, measured"""
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
-    learning_rate: PositiveFloat = 0.02  # the peak, after the warm-up; it falls to 0 along a cosine
+    """adamw, rmsprop or sgd"""
+    learning_rate: PositiveFloat = 0.02
+    """the highest, after the warm-up"""
+    base_batch_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
+    """batch size of learning_rate, which others scale in proportion; by default not scaled"""
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    """cosine (to 0), exponential (by decay_rate every decay_epochs) or constant"""
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.004  # none on depthwise kernels, batch norm and biases
-    patience: Annotated[int, Field(ge=0)] = 0  # epochs without a better one that end the training; 0: none do
-    ema_momentum: Rate = 0.0  # of the running average of the weights that is evaluated and saved; 0: no average
-    class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same weight in the loss
+    """in which the learning rate rises from 0"""
+    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.94
+    """of the exponential schedule"""
+    decay_epochs: PositiveFloat = 2.0
+    """of the exponential schedule, in steps of so many epochs"""
+    momentum: Rate = 0.9
+    """of sgd and rmsprop"""
+    rmsprop_decay: Rate = 0.9
+    """of rmsprop's mean of squared gradients"""
+    rmsprop_epsilon: PositiveFloat = 1e-3
+    """of rmsprop, added to the root of that mean"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.004
+    """apart from gradients; like l2 none on depthwise kernels, batch norm, biases"""
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    """of the weights, added to their gradients: the papers' weight decay"""
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    """largest norm of all gradients together; 0: as they are"""
+    label_smoothing: Rate = 0.0
+    """share of a label that is spread over all classes"""
+    ema_momentum: Rate | Literal["auto"] = 0.0
+    """of the averaged weights that are evaluated and saved; auto: by the steps; 0: none"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: every class has the same weight in the loss"""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """of the training's arithmetic; weights, and what is saved, are float32"""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """epochs without a better one that end the training; 0: none do"""
+    deterministic: bool = False
+    """true: the same bits on a GPU too, at some cost in speed"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """decides weights, order and augmentation"""
 
 
 class RunConfig(_Settings):
@@ -191,6 +241,7 @@ class RunConfig(_Settings):
     model: ModelConfig = MobileNetConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
+    transfer: TransferConfig = TransferConfig()
 
 
 NETWORKS: dict[str, type[_NetworkConfig]] = {
@@ -199,114 +250,8 @@ NETWORKS: dict[str, type[_NetworkConfig]] = {
     "xception": XceptionConfig,
     "inception_v3": InceptionV3Config,
 }
-_SECTIONS: dict[str, type[_Settings]] = {"data": DataConfig, "training": TrainingConfig}
-
-
-def load_config(
-    file: Path | None = None,
-    options: dict[str, Any] | None = None,
-    assignments: tuple[str, ...] = (),
-    *,
-    defaults: dict[str, Any] | None = None,
-) -> RunConfig:
-    """Return the settings of a TOML file, overridden by options, overridden by `dotted.key=value` texts.
-
-    Args:
-        file: A TOML file with the tables `model`, `data` and `training`.
-        options: Dotted keys to values.
-        assignments: Texts such as `model.residual=false`; the value is read as TOML, else as a string.
-        defaults: Dotted keys to values that hold where nothing else is said.
-
-    Raises:
-        SepnetsError: The file cannot be read, or a key or value is not one of ours.
-    """
-    tree = read_toml(file) if file else {}
-    for key, value in (defaults or {}).items():
-        _assign(tree, key, value, only_new=True)
-    for key, value in (options or {}).items():
-        _assign(tree, key, value)
-    for text in assignments:
-        _assign_text(tree, text)
-    return make_config(tree)
-
-
-def override(config: RunConfig, assignment: str) -> RunConfig:
-    """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is none of ours."""
-    tree = config.model_dump(exclude_unset=True)  # what was not said stays open
-    tree["model"] = config.model.model_dump()
-    _assign_text(tree, assignment)
-    return make_config(tree)
-
-
-def make_config(tree: dict[str, Any]) -> RunConfig:
-    """Return the validated RunConfig of nested plain values; raise SepnetsError with the first fault."""
-    model = tree.setdefault("model", {})
-    if isinstance(model, dict):
-        name = model.setdefault("name", "mobilenet")
-        if not isinstance(name, str) or name not in NETWORKS:
-            raise SepnetsError(
-                f'Unknown model "{name}".{did_you_mean(str(name), NETWORKS)} Known models: {", ".join(NETWORKS)}.'
-            )
-    try:
-        return TypeAdapter(RunConfig).validate_python(tree)
-    except ValidationError as error:
-        raise SepnetsError(_explain(error)) from None
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """Return a TOML file's content; raise SepnetsError if it is missing or not TOML."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SepnetsError(f"The config file cannot be read: {error}. Received: {str(file)!r}") from None
-
-
-def _assign(tree: dict[str, Any], dotted_key: str, value: Any, *, only_new: bool = False) -> None:
-    *parents, leaf = dotted_key.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
-            raise SepnetsError(f'"{parent}" is a value, not a table. Received: {dotted_key}={value!r}')
-    if not (only_new and leaf in tree):
-        tree[leaf] = value
-
-
-def _assign_text(tree: dict[str, Any], text: str) -> None:
-    key, equals, value = text.partition("=")
-    if not (key.strip() and equals):
-        raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")
-    _assign(tree, key.strip(), _toml_value(value))
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
-
-
-def _explain(error: ValidationError) -> str:
-    """Return one sentence for the first fault of a ValidationError, with the nearest valid key."""
-    fault = error.errors(include_url=False)[0]
-    path = [str(part) for part in fault["loc"]]
-    if path[:1] == ["model"] and len(path) > 1:
-        del path[1]  # pydantic puts the network's name here
-    key = ".".join(path)
-    if fault["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1], error)
-        near = did_you_mean(key, known) or did_you_mean(path[-1], known)
-        return f'Unknown setting "{key}".{near} Known settings: {", ".join(known)}.'
-    return f"{key}: {fault['msg']}. Received: {fault['input']!r}"
-
-
-def _known_keys(parents: list[str], error: ValidationError) -> list[str]:
-    if not parents:
-        return list(RunConfig.model_fields)
-    if parents == ["model"]:
-        network = str(error.errors()[0]["loc"][1])
-        fields = NETWORKS[network].model_fields
-    elif parents == ["data", "augmentation"]:
-        fields = AugmentationConfig.model_fields
-    else:
-        fields = _SECTIONS[parents[0]].model_fields
-    return [f"{'.'.join(parents)}.{field}" for field in fields]
+SECTIONS: dict[str, type[_Settings]] = {
+    "data": DataConfig,
+    "training": TrainingConfig,
+    "transfer": TransferConfig,
+}

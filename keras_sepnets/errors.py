@@ -33,6 +33,12 @@ class TerminatedRunError(InterruptedRunError):
     exit_code = 143
 
 
+class TimeUpError(InterruptedRunError):
+    """Work that has used up its time, with the exit code of `timeout`; the message says how it goes on."""
+
+    exit_code = 124
+
+
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """Return an exception's text on one line, cut to `limit` characters."""
     text = " ".join(str(error).split())

@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM while a run trains: the first asks for an orderly end, the second ends at once."""
+"""What ends a run early: its time, SIGINT, SIGTERM. A first signal asks for an orderly end, not a second."""
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -10,20 +11,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopNow(Exception):  # noqa: N818  no error: the run was asked to stop
-    """The process got a signal; what it did so far is to be saved."""
+    """The process got a signal, or its time is up; what it did so far is to be saved."""
 
 
 class Interruption:
     """Tells whether the process was asked to end."""
 
-    def __init__(self) -> None:
-        """Begin with no signal."""
+    def __init__(self, deadline: float | None = None) -> None:
+        """Begin with no signal; the time is up at `deadline` of the monotonic clock."""
         self.signal: signal.Signals | None = None
+        self._deadline = deadline
         self.waits = False  # whether a signal is only noted, and not raised as StopNow
 
     def stop_if_asked(self) -> None:
-        """Raise StopNow if the process was asked to end."""
-        if self.signal:
+        """Raise StopNow if the process was asked to end, or its time is up."""
+        if self.signal or (self._deadline is not None and time.monotonic() > self._deadline):
             raise StopNow
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -35,9 +37,9 @@ class Interruption:
 
 
 @contextlib.contextmanager
-def noted_signals() -> Iterator[Interruption]:
+def noted_signals(deadline: float | None = None) -> Iterator[Interruption]:
     """Note SIGINT and SIGTERM for the length of a block, where that is possible: in the main thread."""
-    interruption = Interruption()
+    interruption = Interruption(deadline)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return

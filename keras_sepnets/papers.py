@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_sepnets.config import make_config
+from keras_sepnets.config_files import make_config
 from keras_sepnets.cost import Amounts, count_cost
 from keras_sepnets.models.registry import NETWORKS, build_network
 

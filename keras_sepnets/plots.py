@@ -106,8 +106,10 @@ def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> bytes:
     return _to_png(figure)
 
 
-def draw_pictures(pictures: Sequence[np.ndarray], titles: Sequence[str], title: str) -> bytes:
-    """Draw uint8 pictures of one size, each with its own title, eight in a row."""
+def draw_pictures(
+    pictures: Sequence[np.ndarray], titles: Sequence[str], title: str, colours: Sequence[str] = ()
+) -> bytes:
+    """Draw uint8 pictures of one size, each with its own title, eight in a row; titles may have colours."""
     columns = min(PICTURES_IN_A_ROW, len(pictures))
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.4 * columns, 0.5 + 1.6 * rows), layout="constrained")
@@ -115,9 +117,10 @@ def draw_pictures(pictures: Sequence[np.ndarray], titles: Sequence[str], title: 
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
-    for axes, picture, words in zip(grid, pictures, titles, strict=False):
+    colours = colours or ["black"] * len(titles)
+    for axes, picture, words, colour in zip(grid, pictures, titles, colours, strict=False):
         axes.imshow(picture, interpolation="nearest")
-        axes.set_title(words, parse_math=False, fontsize=7)
+        axes.set_title(words, parse_math=False, fontsize=7, color=colour)
     return _to_png(figure)
 
 

@@ -1,6 +1,8 @@
-"""What a run keeps while it trains: history, the best network, speed."""
+"""What a run keeps while it trains: history, the best network, speed; events for TensorBoard."""
 
+import importlib.util
 import time
+import warnings
 from typing import Any
 
 import keras
@@ -8,9 +10,9 @@ import numpy as np
 import psutil
 
 from keras_sepnets.averaging import averaged_weights
-from keras_sepnets.config import RunConfig
 from keras_sepnets.data.examples import NOTHING_READ
-from keras_sepnets.errors import DivergedError, FailedRunError
+from keras_sepnets.errors import DivergedError, FailedRunError, one_line
+from keras_sepnets.planning import Plan
 from keras_sepnets.plots import draw_learning_curve
 from keras_sepnets.runs import Run
 
@@ -18,11 +20,12 @@ from keras_sepnets.runs import Run
 class Recorder(keras.callbacks.Callback):
     """Keeps history.csv after every epoch and the best network so far; the learning curve at the end."""
 
-    def __init__(self, run: Run, config: RunConfig) -> None:
-        """Write into `run`; `config` is the plan's."""
+    def __init__(self, run: Run, plan: Plan) -> None:
+        """Write into `run`, whose plan this is."""
         super().__init__()
         self._run = run
-        self._config = config
+        self._plan = plan
+        self._config = plan.config
         self._history: list[dict[str, float]] = []
         self._best = [-1.0, 0.0]
         self._best_epoch = 0
@@ -50,9 +53,12 @@ class Recorder(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Start the clock."""
         self._begin = time.perf_counter()
-        # Shares the layers but is not compiled, so that files hold no optimizer.
-        self.network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
-        self._traced = False
+        if self._is_float32:
+            # Shares the layers but is not compiled, so that files hold no optimizer.
+            self.network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
+        else:
+            self.network = self._plan.build_network("float32")
+        self._traced: Any = None  # the function whose first step is behind us
         self._stop_if_patience_ends()  # in a run that was killed just then
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -63,11 +69,11 @@ class Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count pictures; stop at a loss that is not a number."""
         self._steps_end = time.perf_counter()
-        if not self._traced:
-            self._steps_begin = self._steps_end  # the first step traces the graph: not counted
-            self._traced = True
+        if self._traced is not self.model.train_function:
+            self._steps_begin = self._steps_end  # the first step of a phase traces the graph: not counted
+            self._traced = self.model.train_function
         else:
-            self._epoch_images += self._config.training.batch_size
+            self._epoch_images += self._plan.batch_size
         if logs and not np.isfinite(logs["loss"]):
             raise DivergedError(
                 f"The loss became {logs['loss']} in epoch {len(self._history) + 1}, step {batch + 1}; lower the "
@@ -95,8 +101,7 @@ class Recorder(keras.callbacks.Callback):
         if self._is_better([logs["val_top1"], -logs["val_loss"]]):
             self._best = [logs["val_top1"], -logs["val_loss"]]
             self._best_epoch = epoch + 1
-            with averaged_weights(self.model):
-                self._run.save_model(self.network, "best")
+            self.save("best")
         self._stop_if_patience_ends()
         columns = list(self._history[0])
         self._run.write_csv(
@@ -108,12 +113,23 @@ class Recorder(keras.callbacks.Callback):
         title = f"{self._config.model.name} on {self._config.data.dataset}"
         self._run.write_picture("learning_curve.png", lambda: draw_learning_curve(self._history, title))
 
+    def save(self, checkpoint: str) -> None:
+        """Save the network, with the averaged weights if there are any, as the "best" or "final" one."""
+        with averaged_weights(self.model):
+            if not self._is_float32:
+                self.network.set_weights(self.model.get_weights())
+            self._run.save_model(self.network, checkpoint)
+
     def speed(self) -> dict[str, float]:
         """Return seconds of the whole training, and images per second of its steps."""
         return {
             "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
             "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
         }
+
+    @property
+    def _is_float32(self) -> bool:
+        return self._config.training.precision == "float32"
 
     def _stop_if_patience_ends(self) -> None:
         patience = self._config.training.patience
@@ -125,3 +141,14 @@ class Recorder(keras.callbacks.Callback):
 
     def _seconds(self) -> float:
         return self._seconds_before + time.perf_counter() - self._begin
+
+
+def tensorboard_callbacks(run: Run) -> list[keras.callbacks.Callback]:
+    """Return what writes the epochs' numbers into the run's `events`, where TensorBoard is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    try:
+        return [keras.callbacks.TensorBoard(str(run.path / "events"), write_graph=False)]
+    except Exception as error:  # an optional part, of another version perhaps, is no reason to lose the run
+        warnings.warn(f"No events for TensorBoard can be written: {one_line(error)}", stacklevel=1)
+        return []

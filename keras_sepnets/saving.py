@@ -1,11 +1,13 @@
 """When a run is saved while it trains, and how it is taken up again."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import keras
 
-from keras_sepnets.checkpoints import Checkpoints
+from keras_sepnets.checkpoints import Checkpoints, Variables
 from keras_sepnets.recording import Recorder
 from keras_sepnets.training_loop import Position, training_state
 
@@ -51,10 +53,21 @@ class Saver:
         """All steps of the run so far."""
         return self.position.epoch * self._steps_per_epoch + self.position.step
 
-    def restore(self) -> None:
-        """Take the run up where its newest checkpoint is, if there is one."""
-        state = self._checkpoints.restore(training_state(self._model))
-        if state:
+    def restore(self, prepare: Callable[[Position], None]) -> None:
+        """Take the run up where its newest checkpoint is, or prepare it for the beginning.
+
+        Args:
+            prepare: Makes the model ready for the step after this position, as it was when it was saved.
+        """
+
+        def variables(state: dict[str, Any]) -> Variables:
+            prepare(Position(**state["position"]))
+            return training_state(self._model)
+
+        state = self._checkpoints.restore(variables)
+        if state is None:
+            prepare(Position())
+        else:
             self._recorder.restore(state["recorder"])
             self.seconds = state["checkpoint_seconds"]
             for name, value in state["position"].items():

@@ -60,17 +60,6 @@ def checked_when_trained(losses: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Ten
     return losses, gradient
 
 
-def update_after_all_gradients(optimizer: keras.optimizers.Optimizer) -> None:
-    """Let an optimizer touch nothing before every gradient is there: weight decay would not wait for them else."""
-    apply = optimizer.apply
-
-    def apply_all(gradients: Sequence[tf.Tensor], variables: Any = None) -> Any:
-        with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
-            return apply(gradients, variables)
-
-    optimizer.apply = apply_all
-
-
 def run_epochs(
     model: keras.Model,
     position: Position,
@@ -80,6 +69,7 @@ def run_epochs(
     epochs: int,
     steps_per_epoch: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    on_new_epoch: Callable[[int], None] = lambda _epoch: None,
     on_step: Callable[[], None],
     on_pause: Callable[[], None],
 ) -> None:
@@ -93,6 +83,7 @@ def run_epochs(
         epochs: Of the whole training.
         steps_per_epoch: Steps an epoch.
         callbacks: Keras callbacks; they see a resumed epoch from its next step.
+        on_new_epoch: Called before the first step of an epoch, when the model may be compiled anew.
         on_step: Called after every step and every epoch, when `position` and the variables agree.
         on_pause: Called between the batches of the validation. When it raises, `position` and the variables are
             those of the epoch's last step.
@@ -101,12 +92,13 @@ def run_epochs(
         [*callbacks, _Pause(on_pause)], model=model, epochs=epochs, steps=steps_per_epoch
     )
     iterator = iter(batches)
-    model.make_train_function()
     model.stop_training = False
     every.on_train_begin()
     while position.epoch < epochs and not model.stop_training:
         if position.step == 0:
+            on_new_epoch(position.epoch)
             model.reset_metrics()
+        model.make_train_function()
         every.on_epoch_begin(position.epoch)
         while position.step < steps_per_epoch:
             every.on_train_batch_begin(position.step)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sepnets.config import load_config
+from keras_sepnets.config_files import load_config
 
 
 def pytest_unconfigure():

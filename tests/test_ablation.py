@@ -8,7 +8,7 @@ import pytest
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.ablation import _apply, ablate, default_output, intermediate_relu_ablation, setting_ablation
-from keras_sepnets.config import load_config, override
+from keras_sepnets.config_files import load_config, override
 from keras_sepnets.data.splits import resolve_data
 from keras_sepnets.errors import InterruptedRunError
 from keras_sepnets.models.registry import build_network

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_sepnets import SepnetsError
-from keras_sepnets.config import NETWORKS, RunConfig, XceptionConfig, load_config
+from keras_sepnets.config import NETWORKS, RunConfig, XceptionConfig
+from keras_sepnets.config_files import load_config
 
 
 def test_defaults_are_mobilenet_on_digits():

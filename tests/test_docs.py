@@ -16,7 +16,7 @@ from PIL import Image
 from keras_sepnets import Run, RunConfig, build_mobilenet, load_config
 from keras_sepnets.cli import main
 from keras_sepnets.cli.models import describe_network
-from keras_sepnets.config import make_config
+from keras_sepnets.config_files import make_config
 from keras_sepnets.papers import GridPoint, compare_with_papers
 
 ROOT = Path(__file__).parent.parent
@@ -52,11 +52,11 @@ def test_shown_settings_are_the_defaults():
 
 def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
     """The training example trains as the README says, but is handed a run that was trained before."""
-    from keras_sepnets import training
+    from keras_sepnets import planning, training
 
     def train(*arguments, **options):
         asked = inspect.signature(train_for_real).bind(*arguments, **options).arguments
-        assert training.make_plan(asked["config"]).steps == 40
+        assert planning.make_plan(asked["config"]).steps == 40
         shutil.copytree(finished.run.path, asked["output"])
         return dataclasses.replace(finished, run=Run.open(asked["output"]))
 
@@ -98,7 +98,7 @@ def test_json_keys_are_as_shown(finished):
     from keras_sepnets.data.catalog import describe_data_set, list_data_sets
     from keras_sepnets.data.checking import check_source
     from keras_sepnets.data.splits import open_source
-    from keras_sepnets.training import make_plan
+    from keras_sepnets.planning import make_plan
 
     section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
     shown = re.split(r"^(\w+(?: (?:--[\w-]+|\w+))?)\s", section, flags=re.MULTILINE)

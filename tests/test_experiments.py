@@ -8,7 +8,7 @@ import pytest
 
 from keras_sepnets.ablation import intermediate_relu_ablation, setting_ablation
 from keras_sepnets.cli.ablate import DEFAULTS, NETWORK_DEFAULTS
-from keras_sepnets.config import load_config, make_config
+from keras_sepnets.config_files import load_config, make_config
 from keras_sepnets.statistics import compare_pairs
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"

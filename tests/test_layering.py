@@ -11,11 +11,16 @@ PACKAGE = Path(keras_sepnets.__file__).parent
 LAYERS = (
     ("errors",),
     ("config", "statistics", "layer_types"),
-    ("runs", "cost", "plots", "averaging", "interruption"),
-    ("models", "data", "checkpoints"),
-    ("evaluation", "prediction", "recording", "training_loop", "papers", "benchmark"),
+    ("config_files",),
+    ("recipes", "runs", "cost", "plots", "averaging", "interruption"),
+    ("models", "data", "checkpoints", "environment", "run_table"),
+    ("evaluation", "prediction", "training_loop", "papers", "benchmark", "speed", "freezing"),
+    ("optimization",),
+    ("batch_size",),
+    ("planning",),
+    ("recording", "run_pictures"),
     ("saving",),
-    ("training",),
+    ("training", "smoke"),
     ("ablation",),
     ("cli",),
     ("__main__",),
@@ -23,7 +28,10 @@ LAYERS = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Only these may know these libraries.
 OWNERS = {
-    "tensorflow": {"data", "checkpoints", "training_loop", "training", "benchmark"},
+    "tensorflow": {
+        *("data", "checkpoints", "training_loop", "training", "benchmark"),
+        *("environment", "optimization", "batch_size", "speed"),
+    },
     "tensorflow_datasets": {"data"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -2,7 +2,8 @@
 
 import pytest
 
-from keras_sepnets.config import NETWORKS, load_config
+from keras_sepnets.config import NETWORKS
+from keras_sepnets.config_files import load_config
 from keras_sepnets.cost import count_cost
 from keras_sepnets.models.registry import build_network
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.cli import main
-from keras_sepnets.config import load_config
+from keras_sepnets.config_files import load_config
 from keras_sepnets.errors import InterruptedRunError, TerminatedRunError
 from keras_sepnets.training import extend, resume
 
@@ -194,7 +194,7 @@ def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path
         time.sleep(5)
         raise AssertionError("went on")
 
-    monkeypatch.setattr("keras_sepnets.training.compile_model", compile_slowly)
+    monkeypatch.setattr("keras_sepnets.planning.compile_model", compile_slowly)
     with pytest.raises(InterruptedRunError, match="nothing is kept"):
         train(config_of("mobilenet", varied=False), output=tmp_path / "run")
     assert not (tmp_path / "run").exists()

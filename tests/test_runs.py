@@ -3,7 +3,7 @@ import json
 import pytest
 
 from keras_sepnets import Run, RunConfig, SepnetsError
-from keras_sepnets.config import load_config
+from keras_sepnets.config_files import load_config
 from keras_sepnets.runs import dataset_slug, write_file
 
 

@@ -4,27 +4,15 @@ import subprocess
 import sys
 
 import keras
-import numpy as np
 import pytest
-import tensorflow as tf
-from sklearn.utils.class_weight import compute_class_weight
 
-from keras_sepnets import Run, SepnetsError, build_mobilenet, evaluate
-from keras_sepnets.averaging import averaged_weights
-from keras_sepnets.config import TrainingConfig, load_config
+from keras_sepnets import Run, SepnetsError, evaluate
+from keras_sepnets.config_files import load_config
 from keras_sepnets.data.splits import Splits, open_source
 from keras_sepnets.errors import FailedRunError, InterruptedRunError
-from keras_sepnets.training import (
-    balanced_weights,
-    choose_bn_momentum,
-    compile_model,
-    make_plan,
-    resume,
-    train,
-    undecayed_variables,
-    weigh,
-)
-from keras_sepnets.training_loop import Position, run_epochs
+from keras_sepnets.optimization import choose_momentum, compile_model
+from keras_sepnets.planning import make_plan
+from keras_sepnets.training import resume, train
 
 
 def changed(config, **assignments):
@@ -107,60 +95,10 @@ def test_plan_settles_everything_and_writes_nothing(tiny_config, tmp_path, monke
     plan = make_plan(tiny_config)
     assert list(tmp_path.iterdir()) == []
     assert plan.steps_per_epoch == 1293 // 128
-    assert plan.config.model.bn_momentum == choose_bn_momentum(10)
+    assert plan.config.model.bn_momentum == choose_momentum(10, of="batch norm")
     assert plan.to_json()["num_examples"] == {"train": 1293, "validation": 144, "test": 360}
     huge = make_plan(changed(tiny_config, training__batch_size=5000))
     assert (huge.config.training.batch_size, huge.steps_per_epoch) == (1293, 1)
-
-
-@pytest.mark.parametrize("steps", [1, 10, 100, 3000, 10**6])
-def test_bn_momentum_forgets_its_start_in_a_tenth_of_the_steps(steps):
-    momentum = choose_bn_momentum(steps)
-    assert 0 <= momentum <= 0.99
-    if steps == 1:
-        assert momentum < 1e-6
-    elif momentum < 0.99:
-        assert momentum ** (steps / 10) == pytest.approx(0.05, rel=0.02, abs=1e-6)
-    else:
-        assert momentum ** (steps / 10) <= 0.05
-
-
-def small_model():
-    return build_mobilenet(alpha=0.0625, input_shape=(32, 32, 3), classes=3)
-
-
-def test_weight_decay_leaves_depthwise_kernels_norms_and_biases_alone():
-    model = small_model()
-    compile_model(model, TrainingConfig(learning_rate=0.1, weight_decay=0.5, warmup_epochs=0.0), steps_per_epoch=5)
-    before = [variable.numpy() for variable in model.trainable_variables]
-    gradients = [np.zeros(variable.shape, np.float32) for variable in model.trainable_variables]
-    model.optimizer.apply(gradients, model.trainable_variables)
-    for variable, old in zip(model.trainable_variables, before, strict=True):
-        decays = variable.name == "kernel" and "depthwise" not in variable.path
-        expected = old * (1 - 0.1 * 0.5) if decays else old
-        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
-
-
-def test_undecayed_variables_are_counted_by_hand():
-    assert len(undecayed_variables(small_model())) == 13 + 2 * 27 + 1
-
-
-@pytest.mark.parametrize(("name", "kind"), [("adamw", "AdamW"), ("rmsprop", "RMSprop"), ("sgd", "SGD")])
-def test_optimizer_is_chosen_by_name(name, kind):
-    model = small_model()
-    compile_model(model, TrainingConfig(optimizer=name), steps_per_epoch=5)
-    assert type(model.optimizer).__name__ == kind
-
-
-def test_learning_rate_warms_up_and_falls_to_zero():
-    model = small_model()
-    compile_model(model, TrainingConfig(learning_rate=0.5, epochs=10, warmup_epochs=1.0), steps_per_epoch=10)
-    schedule = model.optimizer._learning_rate
-    assert float(schedule(0)) == 0
-    assert float(schedule(5)) == pytest.approx(0.25)
-    assert float(schedule(10)) == pytest.approx(0.5)
-    assert float(schedule(55)) == pytest.approx(0.25)
-    assert float(schedule(100)) == pytest.approx(0, abs=1e-7)
 
 
 def fake_run(monkeypatch, epochs, error=None):
@@ -227,37 +165,6 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_step_whose_loss_is_no_number_updates_nothing():
-    model = small_model()
-    compile_model(model, TrainingConfig(learning_rate=0.1, warmup_epochs=0.0), steps_per_epoch=5)
-    before = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]
-    pictures = np.full((2, 32, 32, 3), np.nan, np.float32)
-    batches = tf.data.Dataset.from_tensors((pictures, np.array([0, 1], np.int32))).repeat()
-    with pytest.raises(FailedRunError, match="infinite or no number in epoch 3, step 2; nothing was updated"):
-        run_epochs(
-            model, Position(2, 1), batches, batches.take(1), epochs=3, steps_per_epoch=5, callbacks=[],
-            on_step=lambda: None, on_pause=lambda: None,
-        )  # fmt: skip
-    after = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]
-    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
-
-
-def test_the_average_of_the_weights_is_evaluated_and_the_weights_come_back_to_the_bit():
-    model = small_model()
-    compile_model(model, TrainingConfig(learning_rate=0.1, warmup_epochs=0, ema_momentum=0.9), steps_per_epoch=5)
-    random = np.random.default_rng(0)
-    averages = None
-    for _ in range(4):
-        model.train_on_batch(random.random((8, 32, 32, 3)) * 255, random.integers(0, 3, 8))
-        now = [variable.numpy() for variable in model.trainable_variables]
-        averages = now if averages is None else [0.9 * a + 0.1 * w for a, w in zip(averages, now, strict=True)]
-    with averaged_weights(model):
-        for variable, average in zip(model.trainable_variables, averages, strict=True):
-            np.testing.assert_allclose(variable.numpy(), average, rtol=1e-4, atol=1e-6)
-    after = [variable.numpy() for variable in model.trainable_variables]
-    assert all(np.array_equal(one, other) for one, other in zip(now, after, strict=True))
-
-
 def test_epochs_without_a_better_one_end_the_training(tiny_config, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sepnets.recording.Recorder._is_better", lambda *_: False)
     config = changed(tiny_config, training__epochs=5, training__patience=2)
@@ -272,36 +179,6 @@ def test_epochs_without_a_better_one_end_the_training(tiny_config, tmp_path, mon
 def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):
     with pytest.raises(SepnetsError, match="holds another run"):
         train(changed(tiny_config, data__dataset="no_such_data_set"), output=finished.run.path)
-
-
-def test_balanced_weights_are_those_of_scikit_learn():
-    labels = np.repeat([0, 1, 3], [5, 1, 12])
-    weights = balanced_weights(np.bincount(labels))
-    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
-    assert [weights[label] for label in (0, 1, 3)] == pytest.approx(expected)
-    assert weights[2] == 1.0  # a class without examples
-
-
-def test_a_mixed_example_weighs_as_its_shares_do():
-    pictures, weights = np.zeros((3, 1)), np.array([1.0, 4.0], np.float32)
-    whole = tf.data.Dataset.from_tensors((pictures, [0, 1, 1]))
-    assert next(iter(weigh(whole, weights)))[2].numpy().tolist() == [1, 4, 4]
-    mixed = tf.data.Dataset.from_tensors((pictures, tf.constant([[1.0, 0], [0.75, 0.25], [0, 1]])))
-    assert next(iter(weigh(mixed, weights)))[2].numpy().tolist() == [1, 1.75, 4]
-
-
-def test_weights_of_one_change_nothing_and_others_are_those_of_keras():
-    def loss(batches, **options):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        return model.fit(batches, verbose=0, **options).history["loss"][0]
-
-    random = np.random.default_rng(0)
-    batches = tf.data.Dataset.from_tensors((random.random((8, 2)), random.integers(0, 2, 8)))
-    assert loss(weigh(batches, np.ones(2, np.float32))) == pytest.approx(loss(batches), rel=1e-6)
-    weighed = weigh(batches, np.array([1, 3], np.float32))
-    assert loss(weighed) == pytest.approx(loss(batches, class_weight={0: 1.0, 1: 3.0}), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from keras_sepnets.cli.data_check import check, show
 from keras_sepnets.cli.evaluate import evaluate
 from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
+from keras_sepnets.cli.recipes import recipes
+from keras_sepnets.cli.runs import runs
 from keras_sepnets.cli.train import train
 
 
@@ -23,6 +25,8 @@ def main() -> None:
     sepnets train --model mobilenet --alpha 0.5      train on the built-in digits
     sepnets evaluate runs/mobilenet-digits-1         accuracy and confusion matrix
     sepnets predict runs/mobilenet-digits-1 a.png    the classes of pictures
+    sepnets runs                                     the runs so far: state, accuracy, cost
+    sepnets recipes                                  settings that belong together, with their sources
     sepnets ablate --no-intermediate-relu            compare a network with and without a part
     sepnets cost --model mobilenet                   parameters, multiply-adds, memory
     sepnets models                                   the networks and their options
@@ -31,11 +35,11 @@ def main() -> None:
     sepnets benchmark input                          how fast pictures are read
 
     With --json the result, and nothing else, goes to stdout. Exit codes: 0 done, 1 a run failed, 2 a mistake
-    in what was asked, 130 interrupted.
+    in what was asked, 124 the time was up, 130 interrupted.
     """
 
 
-for command in (train, evaluate, predict, ablate, cost, models, data, benchmark):
+for command in (train, evaluate, predict, runs, recipes, ablate, cost, models, data, benchmark):
     main.add_command(command)
 for command in (check, show):
     data.add_command(command)

@@ -47,6 +47,7 @@ def ablate(
     output: Path | None,
     download: bool,
     cache_folder: Path | None,
+    recipe: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -64,10 +65,14 @@ def ablate(
     """
     if changes and intermediate_relu is not None:
         raise SepnetsError("Test one change at a time: --change or --[no-]intermediate-relu, not both.")
-    settings = config_from_options(options, config=config, assignments=assignments, defaults=DEFAULTS)
+    settings = config_from_options(
+        options, config=config, assignments=assignments, recipe=recipe, defaults=DEFAULTS
+    )
     if settings.model.name in NETWORK_DEFAULTS:
         defaults = DEFAULTS | NETWORK_DEFAULTS[settings.model.name]
-        settings = config_from_options(options, config=config, assignments=assignments, defaults=defaults)
+        settings = config_from_options(
+            options, config=config, assignments=assignments, recipe=recipe, defaults=defaults
+        )
     with quiet_imports():
         from keras_sepnets import ablation
         from keras_sepnets.cli import display
@@ -88,7 +93,7 @@ def ablate(
             download=download,
             cache_folder=cache_folder,
             callbacks=lambda title, plan: [
-                display.ProgressDisplay(progress, batch_size=plan.config.training.batch_size, title=title)
+                display.ProgressDisplay(progress, batch_size=plan.batch_size, title=title)
             ],
             on_plan=lambda plan: display.show_ablation_plan(change, seeds, plan, console),
         )

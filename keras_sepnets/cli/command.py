@@ -64,7 +64,7 @@ def print_json(content: Any) -> None:
 def _silence_libraries() -> None:
     """Keep the remarks of TensorFlow and TFDS off the terminal; errors still arrive as exceptions."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", SILENT)
-    for name in ("absl", "tensorflow", "urllib3"):
+    for name in ("absl", "tensorflow", "urllib3", "keras_sepnets"):  # what ours logs, commands print
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("always", module="keras_sepnets")

@@ -173,7 +173,7 @@ def _table(title: str, cost: "Cost", by: str, *, sort: bool) -> _Answer:
 def _against_paper(network: str | None) -> _Answer:
     with quiet_imports():
         from keras_sepnets.cli import tables
-        from keras_sepnets.config import make_config
+        from keras_sepnets.config_files import make_config
         from keras_sepnets.papers import compare_with_papers
 
     if network:

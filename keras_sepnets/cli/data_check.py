@@ -1,13 +1,13 @@
 """`sepnets data check` and `sepnets data show`: pictures before anyone trains on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import json_option
-from keras_sepnets.config import load_config
+from keras_sepnets.config_files import load_config
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.runs import check_writable, write_file
 
@@ -98,6 +98,7 @@ def show(
 
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.data.builders import is_own_pictures
+        from keras_sepnets.data.labels import describe_label
         from keras_sepnets.data.splits import Splits, open_source, resolve_data
         from keras_sepnets.plots import draw_pictures
 
@@ -109,7 +110,7 @@ def show(
     with splits.translated_failures():
         batch, labels = next(splits.training_batches(pictures, 1, seed).as_numpy_iterator())
     policy = f"{config.augment} {config.image_size} px: {splits.policy.describe() or 'no change'}"
-    titles = [_title(label, splits.class_names) for label in labels]
+    titles = [describe_label(label, splits.class_names) for label in labels]
     write_file(output, draw_pictures(np.rint(batch).clip(0, 255).astype(np.uint8), titles, policy))
     if as_json:
         print_json({**config.model_dump(mode="json"), "seed": seed, "file": str(output)})
@@ -120,14 +121,6 @@ def show(
         console.print(
             f"left out: {len(splits.bad_pictures):,} files that cannot be read; sepnets data check names them"
         )
-
-
-def _title(label: Any, class_names: tuple[str, ...]) -> str:
-    """Return a class, or the shares of mixed ones."""
-    if not getattr(label, "shape", ()):
-        return printable(class_names[label])
-    shares = sorted(zip(label, class_names, strict=True), reverse=True)[:2]
-    return ", ".join(f"{printable(name)} {share:.0%}" for share, name in shares if share > 0.005)
 
 
 def _show_check(result: "Check", console: "Console") -> None:

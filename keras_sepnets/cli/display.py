@@ -2,21 +2,28 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
+import psutil
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from keras_sepnets.ablation import Ablation, AblationResult
 from keras_sepnets.benchmark import InputBenchmark
+from keras_sepnets.config import RunConfig, TrainingConfig
+from keras_sepnets.config_files import flatten
 from keras_sepnets.data.splits import ROLES
 from keras_sepnets.errors import printable
 from keras_sepnets.evaluation import Evaluation
+from keras_sepnets.optimization import scaled_learning_rate
+from keras_sepnets.planning import Plan
 from keras_sepnets.prediction import Prediction
 from keras_sepnets.runs import Run
-from keras_sepnets.training import Plan
+from keras_sepnets.smoke import SmokeStep
+from keras_sepnets.training import TrainingResult
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -25,25 +32,94 @@ def show_plan(plan: Plan, console: Console) -> None:
     options = {"alpha": config.model.alpha, "dropout": config.model.dropout}
     options |= config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"}, exclude_defaults=True)
     size = config.data.image_size
+    momentum = float(config.model.bn_momentum or 0)
     rows = [
         ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),
         ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
         ("data", f"{printable(splits.source.name)}, {len(splits.class_names)} classes"),
         *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
         ("", splits.place),
-        ("training", f"{training.epochs} epochs x {plan.steps_per_epoch} steps x {training.batch_size} pictures"),
+        ("training", f"{plan.epochs} epochs x {plan.steps_per_epoch} steps x {plan.batch_size} pictures"),
+        ("", _describe_optimizer(training)),
+        *(("", line) for line in _describe_extras(plan)),
+        ("", f"augmentation {config.data.augment} ({splits.policy.describe() or 'no change'})"),
         (
             "",
-            f"{training.optimizer}, learning rate {training.learning_rate:g}, augmentation {config.data.augment}",
+            f"batch norm momentum {momentum}: {momentum**plan.steps:.1%} of its start are left after all "
+            f"{plan.steps:,} steps; seed {training.seed}",
         ),
-        *((("", f"({splits.policy.describe()})"),) if splits.policy.describe() else ()),
-        ("", f"batch norm momentum {config.model.bn_momentum} for {plan.steps:,} steps, seed {training.seed}"),
     ]
     if plan.cost.not_counted:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
+    if plan.load_report:
+        rows.insert(1, ("weights", printable(str(plan.load_report)).removeprefix("weights of ")))
     rows += [("note", note) for note in splits.source.notes]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
+
+
+def _describe_optimizer(training: TrainingConfig) -> str:
+    rate = f"learning rate {scaled_learning_rate(training):g}"
+    if training.base_batch_size and training.base_batch_size != training.batch_size:
+        rate += f" ({training.learning_rate:g} for a batch of {training.base_batch_size})"
+    if training.warmup_epochs:
+        rate += f", reached after {training.warmup_epochs:g} epochs"
+    falls = {
+        "cosine": "then a cosine to 0",
+        "exponential": f"times {training.decay_rate:g} every {training.decay_epochs:g} epochs",
+        "constant": "constant",
+    }
+    return f"{training.optimizer}, {rate}, {falls[training.schedule]}"
+
+
+def _describe_extras(plan: Plan) -> list[str]:
+    """Return what a training has besides an optimizer, in words."""
+    training, transfer = plan.config.training, plan.config.transfer
+    parts = [f"weight decay {training.weight_decay:g}"] if training.weight_decay else []
+    parts += [f"l2 {training.l2:g}"] if training.l2 else []
+    parts += [f"gradients clipped to a norm of {training.clip_norm:g}"] if training.clip_norm else []
+    parts += [f"label smoothing {training.label_smoothing:g}"] if training.label_smoothing else []
+    parts += [f"averaged weights (momentum {training.ema_momentum:g})"] if training.ema_momentum else []
+    parts += [training.precision] if training.precision != "float32" else []
+    parts += ["classes balanced"] if training.class_weights == "balanced" else []
+    lines = [", ".join(parts)] if parts else []
+    if transfer.freeze:
+        after = (
+            f"for {transfer.unfreeze_after} epochs, then all at {transfer.learning_rate_factor:g} of the rate"
+            if transfer.unfreeze_after
+            else "throughout"
+        )
+        lines.append(f"frozen up to {transfer.freeze} {after}")
+    return lines
+
+
+def show_sources(config: RunConfig, sources: Mapping[str, str], console: Console) -> None:
+    """Print every setting with its value and where that comes from."""
+    table = Table("setting", "value", "from", box=None)
+    for key, value in flatten(config.model_dump(mode="json")).items():
+        table.add_row(key, escape(printable(str(value))), escape(sources[key]))
+    console.print(table)
+
+
+def show_smoke_step(step: SmokeStep, console: Console) -> None:
+    """Print what was tried, what came of it, and how long it took."""
+    console.print(f"{step.name:<12} {step.outcome} ({step.seconds:.1f} s)", markup=False)
+
+
+def show_result(result: TrainingResult, console: Console) -> None:
+    """Print what a run came to."""
+    console.print(describe_evaluation(result.test))
+    share = result.checkpoint_seconds / max(result.train_seconds, 1e-9)
+    console.print(
+        f"{result.train_seconds:.0f} s of training ({share:.1%} of it for checkpoints), "
+        f"{result.images_per_second:,.0f} images/s"
+    )
+    overfit = result.run.config.data.overfit
+    if overfit:
+        learned = "learned" if result.test.top1 == 1 else "did NOT learn"
+        console.print(f"overfit: the network {learned} its {overfit} pictures by heart")
+    warn_of_bad_pictures(result.run, console)
+    console.print(f"run: {result.run.path}", markup=False)
 
 
 def make_progress(console: Console) -> Progress:
@@ -62,10 +138,10 @@ def make_progress(console: Console) -> Progress:
 class ProgressDisplay(keras.callbacks.Callback):
     """A bar with steps, images/s and time left, and a line an epoch.
 
-    `batch_size` may be corrected until the training begins: a plan lowers it for very small data sets.
+    `batch_size` is set before the training begins: it is the plan's.
     """
 
-    def __init__(self, progress: Progress, *, batch_size: int, title: str = "") -> None:
+    def __init__(self, progress: Progress, *, batch_size: int = 0, title: str = "") -> None:
         """Draw on `progress`; `title` stands before each line."""
         super().__init__()
         self._progress = progress
@@ -89,10 +165,14 @@ class ProgressDisplay(keras.callbacks.Callback):
         if self._first is None:
             self._first = batch
         speed = (batch + 1 - self._first) * self.batch_size / (time.perf_counter() - self._begin)
+        results = "  ".join(
+            f"{name} {float((logs or {})[name]):.3g}" for name in ("loss", "top1") if name in (logs or {})
+        )
+        memory = psutil.Process().memory_info().rss / 1e9
         self._progress.update(
             self._task,
             completed=self._epoch * self._steps + batch + 1,
-            detail=f"step {batch + 1}/{self._steps}  {speed:,.0f} images/s",
+            detail=f"step {batch + 1}/{self._steps}  {results}  {speed:,.0f} images/s  {memory:.1f} GB",
         )
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -1,6 +1,7 @@
 """The options that commands share, and the settings that they make."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,8 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from keras_sepnets.cli.command import quiet_imports
-from keras_sepnets.config import RunConfig, load_config, read_toml
+from keras_sepnets.config import RunConfig
+from keras_sepnets.config_files import flatten, load_config, read_toml
 from keras_sepnets.errors import SepnetsError
+from keras_sepnets.recipes import read_recipe
+from keras_sepnets.runs import Run
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -22,13 +26,52 @@ SETTINGS = {
     "image_size": "data.image_size",
     "augment": "data.augment",
     "on_bad_picture": "data.on_bad_picture",
+    "overfit": "data.overfit",
+    "weights": "transfer.weights",
+    "freeze": "transfer.freeze",
+    "unfreeze_after": "transfer.unfreeze_after",
     "class_weights": "training.class_weights",
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
     "patience": "training.patience",
+    "deterministic": "training.deterministic",
     "seed": "training.seed",
 }
+
+
+class NumberOrAuto(click.ParamType):
+    """A whole number, or the word auto."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or the word."""
+        try:
+            return value if value == "auto" else int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number nor auto", param, ctx)
+
+
+class Duration(click.ParamType):
+    """A time such as 2h, 90m, 1h30m or 45s."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return seconds."""
+        if isinstance(value, float):
+            return value
+        parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", value)
+        try:
+            amounts = [float(part or 0) for part in parts.groups()] if parts else []
+        except ValueError:
+            amounts = []
+        seconds = sum(amount * unit for amount, unit in zip(amounts, (3600, 60, 1), strict=False))
+        if seconds <= 0:
+            self.fail(f"{value!r} is no time; write it as 2h, 90m, 1h30m or 45s", param, ctx)
+        return float(seconds)
+
 
 cache_option = click.option(
     "--cache",
@@ -51,6 +94,7 @@ _NETWORK_OPTIONS = (
     ),
 )
 _TRAINING_OPTIONS = (
+    click.option("--recipe", metavar="NAME", help="Settings that belong together; sepnets recipes lists them."),
     click.option(
         "--dataset",
         metavar="NAME",
@@ -62,8 +106,10 @@ _TRAINING_OPTIONS = (
     click.option("--augment", metavar="NAME", help="none, light (no mirror images), standard or strong."),
     click.option("--class-weights", metavar="WHAT", help="balanced: all classes weigh the same in the loss."),
     click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures."),
-    click.option("--batch-size", type=int, metavar="N", help="Pictures a step."),
-    click.option("--learning-rate", type=float, metavar="R", help="Peak, after a warm-up; then a cosine to 0."),
+    click.option(
+        "--batch-size", type=NumberOrAuto(), metavar="N", help="Pictures a step; auto: what fits the memory."
+    ),
+    click.option("--learning-rate", type=float, metavar="R", help="The highest, after the warm-up."),
 )
 rho_option = click.option(
     "--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size."
@@ -93,19 +139,37 @@ def config_from_options(
     config: Path | None,
     assignments: tuple[str, ...],
     rho: float | None = None,
+    recipe: str | None = None,
     defaults: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """Return the settings: defaults, then the file, then the options, then KEY=VALUE, each over the last."""
+    """Return the settings: defaults, then recipe, file, options, and KEY=VALUE, each over the last.
+
+    A run that starts from the weights of another has the same network, as far as nothing else is said.
+    """
+    tables = read_recipe(recipe).settings if recipe else None
     settings = {SETTINGS[name]: value for name, value in options.items() if value is not None}
     if rho is not None:
-        given = load_config(config, settings, assignments)
+        given = load_config(config, settings, assignments, recipe=tables)
         if given.data.image_size is not None:
             raise SepnetsError(
                 "--rho and an image size say the same thing; leave one of them out. "
                 f"Received: --rho {rho} and data.image_size={given.data.image_size}"
             )
         settings["data.image_size"] = _size_from_rho(rho, given.model.name)
-    return load_config(config, settings, assignments, defaults=defaults)
+    found = load_config(config, settings, assignments, recipe=tables, defaults=defaults)
+    network = network_of_weights(found.transfer.weights)
+    if not network:
+        return found
+    with_network = load_config(config, settings, assignments, recipe=tables, defaults=(defaults or {}) | network)
+    return with_network if with_network.model.name == network["model.name"] else found
+
+
+def network_of_weights(weights: str | None) -> dict[str, Any]:
+    """Return the network's settings of the run that weights come from, by dotted key; none where it is no run."""
+    if weights is None or not Run(Path(weights)).has("config.json"):
+        return {}
+    network = Run.open(Path(weights)).config.model.model_dump(exclude={"bn_momentum"})
+    return {f"model.{key}": value for key, value in network.items()}
 
 
 def said_settings(
@@ -115,14 +179,7 @@ def said_settings(
     said = {SETTINGS[name] for name, value in options.items() if value is not None}
     said |= {text.partition("=")[0].strip() for text in assignments}
     said |= {"data.image_size"} if rho is not None else set()
-    return said | (_dotted_keys(read_toml(config)) if config else set())
-
-
-def _dotted_keys(tree: dict[str, Any], prefix: str = "") -> set[str]:
-    keys = set()
-    for key, value in tree.items():
-        keys |= _dotted_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
-    return keys
+    return said | set(flatten(read_toml(config)) if config else {})
 
 
 def _size_from_rho(rho: float, model: str) -> int:

@@ -7,18 +7,23 @@ import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import (
+    Duration,
     config_from_options,
     json_option,
+    network_of_weights,
     network_options,
     rho_option,
     said_settings,
     training_options,
 )
 from keras_sepnets.config import RunConfig
+from keras_sepnets.config_files import flatten, to_toml
 from keras_sepnets.errors import SepnetsError
+from keras_sepnets.recipes import read_recipe
 from keras_sepnets.runs import Run, newest_unfinished
 
 NEWEST = "newest"  # what --resume means without a run
+EPOCHS_OF_OVERFITTING = 100
 
 
 @click.command(cls=Command)
@@ -26,6 +31,25 @@ NEWEST = "newest"  # what --resume means without a run
 @training_options
 @rho_option
 @click.option("--patience", type=int, metavar="N", help="End after N epochs without a better one.")
+@click.option(
+    "--max-time",
+    "max_seconds",
+    type=Duration(),
+    metavar="TIME",
+    help="Such as 2h or 45m: as many epochs as fit, at most --epochs where said; ends resumable.",
+)
+@click.option(
+    "--weights", metavar="W", help="Start from imagenet, a run folder or a weight file; the report says what fits."
+)
+@click.option(
+    "--freeze",
+    metavar="STAGE",
+    help="Leave the network up to this stage as it is; backbone: all but the classifier.",
+)
+@click.option(
+    "--unfreeze-after", type=int, metavar="N", help="Train everything after N epochs, at a lower learning rate."
+)
+@click.option("--deterministic", is_flag=True, default=None, help="The same bits on a GPU too; slower there.")
 @click.option("--seed", type=int, metavar="N", help="Decides weights, order and augmentation.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run folder, new or empty.")
 @click.option(
@@ -47,19 +71,30 @@ NEWEST = "newest"  # what --resume means without a run
     metavar="STEPS",
     help="Steps between checkpoints.  [default: what takes at most 1 % of the time]",
 )
-@click.option("--dry-run", is_flag=True, help="Show the plan; train nothing, make no run folder.")
+@click.option(
+    "--overfit", type=click.IntRange(min=1), metavar="N", help="Can the network learn N pictures by heart?"
+)
+@click.option("--smoke", is_flag=True, help="Try every part of the run on a batch; keep nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and where each setting comes from; train nothing.")
+@click.option(
+    "--print-config", is_flag=True, help="Print the settings as a TOML file with comments; train nothing."
+)
 @json_option
 def train(
     config: Path | None,
     assignments: tuple[str, ...],
     rho: float | None,
+    recipe: str | None,
     output: Path | None,
     download: bool,
     cache_folder: Path | None,
     resume: str | None,
     extend: Path | None,
     checkpoint_every: int | None,
+    max_seconds: float | None,
+    smoke: bool,
     dry_run: bool,
+    print_config: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -70,47 +105,63 @@ def train(
     \b
     sepnets train --model mobilenet --alpha 0.5
     sepnets train --model mobilenet --dataset folder:pictures --image-size 128 --epochs 30
+    sepnets train --recipe xception-paper --dataset cifar10 --download --dry-run
+    sepnets train --recipe finetune --weights runs/mobilenet-digits-1 --dataset folder:pictures
     sepnets train --model xception --set model.middle_repeats=2 --set model.residual=false
-    sepnets train --dataset cifar10 --download --dry-run
     sepnets train --resume runs/mobilenet-digits-1
     sepnets train --extend runs/mobilenet-digits-1 --epochs 40
     """
-    settings = config_from_options(options, config=config, assignments=assignments, rho=rho)
+    said = said_settings(options, config=config, assignments=assignments, rho=rho)
+    if "training.epochs" not in said:
+        options["epochs"] = _default_epochs(max_seconds, options["overfit"])
+    settings = config_from_options(options, config=config, assignments=assignments, rho=rho, recipe=recipe)
+    if print_config:
+        click.echo(to_toml(settings), nl=False)
+        return
     run = None
     if resume is not None or extend is not None:
         run = _find(resume, extend)
-        said = said_settings(options, config=config, assignments=assignments, rho=rho)
         if extend is not None and said != {"training.epochs"}:
             raise SepnetsError("Say how many epochs the run is to have, and nothing else: --extend RUN --epochs N")
         _refuse_changes(run, {key: _value(settings, key) for key in said if extend is None})
-        if output is not None or dry_run or download:
+        if output is not None or dry_run or download or recipe or smoke:
             raise SepnetsError(
-                "A run that goes on has its folder and data; leave --output, --dry-run, --download out."
+                "A run that goes on has its folder, settings and data; leave --output, --dry-run, --smoke, "
+                "--recipe, --download out."
             )
-        epochs = settings.training.epochs
+        epochs = int(settings.training.epochs) if extend is not None else 0
         settings = run.config
     with quiet_imports():
-        from keras_sepnets import training
+        from keras_sepnets import planning, training
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
+        from keras_sepnets.smoke import smoke_test
 
     console = make_console(as_json=as_json)
-    if dry_run:
-        plan = training.make_plan(settings, download=download, cache_folder=cache_folder)
+    if dry_run or smoke:
+        plan = planning.make_plan(settings, download=download, cache_folder=cache_folder, max_seconds=max_seconds)
         display.show_plan(plan, console)
+        if smoke:
+            steps = smoke_test(plan, on_step=lambda step: display.show_smoke_step(step, console))
+            result_json: dict[str, Any] = {"steps": [step.to_json() for step in steps]}
+        else:
+            sources = _sources(plan, said, recipe)
+            display.show_sources(plan.config, sources, console)
+            result_json = {**plan.to_json(), "sources": sources}
         if as_json:
-            print_json(plan.to_json())
+            print_json(result_json)
         return
     with display.make_progress(console) as progress:
-        bar = display.ProgressDisplay(progress, batch_size=settings.training.batch_size)
+        bar = display.ProgressDisplay(progress)
 
-        def on_plan(plan: training.Plan) -> None:
-            bar.batch_size = plan.config.training.batch_size
+        def on_plan(plan: planning.Plan) -> None:
+            bar.batch_size = plan.batch_size
             display.show_plan(plan, console)
 
         common: dict[str, Any] = {
             "cache_folder": cache_folder,
             "checkpoint_every": checkpoint_every,
+            "max_seconds": max_seconds,
             "callbacks": [bar],
             "on_plan": on_plan,
         }
@@ -120,12 +171,40 @@ def train(
             result = training.resume(run, **common)
         else:
             result = training.train(settings, output=output, download=download, **common)
-    console.print(display.describe_evaluation(result.test))
-    console.print(f"{result.train_seconds:.0f} s of training, {result.images_per_second:,.0f} images/s")
-    display.warn_of_bad_pictures(result.run, console)
-    console.print(f"run: {result.run.path}", markup=False)
+    display.show_result(result, console)
     if as_json:
         print_json(result.to_json())
+
+
+def _default_epochs(max_seconds: float | None, overfit: int | None) -> int | str | None:
+    """Return the epochs of a run for which none are said; None for those of its recipe or the default."""
+    if max_seconds is not None:
+        return "auto"
+    return EPOCHS_OF_OVERFITTING if overfit else None
+
+
+def _sources(plan: Any, said: set[str], recipe: str | None) -> dict[str, str]:
+    """Return for every setting of a plan where its value comes from, in words."""
+    given = read_recipe(recipe) if recipe else None
+    from_recipe = set(flatten(given.settings)) if given else set()
+    if given and given.settings.get("model", {}).get("name", plan.config.model.name) != plan.config.model.name:
+        from_recipe = {key for key in from_recipe if not key.startswith("model.")}
+    of_weights = network_of_weights(plan.config.transfer.weights)
+    sources = {}
+    for key in flatten(plan.config.model_dump(mode="json")):
+        words = []
+        if key in said:
+            words.append("given")
+        elif given and key in from_recipe:
+            words.append(f"{given.name}: {given.source_of(key)}" if given.paper else given.source_of(key))
+        elif key.startswith("data.augmentation."):
+            words.append(f"augmentation {plan.config.data.augment}")
+        elif key in of_weights:
+            words.append("the network of the weights")
+        if key in plan.chosen:
+            words.append(plan.chosen[key])
+        sources[key] = "; ".join(words) or "default"
+    return sources
 
 
 def _find(resume: str | None, extend: Path | None) -> Run:

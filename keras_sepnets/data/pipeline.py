@@ -1,5 +1,6 @@
 """Batches for training and evaluation. Random numbers depend on (seed, position) alone, never on timing."""
 
+import numpy as np
 import tensorflow as tf
 
 from keras_sepnets.config import AugmentationConfig
@@ -91,6 +92,23 @@ def evaluation_batches(
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def draw_sample(
+    examples: Examples, count: int, image_size: int, crop_fraction: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most `count` examples from all over a split, always the same, as evaluation sees them.
+
+    Returns:
+        float32 (n, image_size, image_size, 3) in 0..255, and int32 (n,).
+    """
+    drawn = examples.shuffled(seed=0, per_epoch=examples.num_examples).take(min(count, examples.num_examples))
+    pairs = [
+        (tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32).numpy(), label.numpy())
+        for _position, picture, label in drawn
+    ]
+    pictures, labels = zip(*pairs, strict=True)
+    return np.stack(pictures), np.stack(labels)
 
 
 def _amounts_by_position(

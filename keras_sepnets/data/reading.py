@@ -156,11 +156,16 @@ def describe_place(needed: int, *, in_memory: bool, cache_folder: Path | None = 
 
 def memory_budget() -> int:
     """Return how many bytes decoded pictures may take: a quarter of the memory of this machine or container."""
+    return int(MEMORY_SHARE * memory_limit())
+
+
+def memory_limit() -> int:
+    """Return the bytes of memory of this machine, or of its container where it has fewer."""
     most = [psutil.virtual_memory().total]
     for file in CONTAINER_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # there is no such limit, or it is "max"
             most.append(int(Path(file).read_text()))
-    return int(MEMORY_SHARE * min(most))
+    return min(most)
 
 
 class PictureReader:

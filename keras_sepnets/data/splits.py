@@ -15,7 +15,7 @@ from keras_sepnets.data.examples import Examples
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.folder import open_folder
 from keras_sepnets.data.manifest import open_manifest
-from keras_sepnets.data.pipeline import evaluation_batches, training_batches
+from keras_sepnets.data.pipeline import draw_sample, evaluation_batches, training_batches
 from keras_sepnets.data.preprocessing import SMALL_PICTURE, needed_side
 from keras_sepnets.data.reading import memory_budget
 from keras_sepnets.data.splitting import assign_roles, stratified_holdout
@@ -64,14 +64,15 @@ def resolve_data(
     Returns:
         The settings with the data set's full name; `image_size` (twice the size of small pictures, at least 64 and
         what the network needs, at most the network's own); `crop_fraction` (1 for pictures of at most 64 px, else
-        .875); `augment` ("light" for symbols, which must not be mirrored, else "standard") and its amounts.
+        .875); `augment` ("none" where pictures are to be learned by heart, "light" for symbols, which must not be
+        mirrored, else "standard") and its amounts.
     """
     image_size = config.image_size
     if image_size is None and source.picture_size:
         image_size = min(default_size, max(64, minimum_size, 2 * source.picture_size))
     small = source.picture_size is not None and source.picture_size <= SMALL_PICTURE
     symbols = re.split("[/:]", source.name)[0] in SYMBOLS
-    augment = config.augment or ("light" if symbols else "standard")
+    augment = config.augment or ("none" if config.overfit else "light" if symbols else "standard")
     preset = AUGMENTATIONS[augment]
     if small and preset.smallest_crop < 1:
         preset = preset.model_copy(update={"smallest_crop": 1.0, "shift": SMALL_SHIFT})
@@ -123,6 +124,8 @@ class Splits:
         self._size = config.image_size
         # Of each role the split and, as a boolean array over its index, which examples; None for all.
         self.parts = self._assign(config.holdout_fraction)
+        if config.overfit:
+            self.parts = dict.fromkeys(ROLES, ("train", self._choose(config.overfit)))
         for role in ROLES:
             if not self.num_examples(role):
                 raise SepnetsError(
@@ -147,6 +150,8 @@ class Splits:
     def describe(self, role: str) -> str:
         """Return where a role's examples come from, in words."""
         split, chosen = self.parts[role]
+        if self.config.overfit:
+            return "the same pictures of train for everything"
         if chosen is None:
             return f"the set's {split} split"
         return "the set's train split, less what is held out" if role == "train" else "held out from train"
@@ -174,7 +179,7 @@ class Splits:
 
     def is_held_out(self, role: str) -> bool:
         """Tell whether a role's examples were cut from train, by a choice that depends on all that is there."""
-        return role != "train" and self.parts[role][1] is not None
+        return role != "train" and self.parts[role][1] is not None and not self.config.overfit
 
     def examples(self, role: str) -> Examples:
         """Return the examples of a role; raise SepnetsError if there is no such role."""
@@ -183,6 +188,10 @@ class Splits:
         split, chosen = self.parts[role]
         with self.translated_failures():
             return self._store.examples(split, chosen)
+
+    def sample(self, role: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return some pictures of a role, always the same, as evaluation sees them; see `pipeline`."""
+        return draw_sample(self.examples(role), count, self._size, self.config.crop_fraction)
 
     def training_batches(
         self, batch_size: int, steps_per_epoch: int, seed: int, *, start: int = 0
@@ -241,6 +250,20 @@ class Splits:
         described = {"num_examples": self.num_examples(role), "from": self.describe(role)}
         digest = self.digest(role)
         return described | ({"digest": digest} if digest else {})
+
+    def _choose(self, count: int) -> np.ndarray:
+        """Return which of the training examples are the only ones, each class in its proportion."""
+        chosen = self.parts["train"][1]
+        index = self.source.index("train")
+        places = np.arange(len(index.keys)) if chosen is None else np.flatnonzero(chosen)
+        if count >= len(places):
+            raise SepnetsError(
+                f"There are no more than {len(places)} training pictures to choose from. Received: overfit={count}"
+            )
+        held = stratified_holdout([index.keys[at] for at in places], index.labels[places], count, salt="overfit")
+        result = np.zeros(len(index.keys), bool)
+        result[places[held]] = True
+        return result
 
     def _assign(self, holdout_fraction: float) -> dict[str, tuple[str, np.ndarray | None]]:
         parts: dict[str, tuple[str, np.ndarray | None]] = {}

@@ -166,7 +166,9 @@ def classification_head(
         for number, units in enumerate(fc_units, start=1):
             x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
         x = layers.Dropout(dropout, name="dropout")(x)
-        return layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
+        # Probabilities and their logarithms need more than a half precision.
+        dtype = "float32" if keras.config.dtype_policy().name.startswith("mixed") else None
+        return layers.Dense(classes, activation=classifier_activation, dtype=dtype, name="predictions")(x)
     if pooling == "avg":
         return layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if pooling == "max":

@@ -1,6 +1,6 @@
 """The networks by name, and a network from its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -8,15 +8,24 @@ import keras
 from keras_sepnets.config import ModelConfig
 from keras_sepnets.models import inception_v3, mobilenet, mobilenet_v2, xception
 from keras_sepnets.models.initialization import initialize_by_name
+from keras_sepnets.models.weights import Published, load_weights
+
+
+def _no_flows(stages: Sequence[str]) -> dict[str, str]:
+    return {}
 
 
 class Network(NamedTuple):
-    """A builder, the sizes that its paper and its arithmetic give, and the paper."""
+    """A builder, the sizes that its paper and its arithmetic give, the paper, and its published weights."""
 
     build: Callable[..., keras.Model]
     default_size: int  # px, of the paper
     minimum_size: int  # px, below which a layer has no output
     source: str
+    published: Published
+    flows: Callable[[Sequence[str]], dict[str, str]] = (
+        _no_flows  # stages -> parts of several, with the last of each
+    )
 
 
 NETWORKS = {
@@ -25,29 +34,42 @@ NETWORKS = {
         mobilenet.DEFAULT_SIZE,
         mobilenet.MINIMUM_SIZE,
         "Howard et al. 2017, arXiv:1704.04861, Table 1",
+        mobilenet.PUBLISHED,
     ),
     "mobilenet_v2": Network(
         mobilenet_v2.build_mobilenet_v2,
         mobilenet_v2.DEFAULT_SIZE,
         mobilenet_v2.MINIMUM_SIZE,
         "Sandler et al. 2018, arXiv:1801.04381, Table 2",
+        mobilenet_v2.PUBLISHED,
     ),
     "xception": Network(
         xception.build_xception,
         xception.DEFAULT_SIZE,
         xception.MINIMUM_SIZE,
         "Chollet 2017, arXiv:1610.02357, Figure 5",
+        xception.PUBLISHED,
+        xception.flows,
     ),
     "inception_v3": Network(
         inception_v3.build_inception_v3,
         inception_v3.DEFAULT_SIZE,
         inception_v3.MINIMUM_SIZE,
         "Szegedy et al. 2016, arXiv:1512.00567, Table 1",
+        inception_v3.PUBLISHED,
     ),
 }
 
 
-def build_network(config: ModelConfig, *, image_size: int, classes: int, seed: int | None) -> keras.Model:
+def build_network(
+    config: ModelConfig,
+    *,
+    image_size: int,
+    classes: int,
+    seed: int | None,
+    weights: str | None = None,
+    precision: str = "float32",
+) -> keras.Model:
     """Return the network of `config` for RGB pictures.
 
     Args:
@@ -56,12 +78,21 @@ def build_network(config: ModelConfig, *, image_size: int, classes: int, seed: i
         classes: Number of classes.
         seed: Of the weights, which depend on it and the layers' names only, so that layers of one name agree
             across variants; None where weights do not matter.
+        weights: What is loaded over them; see `load_weights`. Then `model.load_report` says what became of it.
+        precision: Keras' dtype policy, such as "mixed_bfloat16"; the classifier's is float32 in any case.
     """
     settings = config.model_dump(exclude={"name"})
     if settings["bn_momentum"] is None:
         del settings["bn_momentum"]
     network = NETWORKS[config.name]
-    model = network.build(input_shape=(image_size, image_size, 3), classes=classes, **settings)
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(before if precision == "float32" else precision)
+        model = network.build(input_shape=(image_size, image_size, 3), classes=classes, **settings)
+    finally:
+        keras.config.set_dtype_policy(before)
     if seed is not None:
         initialize_by_name(model, seed)
+    if weights is not None:
+        load_weights(model, weights, network.published, alpha=config.alpha)
     return model

@@ -43,6 +43,16 @@ class LoadReport:
     fresh: tuple[str, ...]  # layers that keep their random start
     unused: tuple[str, ...]  # layers of the file that the network does not have
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {
+            "source": self.source,
+            "loaded": list(self.loaded),
+            "adapted": self.adapted,
+            "fresh": list(self.fresh),
+            "unused": list(self.unused),
+        }
+
     def __str__(self) -> str:
         """Return the report as one line."""
         parts = [f"{len(self.loaded)} layers loaded"]

@@ -1,7 +1,7 @@
 """Xception: Chollet 2017, "Deep Learning with Depthwise Separable Convolutions", arXiv:1610.02357."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -222,6 +222,11 @@ def _published_layers() -> Iterator[tuple[str, ...]]:
         if module.downsample:
             yield from ((f"block{block}_shortcut",), (f"block{block}_shortcut_bn",))
     yield ("predictions",)
+
+
+def flows(stages: Sequence[str]) -> dict[str, str]:
+    """Return the last block of each of the paper's three flows (Figure 5), of the blocks in their order."""
+    return {"entry_flow": stages[3], "middle_flow": stages[-3], "exit_flow": stages[-1]}
 
 
 PUBLISHED = Published(

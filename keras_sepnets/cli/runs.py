@@ -1,0 +1,99 @@
+"""`sepnets runs`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_sepnets.cli.command import Command, print_json
+from keras_sepnets.cli.options import json_option
+from keras_sepnets.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_sepnets.run_table import RunSummary
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--diff",
+    "pair",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="A B",
+    help="How two runs differ: settings, cost, accuracy.",
+)
+@json_option
+def runs(folder: Path | None, pair: tuple[Path, Path] | None, as_json: bool) -> None:
+    """List the runs in a folder (by default runs/, or $SEPNETS_RUNS) with their state, accuracy and cost.
+
+    \b
+    sepnets runs
+    sepnets runs --diff runs/mobilenet-digits-1 runs/mobilenet-digits-2
+    """
+    from keras_sepnets.cli.console import make_console
+    from keras_sepnets.run_table import compare_settings, list_runs, summarize_run
+
+    if pair:
+        rows = [summarize_run(path) for path in pair]
+        settings = compare_settings(*pair)
+        if as_json:
+            print_json({"runs": [row.to_json() for row in rows], "settings": settings})
+        else:
+            _show_difference(rows, settings, make_console(as_json=False))
+        return
+    rows = list_runs(folder)
+    if as_json:
+        print_json([row.to_json() for row in rows])
+    else:
+        _show_runs(rows, make_console(as_json=False))
+
+
+def _show_runs(rows: "list[RunSummary]", console: "Console") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "run", "state", "epochs", "network", "data", "validation", "test (95 % interval)", "parameters",
+        "multiply-adds", box=None,
+    )  # fmt: skip
+    for row in rows:
+        cells = _cells(row)
+        table.add_row(*map(escape, (printable(row.run), row.status, *cells.values())))
+    console.print(table if rows else "There is no run yet.")
+
+
+def _show_difference(rows: "list[RunSummary]", settings: dict[str, list[Any]], console: "Console") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", *(escape(printable(row.run)) for row in rows), box=None)
+    for key, values in settings.items():
+        table.add_row(key, *(escape(printable(str(value))) for value in values))
+    first, second = map(_cells, rows)
+    table.add_row("state", *(row.status for row in rows))
+    for name in first:
+        table.add_row(name, escape(first[name]), escape(second[name]))
+    seconds = ["" if row.train_seconds is None else f"{row.train_seconds:,.0f} s" for row in rows]
+    table.add_row("training", *seconds)
+    console.print(table)
+
+
+def _cells(row: "RunSummary") -> dict[str, str]:
+    """Return what is known of a run, in words."""
+    if row.status == "damaged" or row.dataset is None:
+        return dict.fromkeys(
+            ("epochs", "network", "data", "validation", "test", "parameters", "multiply-adds"), ""
+        )
+    low, high = row.test_top1_interval or (0, 0)
+    return {
+        "epochs": f"{row.epoch}/{row.epochs}",
+        "network": f"{row.model} {row.alpha:g}",
+        "data": f"{printable(row.dataset)}, {row.image_size} px",
+        "validation": "" if row.validation_top1 is None else f"{row.validation_top1:.2%}",
+        "test": "" if row.test_top1 is None else f"{row.test_top1:.2%} ({low:.2%} to {high:.2%})",
+        "parameters": f"{row.parameters:,}",
+        "multiply-adds": f"{row.multiply_adds:,}",
+    }

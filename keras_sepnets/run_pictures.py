@@ -1,0 +1,44 @@
+"""Pictures in a run folder: what the network saw, and what it makes of pictures that are new to it."""
+
+import keras
+import numpy as np
+
+from keras_sepnets.data.labels import describe_label
+from keras_sepnets.errors import printable
+from keras_sepnets.planning import Plan
+from keras_sepnets.plots import draw_pictures
+from keras_sepnets.runs import Run
+
+SHOWN = 24  # pictures
+
+
+def write_train_batch(run: Run, plan: Plan) -> None:
+    """Draw train_batch.png: the first pictures of the training as the network sees them, with their labels."""
+
+    def draw() -> bytes:
+        pictures, labels, *_ = next(plan.training_batches().as_numpy_iterator())
+        titles = [describe_label(label, plan.splits.class_names) for label in labels[:SHOWN]]
+        policy = plan.splits.policy.describe() or "no change"
+        return draw_pictures(_to_bytes(pictures[:SHOWN]), titles, f"training pictures: {policy}")
+
+    run.write_picture("train_batch.png", draw)
+
+
+def write_validation_predictions(run: Run, plan: Plan, network: keras.Model) -> None:
+    """Draw validation_predictions.png: pictures from all over the validation split, with what the network says."""
+
+    def draw() -> bytes:
+        pictures, labels = plan.splits.sample("validation", SHOWN)
+        titles, colours = [], []
+        for probabilities, label in zip(network.predict_on_batch(pictures), labels, strict=True):
+            said, truth = (printable(plan.splits.class_names[k]) for k in (np.argmax(probabilities), label))
+            is_right = said == truth
+            titles.append(f"{said} {probabilities.max():.0%}" + ("" if is_right else f"\nis {truth}"))
+            colours.append("black" if is_right else "red")
+        return draw_pictures(_to_bytes(pictures), titles, "validation pictures, with the prediction", colours)
+
+    run.write_picture("validation_predictions.png", draw)
+
+
+def _to_bytes(pictures: np.ndarray) -> list[np.ndarray]:
+    return list(np.rint(pictures).clip(0, 255).astype(np.uint8))

@@ -5,6 +5,7 @@ A step of two sizes is measured, a line is drawn through their memory, and the s
 
 import contextlib
 import json
+import math
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ def choose_batch_size(config: RunConfig, *, classes: int, num_examples: int) -> 
     fitting = 1
     if small is not None and large is not None:
         slope = max(large.needed - small.needed, 1) / (MEASURED[1] - MEASURED[0])
-        fitting = max(1, int((small.budget - small.needed) / slope) + MEASURED[0])
+        fitting = max(1, math.floor((small.budget - small.needed) / slope) + MEASURED[0])
     elif small is not None:
         fitting = MEASURED[0]
     size = 1 << min(most, fitting).bit_length() - 1

@@ -69,10 +69,15 @@ def make_schedule(
     peak = factor * scaled_learning_rate(config)
     steps = steps_per_epoch * epochs
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), steps - 1)
-    schedule: keras.optimizers.schedules.LearningRateSchedule
     if config.schedule == "cosine":
-        schedule = schedules.CosineDecay(peak, decay_steps=steps - warmup_steps)
-    elif config.schedule == "exponential":
+        return schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup_steps else peak,
+            decay_steps=steps - warmup_steps,
+            warmup_target=peak if warmup_steps else None,
+            warmup_steps=warmup_steps,
+        )
+    schedule: keras.optimizers.schedules.LearningRateSchedule
+    if config.schedule == "exponential":
         decay_steps = max(1, round(config.decay_epochs * steps_per_epoch))
         schedule = schedules.ExponentialDecay(peak, decay_steps, config.decay_rate, staircase=True)
     else:
@@ -106,7 +111,6 @@ def compile_model(
     undecayed = [variable for variable in model.trainable_variables if not _is_in(variable, decayed)]
     optimizer.exclude_from_weight_decay(var_list=undecayed)
     _extend_apply(optimizer, config.l2, decayed)
-    optimizer.build(model.trainable_variables)  # or TensorFlow traces the first training step twice
     losses, metrics = keras.losses, keras.metrics
     crossentropy = losses.categorical_crossentropy if one_hot else losses.sparse_categorical_crossentropy
     model.compile(
@@ -114,6 +118,8 @@ def compile_model(
         loss=lambda labels, probabilities: checked_when_trained(crossentropy(labels, probabilities)),
         metrics=[(metrics.CategoricalAccuracy if one_hot else metrics.SparseCategoricalAccuracy)(name="top1")],
     )
+    # Else TensorFlow traces the first step twice, and a checkpoint finds no variables (of the loss's scale too).
+    model.optimizer.build(model.trainable_variables)
 
 
 def decayed_variables(model: keras.Model) -> list[keras.Variable]:

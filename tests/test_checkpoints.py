@@ -92,6 +92,35 @@ def test_every_bit_counts(tmp_path):
     assert module._verify(files[0].parent) == {"step": 3}
 
 
+@pytest.mark.parametrize(
+    ("damage", "count"), [("truncated", 200), ("zeroed tail", 200), ("missing", 50), ("swapped", 50)]
+)
+def test_all_damage_is_noticed(tmp_path, damage, count):
+    """Of the newest checkpoint's files; those that are swapped come from the checkpoint before."""
+    checkpoints = Checkpoints(tmp_path / "whole")
+    for step in (1, 2, 3):  # other sizes, so that no two files are the same
+        checkpoints.save(step, {"model": [tf.Variable(tf.fill([step, 99], float(step)))]}, {"step": step})
+    random = np.random.default_rng(2)
+    files = newest_files(tmp_path / "whole")
+    for number in range(count):
+        file = files[number % len(files)]
+        whole = file.read_bytes()
+        place = int(random.integers(len(whole) - 1))
+        if damage == "truncated":
+            file.write_bytes(whole[:place])
+        elif damage == "zeroed tail":
+            place = min(place, len(whole.rstrip(b"\0")) - 1)
+            file.write_bytes(whole[:place] + bytes(len(whole) - place))
+        elif damage == "missing":
+            file.unlink()
+        else:
+            file.write_bytes((tmp_path / "whole" / "step-00000002" / file.name).read_bytes())
+        with pytest.raises(ValueError, match=r"is missing|is damaged|not the size"):
+            module._verify(file.parent)
+        file.write_bytes(whole)
+    assert module._verify(files[0].parent) == {"step": 3}
+
+
 @pytest.mark.parametrize("damage", ["truncated", "zeroed tail", "missing", "swapped"])
 def test_damage_is_named_and_the_checkpoint_before_is_used(tmp_path, damage):
     save_three(tmp_path / "whole")

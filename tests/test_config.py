@@ -59,7 +59,7 @@ def test_later_settings_override_earlier_ones(tmp_path):
         ("model.alpha=0", "model.alpha: Input should be greater than 0. Received: 0"),
         ("model.alpha=inf", "model.alpha: .*finite"),
         ("model.alpha=wide", "model.alpha: .*valid number. Received: 'wide'"),
-        ("training.epochs=1.5", "training.epochs: .*valid integer. Received: 1.5"),
+        ("training.epochs=1.5", "training.epochs: .*valid integer or input should be 'auto'. Received: 1.5"),
         ("training.epochs=0", "training.epochs: .*Received: 0"),
         ("training.optimizer=lion", "training.optimizer: .*'adamw'"),
         ("data.augment=lots", "data.augment: .*'light'"),

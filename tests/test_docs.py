@@ -5,7 +5,6 @@ import inspect
 import json
 import re
 import shutil
-import tomllib
 from pathlib import Path
 
 import click
@@ -16,7 +15,6 @@ from PIL import Image
 from keras_sepnets import Run, RunConfig, build_mobilenet, load_config
 from keras_sepnets.cli import main
 from keras_sepnets.cli.models import describe_network
-from keras_sepnets.config_files import make_config
 from keras_sepnets.papers import GridPoint, compare_with_papers
 
 ROOT = Path(__file__).parent.parent
@@ -43,11 +41,9 @@ def test_every_option_in_a_shown_command_exists():
         assert set(re.findall(r"--[\w-]+", arguments)) <= known
 
 
-def test_shown_settings_are_the_defaults():
+def test_shown_settings_are_those_that_are_printed():
     (text,) = blocks("toml")
-    assert make_config(tomllib.loads(text)) == RunConfig()
-    for key in (*RunConfig().data.model_dump(), *RunConfig().training.model_dump()):
-        assert key in text
+    assert text == CliRunner().invoke(main, ["train", "--print-config"]).stdout
 
 
 def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
@@ -98,26 +94,32 @@ def test_json_keys_are_as_shown(finished):
     from keras_sepnets.data.catalog import describe_data_set, list_data_sets
     from keras_sepnets.data.checking import check_source
     from keras_sepnets.data.splits import open_source
+    from keras_sepnets.models.weights import LoadReport
     from keras_sepnets.planning import make_plan
+    from keras_sepnets.recipes import read_recipe
+    from keras_sepnets.run_table import summarize_run
+    from keras_sepnets.smoke import SmokeStep
 
     section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
     shown = re.split(r"^(\w+(?: (?:--[\w-]+|\w+))?)\s", section, flags=re.MULTILINE)
     words = {name: set(re.findall(r"\w+", text)) for name, text in zip(shown[1::2], shown[2::2], strict=True)}
     commands = {
-        "train",
-        "train --dry-run",
-        "evaluate",
-        "predict",
-        "ablate",
-        "cost",
-        "cost --against",
-        "cost --grid",
+        *("train", "train --dry-run", "train --smoke", "evaluate", "predict", "runs", "runs --diff", "recipes"),
+        *("ablate", "cost", "cost --against", "cost --grid"),
     }
     data_commands = {"data list", "data info", "data prepare", "data check", "data show"}
     assert words.keys() == commands | data_commands | {"models", "benchmark input"}
     assert words["train"] == keys_of(finished.to_json())
     plan = make_plan(finished.run.config).to_json()
-    assert words["train --dry-run"] == keys_of({**plan, "config": {}, "num_examples": {}})
+    report = LoadReport("", (), {}, (), ()).to_json()
+    shown_plan = keys_of({**plan, "config": {}, "num_examples": {}, "weights": report, "sources": {"SETTING": ""}})
+    assert words["train --dry-run"] == shown_plan
+    assert words["train --smoke"] == {"steps", *SmokeStep("", "", 0.0).to_json()}
+    row = summarize_run(finished.run.path).to_json()
+    assert words["runs"] == set(row)
+    assert words["runs --diff"] - {"the", "same", "of", "A", "B", "SETTING"} == {"runs", "settings"}
+    recipe = read_recipe("finetune").to_json()
+    assert words["recipes"] - {"SETTING"} == {*recipe, "value", "source"}
     assert words["evaluate"] == {"run", "split"} | keys_of(finished.test.to_json())
     results = json.loads((ROOT / "experiments/xception_intermediate_relu/results.json").read_text())
     variants = {"NAME": next(iter(results["variants"].values()))}

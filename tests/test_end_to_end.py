@@ -37,7 +37,7 @@ def test_train_evaluate_predict_ablate(work_folder):
     assert result["run"] == "runs/mobilenet-digits-1"
     assert result["test"]["num_examples"] == 360
     assert result.keys() == {
-        "run", "train_seconds", "images_per_second", "parameters", "multiply_adds", "test",
+        "run", "train_seconds", "images_per_second", "checkpoint_seconds", "parameters", "multiply_adds", "test",
     }  # fmt: skip
     assert "epoch 1/1  loss" in trained.stderr
     again = sepnets("train", "--model", "mobilenet", *TINY, "--seed", "0", "--json", cwd=work_folder)

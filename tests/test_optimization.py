@@ -105,16 +105,6 @@ def test_the_average_of_weights_forgets_its_start_too_but_is_longer():
     assert choose_momentum(10**9, of="weights") == 0.9999
 
 
-def test_the_cosine_with_its_warm_up_is_that_of_keras():
-    config = TrainingConfig(learning_rate=0.5, epochs=7, warmup_epochs=1.5)
-    ours = make_schedule(config, 10, 7)
-    theirs = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0, decay_steps=55, warmup_target=0.5, warmup_steps=15
-    )
-    for step in range(71):
-        assert float(ours(step)) == pytest.approx(float(theirs(step)), abs=1e-6)
-
-
 def test_the_exponential_schedule_falls_in_steps():
     config = TrainingConfig(
         learning_rate=0.045, epochs=8, schedule="exponential", decay_rate=0.94, decay_epochs=2.0, warmup_epochs=0.0

@@ -12,8 +12,8 @@ import filelock
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from click.testing import CliRunner
+from run_outcome import outcome
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.cli import main
@@ -22,7 +22,6 @@ from keras_sepnets.errors import InterruptedRunError, TerminatedRunError
 from keras_sepnets.training import extend, resume
 
 STEPS, EPOCHS = 5, 2  # of 256 digits
-EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # what no clock has measured
 NETWORKS = {
     "mobilenet": {"model.alpha": 0.0625},
     "mobilenet_v2": {"model.name": "mobilenet_v2", "model.alpha": 0.0625, "data.image_size": 16},
@@ -62,23 +61,6 @@ class Signal(keras.callbacks.Callback):
     def on_test_batch_begin(self, batch, logs=None):
         if self.now == self.epoch and self.step is None and batch == 1:
             os.kill(os.getpid(), self.number)
-
-
-def outcome(run):
-    """All that the further course and the result of a run depend on, as bytes."""
-    (checkpoint,) = run.checkpoints_folder.glob("step-*")
-    reader = tf.train.load_checkpoint(str(checkpoint / "variables"))
-    variables = {
-        name: reader.get_tensor(name).tobytes()
-        for name in reader.get_variable_to_shape_map()
-        if name.startswith(("model/", "optimizer/"))
-    }
-    assert len(variables) > 50
-    weights = [array.tobytes() for array in run.load_model("final").get_weights()]
-    best = [array.tobytes() for array in run.load_model("best").get_weights()]
-    history = [[row[name] for name in EXACT] for row in run.read_history()]
-    test = run.read_json("evaluation-test.json")
-    return variables, weights, best, history, {name: test[name] for name in ("top1", "top5", "loss")}
 
 
 def stop(config, output, *signals):
@@ -142,7 +124,7 @@ def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
     [
         (["--alpha", "0.5"], "its model.alpha is 0.0625"),
         (["--set", "training.seed=3"], "its training.seed is 0"),
-        (["--output", "x"], "leave --output, --dry-run, --download out"),
+        (["--output", "x"], "leave --output, --dry-run, --smoke, --recipe, --download out"),
         (["--epochs", "0"], "training.epochs"),
     ],
 )

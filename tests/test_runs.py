@@ -1,10 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 
 from keras_sepnets import Run, RunConfig, SepnetsError
 from keras_sepnets.config_files import load_config
-from keras_sepnets.runs import dataset_slug, write_file
+from keras_sepnets.runs import dataset_slug, load_network, write_file
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +99,28 @@ def test_csv_and_json_are_plain(tmp_path):
     assert run.read_history() == [{"epoch": 1.0, "loss": 0.5}]
     run.write_json("x.json", {"größe": 1})
     assert json.loads((run.path / "x.json").read_text()) == {"größe": 1}
+
+
+def test_damage_of_a_network_file_is_told(finished, tmp_path):
+    """Flipped bits, truncations and zeroed tails of a .keras file: refused, or without any consequence."""
+    whole = (finished.run.path / "final.keras").read_bytes()
+    expected = [array.tobytes() for array in load_network(finished.run.path / "final.keras").get_weights()]
+    random, file, refused = np.random.default_rng(0), tmp_path / "a.keras", 0
+    for number in range(45):
+        content = bytearray(whole)
+        place = int(random.integers(len(content)))
+        if number % 3 == 0:
+            content[place] ^= 1 << int(random.integers(8))
+        elif number % 3 == 1:
+            content = content[:place]
+        else:
+            content[place:] = bytes(len(content) - place)
+        file.write_bytes(content)
+        try:
+            network = load_network(file)
+        except SepnetsError as error:
+            refused += 1
+            assert "The network cannot be loaded" in str(error)
+        else:
+            assert [array.tobytes() for array in network.get_weights()] == expected
+    assert refused >= 40

@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from keras_sepnets import Run, SepnetsError, evaluate
 from keras_sepnets.config_files import load_config
@@ -12,7 +15,7 @@ from keras_sepnets.data.splits import Splits, open_source
 from keras_sepnets.errors import FailedRunError, InterruptedRunError
 from keras_sepnets.optimization import choose_momentum, compile_model
 from keras_sepnets.planning import make_plan
-from keras_sepnets.training import resume, train
+from keras_sepnets.training import extend, resume, train
 
 
 def changed(config, **assignments):
@@ -26,12 +29,15 @@ def test_run_folder_explains_itself(finished):
     names = {path.name for path in finished.run.path.iterdir()}
     assert names == {
         "config.json", "environment.json", "labels.json", "data.json", "cost.json", "history.csv", "training.json",
-        "best.keras", "final.keras", "learning_curve.png", "checkpoints", ".lock",
+        "best.keras", "final.keras", "learning_curve.png", "checkpoints", ".lock", "events",
+        "train_batch.png", "validation_predictions.png",
         "evaluation-test.json", "confusion-test.csv", "confusion-test.png",
     }  # fmt: skip
     config = json.loads((finished.run.path / "config.json").read_text())
-    open_settings = [key for section in config.values() for key, value in section.items() if value is None]
-    assert open_settings == []
+    open_settings = {
+        key for section in config.values() for key, value in section.items() if value in (None, "auto")
+    }
+    assert open_settings == {"base_batch_size", "weights", "freeze"}  # where nothing is a choice of its own
     policy = config["data"].pop("augmentation")
     assert {key: value for key, value in policy.items() if value} == {
         "smallest_crop": 1.0, "crop_aspect": 4 / 3, "rotation": 10.0, "zoom": 0.1, "shift": 0.1,
@@ -39,7 +45,7 @@ def test_run_folder_explains_itself(finished):
     }  # fmt: skip
     assert config["data"] == {
         "dataset": "digits:1.0.0", "image_size": 32, "crop_fraction": 1.0, "augment": "light",
-        "holdout_fraction": 0.1, "on_bad_picture": "stop",
+        "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")
     assert finished.run.is_finished
@@ -74,6 +80,51 @@ def test_saved_network_opens_without_this_package(finished):
     file = str(finished.run.path / "final.keras")
     answer = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True)
     assert answer.stdout.split("\n")[-2] == "(1, 10) False"
+
+
+def test_the_epochs_numbers_are_written_for_tensorboard(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for part, name in (("train", "top1"), ("validation", "val_top1")):
+        events = EventAccumulator(str(finished.run.path / "events" / part))
+        events.Reload()
+        (told,) = events.Tensors("epoch_top1")
+        value = float(tf.make_ndarray(told.tensor_proto))
+        assert value == pytest.approx(finished.run.read_history()[0][name], rel=1e-6)
+
+
+def test_pictures_show_what_the_network_saw_and_says(finished):
+    for name in ("train_batch.png", "validation_predictions.png"):
+        with Image.open(finished.run.path / name) as picture:
+            assert np.asarray(picture).std() > 10
+            assert picture.width > 500
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_and_saves_an_ordinary_network(tiny_config, tmp_path, precision):
+    config = changed(tiny_config, training__precision=precision, training__ema_momentum=0.9)
+    plan = make_plan(config)
+    assert plan.model.get_layer("block1_pointwise").compute_dtype == precision.removeprefix("mixed_")
+    assert plan.model.get_layer("predictions").compute_dtype == "float32"
+    result = train(config, output=tmp_path / "run")
+    network = result.run.load_model()
+    assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
+    assert (
+        network.get_layer("stem").get_weights()[0].tobytes()
+        != plan.model.get_layer("stem").get_weights()[0].tobytes()
+    )
+    assert result.run.read_history()[0]["val_loss"] < 5
+    assert keras.config.dtype_policy().name == "float32"
+    # A run that goes on has the same weights, optimizer and loss scale.
+    again = extend(result.run, 2)
+    assert [row["epoch"] for row in again.run.read_history()] == [1, 2]
+
+
+def test_determinism_is_switched_on_where_it_is_asked_for(tiny_config, tmp_path, monkeypatch):
+    switched = []
+    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: switched.append(1))
+    train(changed(tiny_config, training__deterministic="true"), output=tmp_path / "run")
+    assert switched == [1]
 
 
 def test_says_where_each_split_came_from(finished):

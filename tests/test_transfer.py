@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from test_resume import Signal, outcome, stop
+from run_outcome import outcome
+from test_resume import Signal, stop
 
 from keras_sepnets import Run, SepnetsError, build_mobilenet, build_mobilenet_v2, build_xception, evaluate, train
 from keras_sepnets.cli import main

@@ -4,6 +4,7 @@ Keras' `fit` begins with a whole epoch, so its loop is taken apart here; steps, 
 remain those of Keras.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,9 @@ def run_epochs(
                 position.logs = _floats(model.get_metrics_result())
             every.on_train_batch_end(position.step - 1, logs)
             on_step()
-        with averaged_weights(model):
+        with averaged_weights(model), warnings.catch_warnings():
+            # Of a data set whose number of batches only shows at its end, as with pictures that are left out.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
             validated = model.evaluate(validation, verbose=0, return_dict=True, callbacks=every)
         epoch_logs = {**(position.logs or {}), **{f"val_{name}": value for name, value in validated.items()}}
         every.on_epoch_end(position.epoch, epoch_logs)

@@ -1,6 +1,5 @@
 """Optimizer, schedule and loss."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -1,3 +1,9 @@
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -185,6 +191,39 @@ def test_every_position_has_the_rest_that_it_would_have_had(count, batch_size, s
         for (x, y), (u, v) in zip(whole.as_numpy_iterator(), rest.as_numpy_iterator(), strict=True):
             assert np.array_equal(x, u)
             assert np.array_equal(y, v)
+
+
+def digest_of_rest(count, batch_size, seed, workers, start):
+    """The SHA-256 of pictures and labels of an epoch that goes on after a step, of random pictures."""
+    random = np.random.default_rng(count)
+    shapes = np.full((count, 2), 4, np.int32)
+    examples = DecodedExamples(
+        random.integers(0, 256, 48 * count, np.uint8), shapes, np.arange(count, dtype=np.int32)
+    )
+    steps = count // batch_size
+    context = tf.distribute.InputContext(workers, workers - 1) if workers > 1 else None
+    rest = train(
+        examples, "strong", batch_size=batch_size // workers, steps_per_epoch=steps * workers, seed=seed,
+        worker=context, start=start, classes=count,
+    ).take(steps - start % steps)  # fmt: skip
+    return hashlib.sha256(b"".join(x.tobytes() + y.tobytes() for x, y in rest.as_numpy_iterator())).hexdigest()
+
+
+def test_a_fresh_process_goes_on_with_the_identical_rest():
+    random = np.random.default_rng(8)
+    cases = []
+    for workers in (1, 1, 1, 2, 2):
+        batch_size = int(random.integers(1, 9)) * workers
+        count = int(random.integers(batch_size * 2, 60))
+        start = int(random.integers(0, 2 * (count // batch_size)))
+        cases.append((count, batch_size, int(random.integers(1000)), workers, start))
+    code = f"from test_pipeline import digest_of_rest\nfor case in {cases}: print(digest_of_rest(*case))"
+    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_NUM_INTRAOP_THREADS": "2"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == [digest_of_rest(*case) for case in cases]
 
 
 def test_a_stream_of_records_goes_on_where_it_was(streamed):

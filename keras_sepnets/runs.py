@@ -124,8 +124,13 @@ class Run:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the training began and did not come to its end."""
-        return not self.is_finished and self.has_checkpoints
+        """Whether the training did not come to its end and can go on exactly where it was."""
+        return not self.is_finished and (self.has_checkpoints or self.is_untouched)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the training came to nothing that is kept: it was killed before its first checkpoint."""
+        return not self.has_checkpoints and not self.has("history.csv")
 
     @property
     def has_checkpoints(self) -> bool:
@@ -305,7 +310,12 @@ def newest_unfinished() -> Run:
     unfinished = [run for run in runs if run.has("config.json") and run.is_resumable]
     if not unfinished:
         raise SepnetsError(f"There is no unfinished run to resume. Received: {str(root)!r}")
-    return max(unfinished, key=lambda run: run.checkpoints_folder.stat().st_mtime_ns)
+    return max(unfinished, key=_last_change)
+
+
+def _last_change(run: Run) -> int:
+    folder = run.checkpoints_folder if run.has_checkpoints else run.path
+    return folder.stat().st_mtime_ns
 
 
 def _next_folder(config: RunConfig) -> Path:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import keras
@@ -25,7 +26,7 @@ class Saver:
         position: Position,
         recorder: Recorder,
         steps_per_epoch: int,
-        every: int | None = None,
+        every: int | timedelta | None = None,
     ) -> None:
         """Save what these are at the moment.
 
@@ -35,8 +36,8 @@ class Saver:
             position: How far the run has come.
             recorder: What was recorded.
             steps_per_epoch: Steps an epoch.
-            every: Steps between checkpoints; None for every epoch and 5 minutes, as far as this takes at most 1 %
-                of the time.
+            every: Steps or time between checkpoints, besides those after every epoch; None for every epoch and
+                5 minutes, as far as this takes at most 1 % of the time.
         """
         self.position = position
         self.seconds = 0.0  # that checkpoints took
@@ -88,11 +89,13 @@ class Saver:
 
     def save_if_due(self) -> None:
         """Save if it is time; to be called after every step and every epoch."""
-        if self._every:
-            if self.step % self._every == 0:
-                self.save()
-            return
         passed = time.perf_counter() - self._last_time
         epoch_ends = self.position.step == 0
-        if passed * LARGEST_COST >= self._last_cost and (epoch_ends or passed > 60 * MINUTES):
+        if self._every is None:
+            due = passed * LARGEST_COST >= self._last_cost and (epoch_ends or passed > 60 * MINUTES)
+        elif isinstance(self._every, timedelta):
+            due = epoch_ends or passed >= self._every.total_seconds()
+        else:
+            due = epoch_ends or self.step % self._every == 0
+        if due:
             self.save()

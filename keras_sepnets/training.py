@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def train(
     output: Path | None = None,
     download: bool = False,
     cache_folder: Path | None = None,
-    checkpoint_every: int | None = None,
+    checkpoint_every: int | timedelta | None = None,
     max_seconds: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
@@ -76,7 +77,8 @@ def train(
         output: The run folder, new or empty; None for the next number under $SEPNETS_RUNS or runs/.
         download: Whether a TFDS data set may be downloaded.
         cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
-        checkpoint_every: Steps between checkpoints; None for what costs at most 1 % of the time.
+        checkpoint_every: Steps or time between checkpoints, besides those of epochs; None for what costs at most
+            1 % of the time.
         max_seconds: After which the run stops, such that it can be resumed; it has as many epochs as fit.
         callbacks: Keras callbacks of the caller's own.
         on_plan: Called with the plan before anything is written.
@@ -99,12 +101,7 @@ def train(
     environment = describe_environment()
     run = Run.create(output, plan.config)
     try:
-        run.write_json("environment.json", environment)
-        run.write_json("labels.json", list(plan.splits.class_names))
-        run.write_json("data.json", plan.splits.to_json())
-        run.write_json("cost.json", plan.cost.to_json())
-        if plan.load_report:
-            run.write_json("weights.json", plan.load_report.to_json())
+        _describe(run, plan, environment)
     except (KeyboardInterrupt, Exception):
         run.remove()
         raise
@@ -116,7 +113,7 @@ def resume(
     run: Run,
     *,
     cache_folder: Path | None = None,
-    checkpoint_every: int | None = None,
+    checkpoint_every: int | timedelta | None = None,
     max_seconds: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
@@ -124,9 +121,10 @@ def resume(
     """Go on with a run that was interrupted or killed, exactly as if it had not been.
 
     Args:
-        run: The unfinished run.
+        run: The unfinished run; one that was killed before its first checkpoint begins anew.
         cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
-        checkpoint_every: Steps between checkpoints; None for what costs at most 1 % of the time.
+        checkpoint_every: Steps or time between checkpoints, besides those of epochs; None for what costs at most
+            1 % of the time.
         max_seconds: After which the run stops again.
         callbacks: Keras callbacks of the caller's own; they do not learn what happened before.
         on_plan: Called with the plan before the training goes on.
@@ -145,7 +143,11 @@ def resume(
             raise SepnetsError(
                 f"The run is finished; evaluate it: sepnets evaluate {run.path}. Received: {str(run.path)!r}"
             )
-        plan = _plan_again(run, run.config, cache_folder)
+        if run.is_untouched:
+            plan = make_plan(run.config, cache_folder=cache_folder)
+            _describe(run, plan, describe_environment())
+        else:
+            plan = _plan_again(run, run.config, cache_folder)
         if on_plan:
             on_plan(plan)
         return _carry_out(run, plan, callbacks, checkpoint_every, deadline)
@@ -156,7 +158,7 @@ def extend(
     epochs: int,
     *,
     cache_folder: Path | None = None,
-    checkpoint_every: int | None = None,
+    checkpoint_every: int | timedelta | None = None,
     max_seconds: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
@@ -189,6 +191,16 @@ def extend(
         return _carry_out(run, plan, callbacks, checkpoint_every, deadline)
 
 
+def _describe(run: Run, plan: Plan, environment: dict[str, Any]) -> None:
+    """Write what a run folder says of its run before the training."""
+    run.write_json("environment.json", environment)
+    run.write_json("labels.json", list(plan.splits.class_names))
+    run.write_json("data.json", plan.splits.to_json())
+    run.write_json("cost.json", plan.cost.to_json())
+    if plan.load_report:
+        run.write_json("weights.json", plan.load_report.to_json())
+
+
 def _plan_again(run: Run, config: RunConfig, cache_folder: Path | None) -> Plan:
     """Return the plan of a run that goes on; raise SepnetsError if it cannot go on exactly."""
     if not run.has_checkpoints:
@@ -212,7 +224,7 @@ def _carry_out(
     run: Run,
     plan: Plan,
     callbacks: Sequence[keras.callbacks.Callback],
-    checkpoint_every: int | None,
+    checkpoint_every: int | timedelta | None,
     deadline: float | None,
 ) -> TrainingResult:
     """Train a run from its newest checkpoint, or from the beginning, to the end, and test it; it is locked."""
@@ -320,7 +332,7 @@ def _kept(error: BaseException, run: Run) -> FailedRunError:
         kept = f"The training is finished and kept: sepnets evaluate {run.path}"
     elif isinstance(error, DivergedError) and run.has("history.csv"):
         kept = f"What it was before is kept: sepnets evaluate {run.path}"
-    elif run.is_resumable and not isinstance(error, DivergedError):
+    elif run.has_checkpoints and not isinstance(error, DivergedError):
         kept = f"Its newest checkpoint is kept; go on with: sepnets train --resume {run.path}"
     elif run.has("history.csv"):
         kept = f"There is no checkpoint to go on from; its finished epochs are kept: sepnets evaluate {run.path}"

@@ -133,6 +133,8 @@ def test_times_are_read(text, seconds):
             ["--batch-size", "0"],
             "training.batch_size: Input should be greater than or equal to 1 or input",
         ),
+        (["--checkpoint-every", "0"], "no checkpoint every 0 steps"),
+        (["--checkpoint-every", "often"], "write it as 2h"),
         (["--overfit", "5000"], "no more than 1293 training pictures"),
         (["--recipe", "finetun"], 'Did you mean "finetune"?'),
     ],

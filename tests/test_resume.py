@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import filelock
 import keras
@@ -19,7 +20,10 @@ from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.cli import main
 from keras_sepnets.config_files import load_config
 from keras_sepnets.errors import InterruptedRunError, TerminatedRunError
+from keras_sepnets.planning import make_plan
+from keras_sepnets.saving import Saver
 from keras_sepnets.training import extend, resume
+from keras_sepnets.training_loop import Position
 
 STEPS, EPOCHS = 5, 2  # of 256 digits
 NETWORKS = {
@@ -192,6 +196,48 @@ def test_settings_may_be_said_again_in_other_words(stopped, tmp_path):
 def test_checkpoints_take_little_time_and_their_time_is_told(finished):
     told = finished.run.read_json("training.json")
     assert 0 < told["checkpoint_seconds"] < told["train_seconds"]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path):
+    """Whatever of its folder was written by then."""
+    config = config_of("mobilenet", varied=False)
+    expected = outcome(train(config, output=tmp_path / "whole").run)
+    run = Run.create(tmp_path / "killed", make_plan(config).config)
+    assert run.is_resumable
+    assert outcome(resume(run).run) == expected
+    assert run.has("environment.json")
+    # With epochs but no checkpoint it would not be the same run any more.
+    shutil.rmtree(run.checkpoints_folder)
+    (run.path / "training.json").unlink()
+    assert not run.is_resumable
+    with pytest.raises(SepnetsError, match="no checkpoint to go on from"):
+        resume(run)
+
+
+@pytest.mark.parametrize(
+    ("every", "seconds", "step", "epoch_ends", "due"),
+    [
+        (3, 0, 6, False, True),
+        (3, 0, 7, False, False),
+        (3, 0, 7, True, True),
+        (timedelta(minutes=10), 601, 7, False, True),
+        (timedelta(minutes=10), 500, 7, False, False),
+        (timedelta(minutes=10), 0, 10, True, True),
+        (None, 301, 7, False, True),
+        (None, 200, 7, False, False),
+        (None, 200, 10, True, True),
+        (None, 20, 10, True, False),  # it would cost more than 1 %
+    ],
+)
+def test_when_a_checkpoint_is_due(monkeypatch, every, seconds, step, epoch_ends, due):
+    position = Position(epoch=step // 5 if epoch_ends else 0, step=0 if epoch_ends else step)
+    saver = Saver(None, None, position, None, steps_per_epoch=5, every=every)
+    saver._last_time -= seconds
+    saver._last_cost = 1.0  # second
+    saved = []
+    monkeypatch.setattr(saver, "save", lambda: saved.append(1))
+    saver.save_if_due()
+    assert bool(saved) == due
 
 
 COMMAND = [

@@ -16,6 +16,7 @@ from keras_sepnets.cli import main
 from keras_sepnets.config_files import load_config
 from keras_sepnets.freezing import freeze, stages
 from keras_sepnets.planning import Phase, make_plan
+from keras_sepnets.recipes import read_recipe
 from keras_sepnets.training import resume
 
 TINY_XCEPTION = {
@@ -127,6 +128,27 @@ def test_emotions_from_given_weights_end_to_end(source, emotions, tmp_path):
     assert result["test"]["num_examples"] == 14
     again = CliRunner().invoke(main, ["evaluate", str(run.path), "--json"])
     assert json.loads(again.stdout)["top1"] == result["test"]["top1"]
+
+
+def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on_real_data(emotions, tmp_path):
+    """Digits, from weights that were trained on something else with other classes."""
+    options = {**TINY_XCEPTION, "data.dataset": f"folder:{emotions}", "training.batch_size": 56}
+    weights = train(load_config(options=options), output=tmp_path / "weights").run
+    recipe = read_recipe("finetune").settings
+    changes = {"training.epochs": 4, "transfer.unfreeze_after": 2, "training.batch_size": 64}
+    changes |= {"transfer.weights": str(weights.path), "training.learning_rate": 0.01}
+    network = {key: value for key, value in TINY_XCEPTION.items() if key.startswith(("model.", "data."))}
+    config = load_config(options={**network, **changes}, recipe=recipe)
+    run = stop(config, tmp_path / "run", Signal(0, 3), Signal(2, 3))
+    done = CliRunner().invoke(main, ["train", "--resume", str(run.path), "--json"])
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)["test"]
+    again = json.loads(CliRunner().invoke(main, ["evaluate", str(run.path), "--json"]).stdout)
+    assert {key: again[key] for key in result} == result
+    assert result["num_examples"] == 360
+    assert result["top1"] > 0.2
+    assert run.read_json("weights.json")["fresh"] == ["predictions"]
+    assert 0 < run.config.training.ema_momentum < 1
 
 
 class Watch(keras.callbacks.Callback):

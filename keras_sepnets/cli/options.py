@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +52,22 @@ class NumberOrAuto(click.ParamType):
             return value if value == "auto" else int(value)
         except ValueError:
             self.fail(f"{value!r} is neither a whole number nor auto", param, ctx)
+
+
+class StepsOrTime(click.ParamType):
+    """A number of steps, or a time such as 10m."""
+
+    name = "steps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return an int or a timedelta."""
+        if isinstance(value, int | timedelta):
+            return value
+        if not value.isdecimal():
+            return timedelta(seconds=Duration().convert(value, param, ctx))
+        if not int(value):
+            self.fail("there is no checkpoint every 0 steps; say 1 or more", param, ctx)
+        return int(value)
 
 
 class Duration(click.ParamType):

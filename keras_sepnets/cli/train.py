@@ -1,5 +1,6 @@
 """`sepnets train`."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import (
     Duration,
+    StepsOrTime,
     config_from_options,
     json_option,
     network_of_weights,
@@ -67,9 +69,9 @@ EPOCHS_OF_OVERFITTING = 100
 )
 @click.option(
     "--checkpoint-every",
-    type=click.IntRange(min=1),
+    type=StepsOrTime(),
     metavar="STEPS",
-    help="Steps between checkpoints.  [default: what takes at most 1 % of the time]",
+    help="Steps, or a time such as 10m, between checkpoints.  [default: what takes at most 1 % of the time]",
 )
 @click.option(
     "--overfit", type=click.IntRange(min=1), metavar="N", help="Can the network learn N pictures by heart?"
@@ -90,7 +92,7 @@ def train(
     cache_folder: Path | None,
     resume: str | None,
     extend: Path | None,
-    checkpoint_every: int | None,
+    checkpoint_every: int | timedelta | None,
     max_seconds: float | None,
     smoke: bool,
     dry_run: bool,

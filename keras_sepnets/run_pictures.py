@@ -16,7 +16,9 @@ def write_train_batch(run: Run, plan: Plan) -> None:
     """Draw train_batch.png: the first pictures of the training as the network sees them, with their labels."""
 
     def draw() -> bytes:
-        pictures, labels, *_ = next(plan.training_batches().as_numpy_iterator())
+        seed = plan.config.training.seed  # without label smoothing, which says nothing of a picture
+        batches = plan.splits.training_batches(plan.batch_size, plan.steps_per_epoch, seed)
+        pictures, labels = next(batches.as_numpy_iterator())
         titles = [describe_label(label, plan.splits.class_names) for label in labels[:SHOWN]]
         policy = plan.splits.policy.describe() or "no change"
         return draw_pictures(_to_bytes(pictures[:SHOWN]), titles, f"training pictures: {policy}")

@@ -232,7 +232,19 @@ def _apply(variant: Variant, base: RunConfig) -> RunConfig:
 
 
 def _check_is_free(base: RunConfig, ablation: Ablation) -> None:
-    """Refuse settings that the ablation would override."""
+    """Refuse settings that the ablation would override, or in which its runs would differ."""
+    training = base.training
+    for key, value in (("batch_size", training.batch_size), ("epochs", training.epochs)):
+        if value == "auto":
+            raise SepnetsError(
+                "The runs of an ablation have the same number of pictures a step and of epochs; say it. "
+                f"Received: training.{key}='auto'"
+            )
+    if training.patience:
+        raise SepnetsError(
+            "The runs of an ablation have the same number of epochs; leave training.patience out. "
+            f"Received: training.patience={training.patience}"
+        )
     if base.training.seed:
         raise SepnetsError(
             "An ablation trains with the seeds 0, 1, ...; say how many with --seeds and leave training.seed out. "

@@ -44,11 +44,12 @@ def choose_batch_size(config: RunConfig, *, classes: int, num_examples: int) -> 
         fitting = max(1, math.floor((small.budget - small.needed) / slope) + MEASURED[0])
     elif small is not None:
         fitting = MEASURED[0]
-    size = 1 << min(most, fitting).bit_length() - 1
+    size = promised = 1 << min(most, fitting).bit_length() - 1
     while size >= 1:
         found = _measure(config, size, classes)
         if found is not None and (found.needed <= found.budget or size == 1):
-            bound = "the memory" if fitting < most else f"at most {LARGEST}, and 20 steps an epoch"
+            is_memory = fitting < most or size < promised
+            bound = "the memory" if is_memory else f"at most {LARGEST}, and 20 steps an epoch"
             needed, budget = found.needed / 1e6, found.budget / 1e6
             return size, f"measured: a step takes {needed:,.0f} of {budget:,.0f} MB; bound by {bound}"
         size //= 2
@@ -68,7 +69,7 @@ class Memory(NamedTuple):
 def _measure(config: RunConfig, size: int, classes: int) -> Memory | None:
     """Return the memory that a process needs for training steps of so many pictures; None if they do not fit."""
     task = {"config": config.model_dump(mode="json"), "size": size, "classes": classes}
-    free = min(psutil.virtual_memory().available, memory_limit())
+    free = min(psutil.virtual_memory().available, memory_limit() - psutil.Process().memory_info().rss)
     done = subprocess.run(
         [sys.executable, "-m", "keras_sepnets.batch_size"],
         input=json.dumps(task),

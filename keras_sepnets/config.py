@@ -212,7 +212,7 @@ class TrainingConfig(_Settings):
     rmsprop_decay: Rate = 0.9
     """of rmsprop's mean of squared gradients"""
     rmsprop_epsilon: PositiveFloat = 1e-3
-    """of rmsprop, added to the root of that mean"""
+    """of rmsprop, added to that mean under the root"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.004
     """apart from gradients; like l2 none on depthwise kernels, batch norm, biases"""
     l2: Annotated[float, Field(ge=0)] = 0.0

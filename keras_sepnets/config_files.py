@@ -39,19 +39,24 @@ def load_config(
         _assign(tree, key, value)
     for text in assignments:
         _assign_text(tree, text)
-    for key, value in recipe_settings(recipe or {}, _network_of(tree)).items():
+    for key, value in recipe_settings(recipe or {}, flatten(tree)).items():
         _assign(tree, key, value, only_new=True)
     for key, value in (defaults or {}).items():
         _assign(tree, key, value, only_new=True)
     return make_config(tree)
 
 
-def recipe_settings(recipe: dict[str, Any], network: str | None) -> dict[str, Any]:
-    """Return the settings of a recipe by dotted key; without those of its network if another one is asked for."""
+def recipe_settings(recipe: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe that hold beside those that were said, by dotted key.
+
+    Where another network is asked for, those of its own network do not hold; where another augmentation is, not
+    its changes of one.
+    """
     settings = flatten(recipe)
-    if network not in (None, settings.get("model.name", network)):
-        return {key: value for key, value in settings.items() if not key.startswith("model.")}
-    return settings
+    network = said.get("model.name")
+    left_out = [] if network in (None, settings.get("model.name", network)) else ["model."]
+    left_out += ["data.augmentation."] if "data.augment" in said else []
+    return {key: value for key, value in settings.items() if not key.startswith(tuple(left_out))}
 
 
 def override(config: RunConfig, assignment: str) -> RunConfig:
@@ -111,8 +116,9 @@ def _by_key(table: BaseModel, said: Collection[str] | None = None) -> dict[str, 
         value = getattr(table, key)
         if key == "augmentation":
             continue
-        setting = f"{key} =" if value is None else f"{key} = {_to_toml_value(value)}"
-        if value is None or (said is not None and key not in said):
+        is_open = value is None and info.default is None
+        setting = f"{key} =" if is_open else f"{key} = {_to_toml_value(value)}"
+        if is_open or (said is not None and key not in said):
             setting = f"# {setting}"
         meaning = info.description or f"or {', '.join(name for name in NETWORKS if name != value)}"
         if key != "name" and value != info.default and info.default is not None:
@@ -122,15 +128,7 @@ def _by_key(table: BaseModel, said: Collection[str] | None = None) -> dict[str, 
 
 
 def _to_toml_value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if float(f"{value:.6g}") != int(value) else f"{value:.1f}"
-    return json.dumps(value, ensure_ascii=False)  # numbers, strings and booleans are written alike
-
-
-def _network_of(tree: dict[str, Any]) -> str | None:
-    model = tree.get("model")
-    name = model.get("name") if isinstance(model, dict) else None
-    return name if isinstance(name, str) else None
+    return '"none"' if value is None else json.dumps(value, ensure_ascii=False)  # else both write alike
 
 
 def _assign(tree: dict[str, Any], dotted_key: str, value: Any, *, only_new: bool = False) -> None:
@@ -147,10 +145,11 @@ def _assign_text(tree: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not (key.strip() and equals):
         raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")
-    _assign(tree, key.strip(), _from_toml_value(value))
+    _assign(tree, key.strip(), from_toml_value(value))
 
 
-def _from_toml_value(text: str) -> Any:
+def from_toml_value(text: str) -> Any:
+    """Return the value of a setting as TOML has it, else as a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

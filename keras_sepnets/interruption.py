@@ -10,7 +10,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopNow(Exception):  # noqa: N818  no error: the run was asked to stop
+class StopNow(BaseException):
     """The process got a signal, or its time is up; what it did so far is to be saved."""
 
 

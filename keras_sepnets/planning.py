@@ -150,7 +150,7 @@ def make_plan(
     source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
     data = resolve_data(config.data, source, default_size=network.default_size, minimum_size=network.minimum_size)
     splits = Splits(source, data, cache_folder=cache_folder)
-    chosen = _reasons(config, RunConfig(model=config.model, data=data))
+    chosen = _reasons(config)
     training, num_train = config.training, splits.num_examples("train")
     classes = len(splits.class_names)
     if training.batch_size == "auto":
@@ -262,7 +262,8 @@ def _settle_momentums(
     config: RunConfig, training: TrainingConfig, epochs: int, steps_per_epoch: int, chosen: dict[str, str]
 ) -> tuple[TrainingConfig, Any]:
     """Return the training's and the network's settings for a number of epochs."""
-    steps = steps_per_epoch * epochs
+    unfrozen = epochs - config.transfer.unfreeze_after  # the second phase, if there are two
+    steps = steps_per_epoch * max(1, min(unfrozen, config.transfer.unfreeze_after or unfrozen))
     update: dict[str, Any] = {"epochs": epochs}
     if training.ema_momentum == "auto":
         update["ema_momentum"] = choose_momentum(steps, of="weights")
@@ -276,13 +277,12 @@ def _settle_momentums(
     return training.model_copy(update=update), model_config
 
 
-def _reasons(config: RunConfig, settled: RunConfig) -> dict[str, str]:
+def _reasons(config: RunConfig) -> dict[str, str]:
     """Return why the data's open settings were settled as they were."""
     why = {
         "image_size": "the data set's pictures and the network",
         "crop_fraction": "the size of the data set's pictures",
-        "augment": "the data set",
-        "augmentation": f"augmentation {settled.data.augment}",
+        "augment": "pictures that are learned by heart" if config.data.overfit else "the data set",
     }
     return {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None}
 

@@ -53,8 +53,8 @@ class Recorder(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Start the clock."""
         self._begin = time.perf_counter()
-        if self._is_float32:
-            # Shares the layers but is not compiled, so that files hold no optimizer.
+        if self._shares_layers:
+            # Is not compiled, so that files hold no optimizer.
             self.network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
         else:
             self.network = self._plan.build_network("float32")
@@ -116,7 +116,7 @@ class Recorder(keras.callbacks.Callback):
     def save(self, checkpoint: str) -> None:
         """Save the network, with the averaged weights if there are any, as the "best" or "final" one."""
         with averaged_weights(self.model):
-            if not self._is_float32:
+            if not self._shares_layers:
                 self.network.set_weights(self.model.get_weights())
             self._run.save_model(self.network, checkpoint)
 
@@ -128,12 +128,14 @@ class Recorder(keras.callbacks.Callback):
         }
 
     @property
-    def _is_float32(self) -> bool:
-        return self._config.training.precision == "float32"
+    def _shares_layers(self) -> bool:
+        """Whether what is saved has the layers of what is trained, which are all of float32 and trained."""
+        return self._config.training.precision == "float32" and not self._config.transfer.freeze
 
     def _stop_if_patience_ends(self) -> None:
         patience = self._config.training.patience
-        if patience and len(self._history) - self._best_epoch >= patience:
+        begin = self._plan.phases[-1].begin  # what comes before is only the beginning
+        if patience and len(self._history) - max(self._best_epoch, begin) >= patience:
             self.model.stop_training = True
 
     def _is_better(self, result: list[float]) -> bool:

@@ -96,3 +96,5 @@ def _status(run: Run) -> str:
             return "unfinished" if run.is_resumable else "lost"
     except SepnetsError:
         return "training"
+    except OSError:  # a folder that we may only read
+        return "unfinished" if run.is_resumable else "lost"

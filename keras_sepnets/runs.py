@@ -18,6 +18,8 @@ import filelock
 from keras_sepnets.config import RunConfig
 from keras_sepnets.errors import SepnetsError, one_line, printable
 
+LOCK_SECONDS = 1.0  # that a run may be locked by one that only looks
+
 
 class Run:
     """A folder that explains itself.
@@ -27,13 +29,17 @@ class Run:
     labels.json         the class names in the order of the network's outputs
     data.json           the examples of train, validation and test: how many, and from where
     cost.json           parameters and multiply-adds
+    weights.json        what became of the weights that it started from, if there were any
+    train_batch.png     the first training pictures as the network saw them
     bad_pictures.csv    picture files that could not be read and were left out, where that was asked for
     history.csv         a row an epoch
     checkpoints/        from which an unfinished run goes on exactly, and a finished one can be extended
     best.keras          the network of the epoch with the best validation top-1
     final.keras         the network after the last epoch
     training.json       time and speed, written when the training is finished
-    learning_curve.png  and, after an evaluation, evaluation-SPLIT.json, confusion-SPLIT.csv and .png
+    learning_curve.png  and validation_predictions.png, pictures with what the network says of them
+    events/             for TensorBoard, where it is installed
+    evaluation-SPLIT.json, confusion-SPLIT.csv and .png, after an evaluation
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,8 +135,12 @@ class Run:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether the training came to nothing that is kept: it was killed before its first checkpoint."""
-        return not self.has_checkpoints and not self.has("history.csv")
+        """Whether nothing is kept of the training that would be lost: it was killed before its first checkpoint.
+
+        That is written at the end of the first epoch at the latest, after history.csv.
+        """
+        damaged = any(self.checkpoints_folder.glob("damaged-*"))
+        return self.has("config.json") and not (self.has_checkpoints or damaged) and len(self.read_history()) <= 1
 
     @property
     def has_checkpoints(self) -> bool:
@@ -148,7 +158,7 @@ class Run:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Let no other process train this run for the length of a block; raise SepnetsError if one does."""
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = filelock.FileLock(self.path / ".lock", timeout=LOCK_SECONDS)
         try:
             lock.acquire()
         except filelock.Timeout:

@@ -47,7 +47,8 @@ class Saver:
         self._steps_per_epoch = steps_per_epoch
         self._every = every
         self._last_cost = 0.0
-        self._last_time = time.perf_counter()
+        self._last_time = self._begin = time.perf_counter()
+        self._seconds_before = 0.0  # of the run, in processes before this one
 
     @property
     def step(self) -> int:
@@ -71,6 +72,7 @@ class Saver:
         else:
             self._recorder.restore(state["recorder"])
             self.seconds = state["checkpoint_seconds"]
+            self._seconds_before = state.get("seconds", 0.0)
             for name, value in state["position"].items():
                 setattr(self.position, name, value)
 
@@ -81,6 +83,7 @@ class Saver:
             "position": asdict(self.position),
             "recorder": self._recorder.state(),
             "checkpoint_seconds": self.seconds,
+            "seconds": self._elapsed(),
         }
         self._checkpoints.save(self.step, training_state(self._model), state)
         self._last_time = time.perf_counter()
@@ -92,10 +95,14 @@ class Saver:
         passed = time.perf_counter() - self._last_time
         epoch_ends = self.position.step == 0
         if self._every is None:
-            due = passed * LARGEST_COST >= self._last_cost and (epoch_ends or passed > 60 * MINUTES)
+            affordable = self.seconds + 2 * self._last_cost <= LARGEST_COST * self._elapsed()  # this, and the last
+            due = affordable and (epoch_ends or passed > 60 * MINUTES)
         elif isinstance(self._every, timedelta):
             due = epoch_ends or passed >= self._every.total_seconds()
         else:
             due = epoch_ends or self.step % self._every == 0
         if due:
             self.save()
+
+    def _elapsed(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._begin

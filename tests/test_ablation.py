@@ -233,3 +233,12 @@ def test_networks_without_the_part_are_refused(tmp_path):
     with pytest.raises(SepnetsError, match="at least one seed"):
         ablate(base(), ABLATION, output=tmp_path / "a", seeds=0)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("training.batch_size", "auto"), ("training.epochs", "auto"), ("training.patience", 3)]
+)
+def test_what_would_make_the_runs_of_a_pair_differ_is_refused(tmp_path, key, value):
+    base = load_config(options={"model.name": "xception", key: value})
+    with pytest.raises(SepnetsError, match=f"The runs of an ablation have the same.*{key}"):
+        ablate(base, intermediate_relu_ablation(intermediate_relu=False), output=tmp_path / "a")

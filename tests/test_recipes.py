@@ -105,3 +105,54 @@ def test_a_dry_run_says_where_every_setting_comes_from(tmp_path):
     assert "steps" in sources["training.ema_momentum"]
     assert "mobilenet-v2-paper: not in the paper" in sources["training.ema_momentum"]
     assert plan["config"]["training"]["ema_momentum"] < 1
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "model.residual=none", "training.learning_rate=0.012345678", "training.ema_momentum=0.9999999",
+        "data.augmentation={crop_aspect=1.23456789}", 'transfer.weights=a "quoted" name', "training.l2=1e-9",
+    ],
+)  # fmt: skip
+def test_what_is_printed_is_what_was_meant(tmp_path, assignment):
+    arguments = ["train", "--model", "mobilenet_v2", "--set", assignment, "--print-config"]
+    printed = CliRunner().invoke(main, arguments).stdout
+    (tmp_path / "my.toml").write_text(printed)
+    expected = load_config(options={"model.name": "mobilenet_v2"}, assignments=(assignment,))
+    assert load_config(tmp_path / "my.toml") == expected
+
+
+def test_said_augmentation_replaces_that_of_a_recipe():
+    settings = read_recipe("small-data").settings
+    assert load_config(recipe=settings).data.augmentation.mixup == 0.2
+    assert load_config(options={"data.augment": "none"}, recipe=settings).data.augmentation is None
+
+
+def dry_run_sources(*arguments):
+    done = CliRunner().invoke(main, ["train", *arguments, "--alpha", "0.0625", "--dry-run", "--json"])
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)["sources"]
+
+
+def test_what_follows_from_other_options_says_from_which():
+    more = ("--recipe", "small-data", "--set", "data.augmentation={flip=true}")
+    sources = dry_run_sources("--overfit", "16", *more)
+    assert sources["training.epochs"] == sources["data.augment"] == "--overfit"
+    assert sources["data.augmentation.flip"] == "given"
+    assert sources["data.augmentation.mixup"] == "augmentation none"
+    small = dry_run_sources("--augment", "standard")
+    assert small["data.augmentation.shift"] == "augmentation standard of small pictures"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--dry-run", "--smoke"], "three different things"),
+        (["--resume", "--print-config"], "no unfinished run"),
+        (["--extend", "RUN", "--set", "training.epochs=auto"], "Say how many epochs the run is to have"),
+    ],
+)
+def test_options_that_do_not_go_together(finished, arguments, sentence):
+    arguments = [str(finished.run.path) if argument == "RUN" else argument for argument in arguments]
+    result = CliRunner().invoke(main, ["train", *arguments], env={"SEPNETS_RUNS": str(finished.run.path / "none")})
+    assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr

@@ -128,7 +128,7 @@ def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
     [
         (["--alpha", "0.5"], "its model.alpha is 0.0625"),
         (["--set", "training.seed=3"], "its training.seed is 0"),
-        (["--output", "x"], "leave --output, --dry-run, --smoke, --recipe, --download out"),
+        (["--output", "x"], "leave --output, --dry-run, --smoke, --print-config, --recipe"),
         (["--epochs", "0"], "training.epochs"),
     ],
 )
@@ -186,6 +186,20 @@ def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "assignment", ["training.batch_size=auto", "training.ema_momentum=auto", "training.epochs=auto"]
+)
+def test_what_was_chosen_may_be_said_again(stopped, assignment):
+    arguments = ["train", "--resume", str(stopped.path), "--set", assignment, "--dry-run"]
+    assert "leave --output, --dry-run" in CliRunner().invoke(main, arguments).stderr  # nothing else is refused
+
+
+def test_a_signal_while_a_picture_is_drawn_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.run_pictures.draw_pictures", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(InterruptedRunError, match="nothing is kept"):
+        train(config_of("mobilenet", varied=False), output=tmp_path / "run")
+
+
 def test_settings_may_be_said_again_in_other_words(stopped, tmp_path):
     (tmp_path / "my.toml").write_text("[data.augmentation]\nflip = false\n[model]\nalpha = 0.0625\n")
     arguments = ["--config", str(tmp_path / "my.toml"), "--dataset", "digits", "--dry-run"]
@@ -206,7 +220,11 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path)
     assert run.is_resumable
     assert outcome(resume(run).run) == expected
     assert run.has("environment.json")
-    # With epochs but no checkpoint it would not be the same run any more.
+    # Killed between its first history and its first checkpoint.
+    run = Run.create(tmp_path / "later", make_plan(config).config)
+    run.write_csv("history.csv", [["epoch", "val_top1"], [1, 0.5]])
+    assert outcome(resume(run).run) == expected
+    # With more epochs and no checkpoint something was deleted.
     shutil.rmtree(run.checkpoints_folder)
     (run.path / "training.json").unlink()
     assert not run.is_resumable
@@ -233,6 +251,7 @@ def test_when_a_checkpoint_is_due(monkeypatch, every, seconds, step, epoch_ends,
     position = Position(epoch=step // 5 if epoch_ends else 0, step=0 if epoch_ends else step)
     saver = Saver(None, None, position, None, steps_per_epoch=5, every=every)
     saver._last_time -= seconds
+    saver._begin -= seconds
     saver._last_cost = 1.0  # second
     saved = []
     monkeypatch.setattr(saver, "save", lambda: saved.append(1))

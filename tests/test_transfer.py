@@ -165,7 +165,8 @@ class Watch(keras.callbacks.Callback):
 
 
 def test_frozen_stages_stay_as_they_are_until_they_are_not_and_stops_change_nothing(source, emotions, tmp_path):
-    config = load_config(options=options_of(source, emotions, **{"training.epochs": 3}))
+    weights = Run(shutil.copytree(source.path, tmp_path / "weights"))
+    config = load_config(options=options_of(weights, emotions, **{"training.epochs": 3}))
     watch = Watch()
     whole = train(config, output=tmp_path / "whole", callbacks=[watch]).run
     assert watch.trained[0] == 2 < watch.trained[1] == watch.trained[2]
@@ -176,9 +177,31 @@ def test_frozen_stages_stay_as_they_are_until_they_are_not_and_stops_change_noth
     assert not np.array_equal(watch.first[1][0], start[0])
     # In the frozen epoch, at its very end, and in the first step after it.
     run = stop(config, tmp_path / "stopped", Signal(0, 0), Signal(0), Signal(1, 0))
-    shutil.rmtree(tmp_path / "weights", ignore_errors=True)
+    shutil.rmtree(weights.path)  # they are in the checkpoint now
     assert outcome(resume(run).run) == outcome(whole)
     assert evaluate(run, "validation").num_examples == 14
+
+
+def test_what_is_saved_of_a_frozen_network_is_not_frozen_and_patience_waits_for_the_end_of_the_first_phase(
+    source, emotions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("keras_sepnets.recording.Recorder._is_better", lambda *_: False)
+    more = {"training.epochs": 5, "transfer.unfreeze_after": 3, "training.patience": 1}
+    run = train(load_config(options=options_of(source, emotions, **more)), output=tmp_path / "run").run
+    assert len(run.read_history()) == 4
+    network = run.load_model("final")
+    assert frozen_layers(network) == []
+    whole = CliRunner().invoke(main, ["cost", str(run.path), "--json"])
+    assert json.loads(whole.stdout)["parameters"] == run.read_json("cost.json")["parameters"]
+
+
+def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source):
+    arguments = ["train", "--weights", str(source.path), "--image-size", "48", "--dry-run", "--json"]
+    same = json.loads(CliRunner().invoke(main, arguments).stdout)
+    assert same["config"]["model"]["name"] == "xception"
+    assert same["sources"]["model.alpha"] == "the network of the weights"
+    other = CliRunner().invoke(main, [*arguments, "--model", "mobilenet"])
+    assert (other.exit_code, "These weights are of another network" in other.stderr) == (2, True), other.stderr
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit with 2 for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
         debug = ctx.params.pop("debug")
+        # TensorFlow takes all of a GPU's memory else, also from the processes that measure a batch.
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         if not debug:
             _silence_libraries()
         try:

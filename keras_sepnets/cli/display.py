@@ -18,6 +18,7 @@ from keras_sepnets.config_files import flatten
 from keras_sepnets.data.splits import ROLES
 from keras_sepnets.errors import printable
 from keras_sepnets.evaluation import Evaluation
+from keras_sepnets.freezing import BACKBONE
 from keras_sepnets.optimization import scaled_learning_rate
 from keras_sepnets.planning import Plan
 from keras_sepnets.prediction import Prediction
@@ -32,7 +33,6 @@ def show_plan(plan: Plan, console: Console) -> None:
     options = {"alpha": config.model.alpha, "dropout": config.model.dropout}
     options |= config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"}, exclude_defaults=True)
     size = config.data.image_size
-    momentum = float(config.model.bn_momentum or 0)
     rows = [
         ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),
         ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
@@ -43,11 +43,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         ("", _describe_optimizer(training)),
         *(("", line) for line in _describe_extras(plan)),
         ("", f"augmentation {config.data.augment} ({splits.policy.describe() or 'no change'})"),
-        (
-            "",
-            f"batch norm momentum {momentum}: {momentum**plan.steps:.1%} of its start are left after all "
-            f"{plan.steps:,} steps; seed {training.seed}",
-        ),
+        ("", f"{_describe_batch_norm(plan)}; seed {training.seed}"),
     ]
     if plan.cost.not_counted:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
@@ -56,6 +52,14 @@ def show_plan(plan: Plan, console: Console) -> None:
     rows += [("note", note) for note in splits.source.notes]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
+
+
+def _describe_batch_norm(plan: Plan) -> str:
+    phase = plan.phases[-1]
+    if phase.freeze == BACKBONE:
+        return "batch norm stays as it is"
+    steps, momentum = (phase.end - phase.begin) * plan.steps_per_epoch, float(plan.config.model.bn_momentum or 0)
+    return f"batch norm momentum {momentum}: {momentum**steps:.1%} of its start are left after {steps:,} steps"
 
 
 def _describe_optimizer(training: TrainingConfig) -> str:
@@ -114,10 +118,9 @@ def show_result(result: TrainingResult, console: Console) -> None:
         f"{result.train_seconds:.0f} s of training ({share:.1%} of it for checkpoints), "
         f"{result.images_per_second:,.0f} images/s"
     )
-    overfit = result.run.config.data.overfit
-    if overfit:
+    if result.run.config.data.overfit:
         learned = "learned" if result.test.top1 == 1 else "did NOT learn"
-        console.print(f"overfit: the network {learned} its {overfit} pictures by heart")
+        console.print(f"overfit: the network {learned} its {result.test.num_examples} pictures by heart")
     warn_of_bad_pictures(result.run, console)
     console.print(f"run: {result.run.path}", markup=False)
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import click
 
 from keras_sepnets.cli.command import quiet_imports
 from keras_sepnets.config import RunConfig
-from keras_sepnets.config_files import flatten, load_config, read_toml
+from keras_sepnets.config_files import flatten, from_toml_value, load_config, read_toml
 from keras_sepnets.errors import SepnetsError
 from keras_sepnets.recipes import read_recipe
 from keras_sepnets.runs import Run
@@ -177,15 +178,19 @@ def config_from_options(
     network = network_of_weights(found.transfer.weights)
     if not network:
         return found
-    with_network = load_config(config, settings, assignments, recipe=tables, defaults=(defaults or {}) | network)
-    return with_network if with_network.model.name == network["model.name"] else found
+    load = partial(load_config, config, settings, assignments, recipe=tables)
+    name = {"model.name": network["model.name"]}
+    if load(defaults=(defaults or {}) | name).model.name != network["model.name"]:
+        return found
+    return load(defaults=(defaults or {}) | network)
 
 
 def network_of_weights(weights: str | None) -> dict[str, Any]:
     """Return the network's settings of the run that weights come from, by dotted key; none where it is no run."""
-    if weights is None or not Run(Path(weights)).has("config.json"):
+    run = None if weights is None else Run(Path(weights).expanduser())
+    if run is None or not run.has("config.json"):
         return {}
-    network = Run.open(Path(weights)).config.model.model_dump(exclude={"bn_momentum"})
+    network = run.config.model.model_dump(exclude={"bn_momentum"})
     return {f"model.{key}": value for key, value in network.items()}
 
 
@@ -194,7 +199,10 @@ def said_settings(
 ) -> set[str]:
     """Return the dotted keys of all settings that the user named, wherever."""
     said = {SETTINGS[name] for name, value in options.items() if value is not None}
-    said |= {text.partition("=")[0].strip() for text in assignments}
+    for text in assignments:
+        key, _, value = text.partition("=")
+        found = from_toml_value(value)
+        said |= set(flatten({key.strip(): found})) if isinstance(found, dict) else {key.strip()}
     said |= {"data.image_size"} if rho is not None else set()
     return said | set(flatten(read_toml(config)) if config else {})
 

@@ -7,7 +7,7 @@ import click
 
 from keras_sepnets.cli.command import Command, print_json
 from keras_sepnets.cli.options import json_option
-from keras_sepnets.errors import printable
+from keras_sepnets.errors import SepnetsError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,10 @@ def runs(folder: Path | None, pair: tuple[Path, Path] | None, as_json: bool) -> 
     from keras_sepnets.run_table import compare_settings, list_runs, summarize_run
 
     if pair:
+        if folder is not None:
+            raise SepnetsError(
+                f"--diff compares the two runs that it names; leave the folder out. Received: {folder}"
+            )
         rows = [summarize_run(path) for path in pair]
         settings = compare_settings(*pair)
         if as_json:

@@ -18,8 +18,8 @@ from keras_sepnets.cli.options import (
     said_settings,
     training_options,
 )
-from keras_sepnets.config import RunConfig
-from keras_sepnets.config_files import flatten, to_toml
+from keras_sepnets.config import AUGMENTATIONS, RunConfig
+from keras_sepnets.config_files import flatten, recipe_settings, to_toml
 from keras_sepnets.errors import SepnetsError
 from keras_sepnets.recipes import read_recipe
 from keras_sepnets.runs import Run, newest_unfinished
@@ -114,25 +114,32 @@ def train(
     sepnets train --extend runs/mobilenet-digits-1 --epochs 40
     """
     said = said_settings(options, config=config, assignments=assignments, rho=rho)
-    if "training.epochs" not in said:
-        options["epochs"] = _default_epochs(max_seconds, options["overfit"])
+    filled = {}  # settings that follow from other options -> which
+    if "training.epochs" not in said and (max_seconds is not None or options["overfit"]):
+        options["epochs"] = EPOCHS_OF_OVERFITTING if max_seconds is None else "auto"
+        filled["training.epochs"] = "--overfit" if max_seconds is None else "--max-time"
+    if "data.augment" not in said and options["overfit"]:
+        options["augment"] = "none"
+        filled["data.augment"] = "--overfit"
     settings = config_from_options(options, config=config, assignments=assignments, rho=rho, recipe=recipe)
-    if print_config:
-        click.echo(to_toml(settings), nl=False)
-        return
+    if dry_run + smoke + print_config > 1:
+        raise SepnetsError("--dry-run, --smoke and --print-config are three different things; say one of them.")
     run = None
     if resume is not None or extend is not None:
         run = _find(resume, extend)
-        if extend is not None and said != {"training.epochs"}:
+        if extend is not None and (said != {"training.epochs"} or settings.training.epochs == "auto"):
             raise SepnetsError("Say how many epochs the run is to have, and nothing else: --extend RUN --epochs N")
         _refuse_changes(run, {key: _value(settings, key) for key in said if extend is None})
-        if output is not None or dry_run or download or recipe or smoke:
+        if output is not None or dry_run or smoke or print_config or recipe or download:
             raise SepnetsError(
                 "A run that goes on has its folder, settings and data; leave --output, --dry-run, --smoke, "
-                "--recipe, --download out."
+                "--print-config, --recipe, --download out."
             )
         epochs = int(settings.training.epochs) if extend is not None else 0
         settings = run.config
+    if print_config:
+        click.echo(to_toml(settings), nl=False)
+        return
     with quiet_imports():
         from keras_sepnets import planning, training
         from keras_sepnets.cli import display
@@ -147,7 +154,7 @@ def train(
             steps = smoke_test(plan, on_step=lambda step: display.show_smoke_step(step, console))
             result_json: dict[str, Any] = {"steps": [step.to_json() for step in steps]}
         else:
-            sources = _sources(plan, said, recipe)
+            sources = _sources(plan, said, recipe, filled)
             display.show_sources(plan.config, sources, console)
             result_json = {**plan.to_json(), "sources": sources}
         if as_json:
@@ -178,29 +185,24 @@ def train(
         print_json(result.to_json())
 
 
-def _default_epochs(max_seconds: float | None, overfit: int | None) -> int | str | None:
-    """Return the epochs of a run for which none are said; None for those of its recipe or the default."""
-    if max_seconds is not None:
-        return "auto"
-    return EPOCHS_OF_OVERFITTING if overfit else None
-
-
-def _sources(plan: Any, said: set[str], recipe: str | None) -> dict[str, str]:
+def _sources(plan: Any, said: set[str], recipe: str | None, filled: dict[str, str]) -> dict[str, str]:
     """Return for every setting of a plan where its value comes from, in words."""
     given = read_recipe(recipe) if recipe else None
-    from_recipe = set(flatten(given.settings)) if given else set()
-    if given and given.settings.get("model", {}).get("name", plan.config.model.name) != plan.config.model.name:
-        from_recipe = {key for key in from_recipe if not key.startswith("model.")}
+    from_recipe = recipe_settings(given.settings, {key: _value(plan.config, key) for key in said}) if given else {}
     of_weights = network_of_weights(plan.config.transfer.weights)
+    preset = AUGMENTATIONS[plan.config.data.augment].model_dump()
     sources = {}
-    for key in flatten(plan.config.model_dump(mode="json")):
+    for key, value in flatten(plan.config.model_dump(mode="json")).items():
         words = []
-        if key in said:
+        if key in filled:
+            words.append(filled[key])
+        elif key in said:
             words.append("given")
         elif given and key in from_recipe:
             words.append(f"{given.name}: {given.source_of(key)}" if given.paper else given.source_of(key))
         elif key.startswith("data.augmentation."):
-            words.append(f"augmentation {plan.config.data.augment}")
+            same = value == preset[key.rpartition(".")[2]]
+            words.append(f"augmentation {plan.config.data.augment}{'' if same else ' of small pictures'}")
         elif key in of_weights:
             words.append("the network of the weights")
         if key in plan.chosen:
@@ -234,6 +236,10 @@ def _is_same(key: str, said: Any, found: Any, run: Run) -> bool:
         scheme, _, path = said.partition(":")
         absolute = f"{scheme}:{Path(path).expanduser().resolve()}" if scheme in ("folder", "manifest") else said
         return found == absolute or str(found).startswith(f"{said}:")  # a TFDS name without its version
+    if said == "auto":
+        return True  # what it came to is in the run
+    if key == "transfer.weights" and said not in (None, "imagenet"):
+        return found == str(Path(said).expanduser().resolve())
     if key == "training.batch_size" and said > found:  # it was lowered to the number of pictures
         return found == run.read_json("data.json")["train"]["num_examples"]
     return said == found

@@ -140,6 +140,7 @@ class Splits:
             self._store = FileStore(source, shortest, cache_folder, memory)
         else:
             self._store = RecordStore(source, shortest, cache_folder, memory)
+        self._examples: dict[str, Examples] = {}  # by role: what is decoded at once is decoded once
         self.place = self._store.place
 
     def num_examples(self, role: str) -> int:
@@ -185,9 +186,11 @@ class Splits:
         """Return the examples of a role; raise SepnetsError if there is no such role."""
         if role not in ROLES:
             raise SepnetsError(f"A split is {', '.join(ROLES)}. Received: {role!r}")
-        split, chosen = self.parts[role]
-        with self.translated_failures():
-            return self._store.examples(split, chosen)
+        if role not in self._examples:
+            split, chosen = self.parts[role]
+            with self.translated_failures():
+                self._examples[role] = self._store.examples(split, chosen)
+        return self._examples[role]
 
     def sample(self, role: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return some pictures of a role, always the same, as evaluation sees them; see `pipeline`."""
@@ -261,6 +264,11 @@ class Splits:
                 f"There are no more than {len(places)} training pictures to choose from. Received: overfit={count}"
             )
         held = stratified_holdout([index.keys[at] for at in places], index.labels[places], count, salt="overfit")
+        if not held.any():
+            raise SepnetsError(
+                "Every class has one picture only, of which none is chosen; add some, or leave data.overfit out. "
+                f"Received: overfit={count}"
+            )
         result = np.zeros(len(index.keys), bool)
         result[places[held]] = True
         return result

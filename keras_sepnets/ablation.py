@@ -196,7 +196,7 @@ def ablate(
 
     def train_one(config: RunConfig, folder: Path, title: str) -> Run:
         run = Run(folder)
-        if run.is_resumable:
+        if run.has_checkpoints:
             return resume(run, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
         return train(config, output=folder, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
 
@@ -329,7 +329,7 @@ def _train_once(folder: Path, config: RunConfig, title: str, train_one: TrainOne
         if not run.has("evaluation-test.json"):
             evaluate(run, "test")
         return run
-    if folder.exists() and not run.is_resumable:
+    if folder.exists() and not run.has_checkpoints:
         with run.locked():  # unless another process has just begun with it
             shutil.rmtree(folder)
     return train_one(config, folder, title)

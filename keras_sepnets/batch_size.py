@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -91,10 +92,9 @@ def _measure(config: RunConfig, size: int, classes: int) -> Memory | None:
 def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
     """Train on pictures that do not matter; return the most bytes that this took, and on a GPU what was free."""
     free = _free_gpu_bytes()
-    import resource
-
     import tensorflow as tf
 
+    from keras_sepnets.acceleration import accelerate
     from keras_sepnets.models.registry import build_network
     from keras_sepnets.optimization import compile_model
 
@@ -107,7 +107,10 @@ def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
         update={"epochs": 1, "batch_size": size, "ema_momentum": 0.9 if config.training.ema_momentum else 0.0}
     )
     side = config.data.image_size or 0
-    model = build_network(config.model, image_size=side, classes=classes, seed=None, precision=training.precision)
+    precision = training.precision if training.precision.startswith("mixed") else "float32"
+    model = build_network(config.model, image_size=side, classes=classes, seed=None, precision=precision)
+    if training.accelerate:
+        model = accelerate(model, training.precision)
     compile_model(model, training, steps_per_epoch=10)
     pictures, labels = tf.zeros([size, side, side, 3]), tf.zeros([size], tf.int32)
     for _ in range(2):
@@ -115,8 +118,18 @@ def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
     if tf.config.list_physical_devices("GPU"):
         needed = tf.config.experimental.get_memory_info("GPU:0")["peak"]
         return {"needed": int(needed), "free": free}
+    return {"needed": _peak_bytes(), "free": None}
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process ever had."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
+    import resource  # which on Linux counts the process too that this one was forked from
+
     in_kilobytes = 1 if sys.platform == "darwin" else 1024
-    return {"needed": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_kilobytes, "free": None}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_kilobytes
 
 
 def _free_gpu_bytes() -> int | None:

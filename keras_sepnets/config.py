@@ -163,7 +163,7 @@ class DataConfig(_Settings):
     """share of the shorter side that evaluation sees; by default 0.875, 1 up to 64 px"""
     augment: Literal["none", "light", "standard", "strong"] | None = None
     """none, light, standard or strong; by default light for symbols, else standard"""
-    augmentation: AugmentationConfig | None = None
+    augmentation: Annotated[AugmentationConfig | None, BeforeValidator(lambda value: value or None)] = None
     """what is said here differs from the preset"""
     holdout_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """of train, for each of validation and test that the set does not have"""
@@ -225,8 +225,10 @@ class TrainingConfig(_Settings):
     """of the averaged weights that are evaluated and saved; auto: by the steps; 0: none"""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class has the same weight in the loss"""
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """of the training's arithmetic; weights, and what is saved, are float32"""
+    precision: Literal["float32", "bfloat16", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """of the arithmetic, bfloat16: of 1x1 convolutions alone; weights, and what is saved, are float32"""
+    accelerate: bool = False
+    """true: fused batch norm, the same function but for rounding, faster on CPUs"""
     patience: Annotated[int, Field(ge=0)] = 0
     """epochs without a better one that end the training; 0: none do"""
     deterministic: bool = False

@@ -124,10 +124,12 @@ def compile_model(
 
 def decayed_variables(model: keras.Model) -> list[keras.Variable]:
     """Return what weight decay and l2 act on: kernels, but no depthwise ones (MobileNets, section 3.2)."""
-    kernels = [
-        layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D)
-    ]
+    kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel") and not _is_depthwise(layer)]
     return [variable for variable in kernels if _is_in(variable, model.trainable_variables)]
+
+
+def _is_depthwise(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.DepthwiseConv2D) or getattr(layer, "is_depthwise", False)
 
 
 def _make_optimizer(

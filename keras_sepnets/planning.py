@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_sepnets.acceleration import accelerate
 from keras_sepnets.batch_size import choose_batch_size
 from keras_sepnets.config import RunConfig, TrainingConfig, TransferConfig
 from keras_sepnets.cost import Cost, count_cost
@@ -38,7 +39,8 @@ class Plan:
 
     config: RunConfig  # complete: nothing is left open
     splits: Splits
-    model: keras.Model  # as the run begins with it
+    model: keras.Model  # that is trained, as the run begins with it
+    network: keras.Model  # the same or, where it is accelerated, the one of stock layers with the same variables
     cost: Cost
     steps_per_epoch: int
     chosen: dict[str, str] = field(default_factory=dict)  # settings that the plan settled -> why so
@@ -173,7 +175,7 @@ def make_plan(
             classes=classes,
             seed=settled.seed,
             weights=transfer.weights if load_weights else None,
-            precision=settled.precision,
+            precision=settled.precision if settled.precision.startswith("mixed") else "float32",
         )
         if transfer.freeze:
             freeze(model, transfer.freeze)  # which refuses a stage that is none
@@ -181,7 +183,8 @@ def make_plan(
         return Plan(
             config=RunConfig(model=model_config, data=data, training=settled, transfer=transfer),
             splits=splits,
-            model=model,
+            model=accelerate(model, settled.precision) if settled.accelerate else model,
+            network=model,
             cost=count_cost(model),
             steps_per_epoch=steps_per_epoch,
             chosen=chosen,
@@ -233,10 +236,24 @@ def _check(config: RunConfig, *, download: bool, max_seconds: float | None) -> N
         raise SepnetsError(
             "As many epochs as fit a time need that time: --max-time 2h. Received: training.epochs='auto'"
         )
+    _check_precision(config.training)
     _check_phases(config)
     if download:  # a network that cannot be built shows itself before hours of download
         size = config.data.image_size or NETWORKS[config.model.name].default_size
         build_network(config.model, image_size=size, classes=2, seed=None)
+
+
+def _check_precision(training: TrainingConfig) -> None:
+    if training.precision == "bfloat16" and not training.accelerate:
+        raise SepnetsError(
+            "Only an accelerated network multiplies in bfloat16; add --set training.accelerate=true. "
+            "Received: training.precision='bfloat16'"
+        )
+    if training.accelerate and training.precision.startswith("mixed"):
+        raise SepnetsError(
+            "An accelerated network has the precision float32 or bfloat16; choose one of them, or leave "
+            f"training.accelerate out. Received: training.precision={training.precision!r}"
+        )
 
 
 def _check_phases(config: RunConfig) -> None:

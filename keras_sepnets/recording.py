@@ -55,7 +55,8 @@ class Recorder(keras.callbacks.Callback):
         self._begin = time.perf_counter()
         if self._shares_layers:
             # Is not compiled, so that files hold no optimizer.
-            self.network = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
+            network = self._plan.network
+            self.network = keras.Model(network.inputs, network.outputs, name=network.name)
         else:
             self.network = self._plan.build_network("float32")
         self._traced: Any = None  # the function whose first step is behind us
@@ -129,8 +130,8 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def _shares_layers(self) -> bool:
-        """Whether what is saved has the layers of what is trained, which are all of float32 and trained."""
-        return self._config.training.precision == "float32" and not self._config.transfer.freeze
+        """Whether what is saved has the variables of what is trained: they are all of float32 and trained."""
+        return not self._config.training.precision.startswith("mixed") and not self._config.transfer.freeze
 
     def _stop_if_patience_ends(self) -> None:
         patience = self._config.training.patience

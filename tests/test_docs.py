@@ -99,6 +99,7 @@ def test_json_keys_are_as_shown(finished):
     from keras_sepnets.recipes import read_recipe
     from keras_sepnets.run_table import summarize_run
     from keras_sepnets.smoke import SmokeStep
+    from keras_sepnets.training_benchmark import TrainingBenchmark
 
     section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
     shown = re.split(r"^(\w+(?: (?:--[\w-]+|\w+))?)\s", section, flags=re.MULTILINE)
@@ -108,7 +109,7 @@ def test_json_keys_are_as_shown(finished):
         *("ablate", "cost", "cost --against", "cost --grid"),
     }
     data_commands = {"data list", "data info", "data prepare", "data check", "data show"}
-    assert words.keys() == commands | data_commands | {"models", "benchmark input"}
+    assert words.keys() == commands | data_commands | {"models", "benchmark input", "benchmark train"}
     assert words["train"] == keys_of(finished.to_json())
     plan = make_plan(finished.run.config).to_json()
     report = LoadReport("", (), {}, (), ()).to_json()
@@ -143,6 +144,8 @@ def test_json_keys_are_as_shown(finished):
     assert words["data show"] == {*RunConfig().data.model_dump(), "seed", "file"}
     measured = InputBenchmark("", 1, 1, "", 0.0, {"streamed": [1.0], "naive": [1.0]}, None).to_json()
     assert words["benchmark input"] - {"SIDE"} == {*measured, "median", "low", "high"}
+    measured = TrainingBenchmark("", 1.0, 1, 1, 1, {"a": [1.0]}, [1.0]).to_json()
+    assert words["benchmark train"] - {"SIDE"} == {*measured, "median", "low", "high"}
     assert words["ablate"] - {"the", "same"} == keys_of({**results, "variants": variants})
 
 

@@ -14,9 +14,9 @@ LAYERS = (
     ("config_files",),
     ("recipes", "runs", "cost", "plots", "averaging", "interruption"),
     ("models", "data", "checkpoints", "environment", "run_table"),
-    ("evaluation", "prediction", "training_loop", "papers", "benchmark", "speed", "freezing"),
+    ("evaluation", "prediction", "training_loop", "papers", "benchmark", "speed", "freezing", "acceleration"),
     ("optimization",),
-    ("batch_size",),
+    ("batch_size", "training_benchmark"),
     ("planning",),
     ("recording", "run_pictures"),
     ("saving",),
@@ -30,7 +30,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 OWNERS = {
     "tensorflow": {
         *("data", "checkpoints", "training_loop", "training", "benchmark"),
-        *("environment", "optimization", "batch_size", "speed"),
+        *("environment", "optimization", "batch_size", "speed", "acceleration", "training_benchmark"),
     },
     "tensorflow_datasets": {"data"},
     "click": {"cli"},

@@ -42,9 +42,12 @@ VARIED = {
 PLAIN = {"model.dropout": 0.0, "data.augment": "none"}
 
 
-def config_of(network, *, varied):
+ACCELERATED = {"training.accelerate": True, "training.precision": "bfloat16"}
+
+
+def config_of(network, *, varied, **more):
     options = {"data.image_size": 32, "training.epochs": EPOCHS, "training.batch_size": 256, **NETWORKS[network]}
-    return load_config(options=options | (VARIED if varied else PLAIN))
+    return load_config(options=options | (VARIED if varied else PLAIN) | more)
 
 
 class Signal(keras.callbacks.Callback):
@@ -78,17 +81,17 @@ def stop(config, output, *signals):
 
 
 @pytest.mark.parametrize(
-    ("network", "varied", "signals"),
+    ("network", "varied", "more", "signals"),
     [
         # In a step, in the last step, in the validation, and in the first step of the next epoch.
-        ("mobilenet", True, [Signal(0, 1), Signal(0, STEPS - 1), Signal(0), Signal(1, 0), Signal(1)]),
-        ("mobilenet_v2", False, [Signal(1, 1)]),
-        ("xception", True, [Signal(0, 2)]),
+        ("mobilenet", True, {}, [Signal(0, 1), Signal(0, STEPS - 1), Signal(0), Signal(1, 0), Signal(1)]),
+        ("mobilenet_v2", False, ACCELERATED, [Signal(1, 1)]),
+        ("xception", True, {}, [Signal(0, 2)]),
     ],
     ids=["mobilenet", "mobilenet_v2", "xception"],
 )
-def test_stops_change_nothing(tmp_path, network, varied, signals):
-    config = config_of(network, varied=varied)
+def test_stops_change_nothing(tmp_path, network, varied, more, signals):
+    config = config_of(network, varied=varied, **more)
     expected = outcome(train(config, output=tmp_path / "whole").run)
     run = stop(config, tmp_path / "stopped", *signals)
     assert not run.is_finished

@@ -23,6 +23,8 @@ def runs(finished, tmp_path):
     other.write_json("config.json", other.config.model_copy(update={"training": training}).model_dump(mode="json"))
     (tmp_path / "nested" / "c" / "training.json").unlink()
     shutil.rmtree(tmp_path / "nested" / "c" / "checkpoints")
+    with (tmp_path / "nested" / "c" / "history.csv").open("a") as file:
+        file.write((tmp_path / "a" / "history.csv").read_text().splitlines()[1] + "\n")  # a second epoch
     (tmp_path / "d" / "cost.json").write_text("{")
     (tmp_path / "latest").symlink_to("a")
     return tmp_path

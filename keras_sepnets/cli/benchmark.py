@@ -1,4 +1,4 @@
-"""`sepnets benchmark input`."""
+"""`sepnets benchmark input` and `train`."""
 
 import contextlib
 
@@ -14,6 +14,7 @@ def benchmark() -> None:
 
     \b
     sepnets benchmark input --against naive
+    sepnets benchmark train --model mobilenet --against keras
     """
 
 
@@ -75,3 +76,51 @@ def input_command(
         print_json(result.to_json())
         return
     display.show_input_benchmark(result, console)
+
+
+@benchmark.command("train", cls=Command)
+@click.option("--model", default="mobilenet", show_default=True, metavar="NAME")
+@click.option("--alpha", type=float, default=1.0, show_default=True, metavar="A")
+@click.option("--image-size", type=click.IntRange(min=1), default=128, show_default=True, metavar="N")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, metavar="N")
+@click.option("--against", type=click.Choice(["keras"]), help="Compare with keras.applications and fit.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, metavar="S")
+@json_option
+def train_command(
+    model: str,
+    alpha: float,
+    image_size: int,
+    batch_size: int,
+    against: str | None,
+    rounds: int,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Measure training steps of a network: accelerated, in bfloat16, and as it is.
+
+    \b
+    sepnets benchmark train --model mobilenet --against keras
+    sepnets benchmark train --model xception --image-size 128 --rounds 7 --json
+    """
+    with quiet_imports():
+        from keras_sepnets import training_benchmark
+        from keras_sepnets.cli import display
+        from keras_sepnets.cli.console import make_console
+
+    console = make_console(as_json=as_json)
+    with console.status("starting") as status:
+        result = training_benchmark.benchmark_training(
+            model,
+            alpha=alpha,
+            image_size=image_size,
+            batch_size=batch_size,
+            against_keras=against is not None,
+            rounds=rounds,
+            seconds=seconds,
+            on_progress=status.update,
+        )
+    if as_json:
+        print_json(result.to_json())
+        return
+    display.show_training_benchmark(result, console)

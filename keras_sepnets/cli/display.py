@@ -25,6 +25,7 @@ from keras_sepnets.prediction import Prediction
 from keras_sepnets.runs import Run
 from keras_sepnets.smoke import SmokeStep
 from keras_sepnets.training import TrainingResult
+from keras_sepnets.training_benchmark import TrainingBenchmark
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -85,6 +86,7 @@ def _describe_extras(plan: Plan) -> list[str]:
     parts += [f"label smoothing {training.label_smoothing:g}"] if training.label_smoothing else []
     parts += [f"averaged weights (momentum {training.ema_momentum:g})"] if training.ema_momentum else []
     parts += [training.precision] if training.precision != "float32" else []
+    parts += ["accelerated"] if training.accelerate else []
     parts += ["classes balanced"] if training.class_weights == "balanced" else []
     lines = [", ".join(parts)] if parts else []
     if transfer.freeze:
@@ -277,4 +279,23 @@ def show_input_benchmark(result: InputBenchmark, console: Console) -> None:
             ratios.append("" if side in naive else f"{median:.2f} ({low:.2f} to {high:.2f})")
         spread = f"{min(speeds):,.0f} to {max(speeds):,.0f}"
         table.add_row(side, f"{statistics.median(speeds):,.0f}", spread, *ratios)
+    console.print(table)
+
+
+def show_training_benchmark(result: TrainingBenchmark, console: Console) -> None:
+    """Print the speed of each side of a training benchmark, and how many times as fast as the reference it is."""
+    console.print(
+        f"{result.model} {result.alpha:g}, {result.batch_size} pictures of {result.image_size} px a step; float32 "
+        f"matrix products: {statistics.median(result.peak_gflops):,.0f} GFLOP/s"
+    )
+    table = Table("images/s", "median", "lowest to highest", f"x {result.reference}", "of the peak", box=None)
+    for side, speeds in result.images_per_second.items():
+        median, low, high = result.ratio(side, result.reference)
+        table.add_row(
+            side,
+            f"{statistics.median(speeds):,.1f}",
+            f"{min(speeds):,.1f} to {max(speeds):,.1f}",
+            "" if side == result.reference else f"{median:.2f} ({low:.2f} to {high:.2f})",
+            f"{result.peak_share(side):.0%}",
+        )
     console.print(table)

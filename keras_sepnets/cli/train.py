@@ -188,7 +188,11 @@ def train(
 def _sources(plan: Any, said: set[str], recipe: str | None, filled: dict[str, str]) -> dict[str, str]:
     """Return for every setting of a plan where its value comes from, in words."""
     given = read_recipe(recipe) if recipe else None
-    from_recipe = recipe_settings(given.settings, {key: _value(plan.config, key) for key in said}) if given else {}
+    from_recipe = (
+        recipe_settings(given.settings, {key: _value(plan.config, key) for key in said | set(filled)})
+        if given
+        else {}
+    )
     of_weights = network_of_weights(plan.config.transfer.weights)
     preset = AUGMENTATIONS[plan.config.data.augment].model_dump()
     sources = {}

@@ -1,0 +1,232 @@
+"""The twin of a network computes what the network does: outputs, gradients, moving statistics."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sepnets import (
+    SepnetsError,
+    build_inception_v3,
+    build_mobilenet,
+    build_mobilenet_v2,
+    build_xception,
+    evaluate,
+    train,
+)
+from keras_sepnets.acceleration import accelerate
+from keras_sepnets.config_files import load_config
+from keras_sepnets.freezing import freeze
+from keras_sepnets.optimization import decayed_variables
+from keras_sepnets.planning import make_plan
+
+NETWORKS = {
+    "mobilenet": lambda size: build_mobilenet(alpha=0.25, input_shape=(size, size, 3), classes=5, dropout=0.0),
+    "conv mobilenet": lambda size: build_mobilenet(
+        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, separable=False
+    ),
+    "mobilenet_v2": lambda size: build_mobilenet_v2(alpha=0.35, input_shape=(size, size, 3), classes=5),
+    "xception": lambda size: build_xception(
+        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, middle_repeats=1
+    ),
+    "inception_v3": lambda size: build_inception_v3(
+        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0
+    ),
+}
+
+
+@contextlib.contextmanager
+def floatx(name):
+    before = keras.config.floatx()
+    keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
+
+
+def varied(model):
+    """Give variables values that hide nothing: scales, offsets and statistics as after some training."""
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("beta", "moving_mean", "bias"):
+            variable.assign(random.normal(0, 0.2, variable.shape))
+    return model
+
+
+def step(model, pictures, labels):
+    """The loss, the gradient of every trained variable, and all variables after a step of training."""
+    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        probabilities = model(pictures, training=True)
+        loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, probabilities))
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    after = {variable.path: variable.numpy() for variable in model.non_trainable_variables}
+    for variable, value in before:
+        variable.assign(value)
+    return (
+        loss.numpy(),
+        {v.path: g.numpy() for v, g in zip(model.trainable_variables, gradients, strict=True)},
+        after,
+    )
+
+
+def assert_equal_steps(model, twin, pictures, labels, tolerance):
+    loss, gradients, statistics = step(model, pictures, labels)
+    twin_loss, twin_gradients, twin_statistics = step(twin, pictures, labels)
+    assert twin_loss == pytest.approx(loss, rel=tolerance)
+    assert twin_gradients.keys() == gradients.keys()
+    assert twin_statistics.keys() == statistics.keys()
+    for found, expected in ((twin_gradients, gradients), (twin_statistics, statistics)):
+        for path, values in expected.items():
+            scale = max(np.abs(values).max(), 1e-3)
+            np.testing.assert_allclose(found[path] / scale, values / scale, atol=tolerance, err_msg=path)
+
+
+def batch(size, count, seed=0):
+    random = np.random.default_rng(seed)
+    return random.random((count, size, size, 3)) * 255, random.integers(0, 5, count)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("size", "count"), [(96, 3), (81, 1)])
+def test_in_float64_a_twin_is_equal(name, size, count):
+    """Even and odd sizes, a batch of one; training, inference, and partly frozen."""
+    with floatx("float64"):
+        model = varied(NETWORKS[name](size))
+        twin = accelerate(model)
+        pictures, labels = batch(size, count)
+        np.testing.assert_allclose(twin(pictures), model(pictures), rtol=1e-10)
+        assert_equal_steps(model, twin, pictures, labels, 1e-10)
+        for part in (model, twin):
+            freeze(part, "block2" if "inception" not in name else "stem")
+        assert_equal_steps(model, twin, pictures, labels, 1e-10)
+        freeze(model, None)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_float32_a_twin_rounds_no_more_than_the_network(name):
+    """Both are compared with float64: through some fifty batch norms a rounding becomes more than a rounding."""
+    pictures, labels = batch(96, 8)
+    with floatx("float64"):
+        exact = varied(NETWORKS[name](96))
+        expected = step(exact, pictures, labels)
+    model = NETWORKS[name](96)
+    model.set_weights(exact.get_weights())
+    errors = []
+    for network in (model, accelerate(model)):
+        loss, *parts = step(network, pictures.astype(np.float32), labels)
+        assert loss == pytest.approx(expected[0], rel=1e-3)
+        errors.append(
+            [
+                np.abs(found[path] - values).max() / max(np.abs(values).max(), 1e-3)
+                for found, wanted in zip(parts, expected[1:], strict=True)
+                for path, values in wanted.items()
+            ]
+        )
+    ours, theirs = np.median(errors[1]), np.median(errors[0])
+    assert ours < 10 * theirs + 1e-6
+
+
+def test_a_fused_batch_norm_is_that_of_a_float64_reference():
+    """Outputs, gradients and moving statistics, with the biased variance that Keras averages."""
+    random = np.random.default_rng(0)
+    x = random.normal(3, 2, (4, 5, 7, 6))
+    results = {}
+    for name in ("float64", "float32"):
+        with floatx(name):
+            inputs = keras.Input((5, 7, 6))
+            model = varied(keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.7, name="bn")(inputs)))
+            network = accelerate(model) if name == "float32" else model
+            with tf.GradientTape() as tape:
+                variable = tf.Variable(x.astype(name))
+                y = network(variable, training=True)
+                loss = tf.reduce_sum(y * tf.cast(tf.reshape(tf.range(tf.size(y)), tf.shape(y)) % 7, y.dtype))
+            sources = [variable, *(part.value for part in network.trainable_variables)]
+            results[name] = [y.numpy(), *(part.numpy() for part in tape.gradient(loss, sources))]
+            results[name] += [part.numpy() for part in network.non_trainable_variables]
+    for ours, reference in zip(results["float32"], results["float64"], strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=2e-5, atol=2e-5)
+
+
+def test_a_batch_of_one_pixel_has_no_variance():
+    inputs = keras.Input((1, 1, 2))
+    model = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.5, name="bn")(inputs))
+    accelerate(model)(np.ones((1, 1, 1, 2), np.float32), training=True)
+    np.testing.assert_allclose(model.get_layer("bn").moving_variance, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_twin_shares_all_variables_and_leaves_no_trace(precision, tmp_path):
+    model = NETWORKS["mobilenet"](32)
+    twin = accelerate(model, precision)
+    assert [id(variable) for variable in twin.variables] == [id(variable) for variable in model.variables]
+    assert [layer.name for layer in twin.layers] == [layer.name for layer in model.layers]
+    model.save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+
+
+def test_bfloat16_is_near_and_trains():
+    model = NETWORKS["mobilenet"](64)
+    twin = accelerate(model, "bfloat16")
+    pictures, labels = batch(64, 8)
+    near, exact = (network(pictures, training=True).numpy() for network in (twin, model))
+    assert np.abs(near - exact).mean() < 0.04  # of probabilities
+    assert not np.array_equal(near, exact)
+    twin.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
+    losses = [twin.train_on_batch(pictures, labels) for _ in range(12)]
+    assert losses[-1] < losses[0] / 2
+    assert {variable.dtype for variable in twin.trainable_variables} == {"float32"}
+
+
+def test_only_paddings_of_even_sizes_are_left_to_the_convolution():
+    even, odd = (accelerate(NETWORKS["mobilenet"](size)) for size in (96, 93))
+    assert type(even.get_layer("block2_pad")).__name__ == "Identity"
+    assert type(odd.get_layer("block2_pad")).__name__ == "ZeroPadding2D"
+
+
+def test_what_cannot_be_accelerated_is_told():
+    model = NETWORKS["mobilenet"](32)
+    with pytest.raises(SepnetsError, match="precision is float32 or bfloat16"):
+        accelerate(model, "float16")
+
+
+def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_path):
+    training = tiny_config.training.model_copy(update={"accelerate": True, "ema_momentum": 0.9})
+    result = train(tiny_config.model_copy(update={"training": training}), output=tmp_path / "run")
+    network = result.run.load_model()
+    assert {type(layer).__module__.split(".")[0] for layer in network.layers} == {"keras"}
+    (row,) = result.run.read_history()
+    validation = evaluate(result.run, "validation")
+    assert validation.loss == pytest.approx(row["val_loss"], rel=1e-4)
+
+
+def test_weight_decay_of_a_twin_is_that_of_the_network():
+    model = NETWORKS["conv mobilenet"](96)
+    for network in (model, NETWORKS["mobilenet_v2"](96)):
+        names = [variable.path for variable in decayed_variables(network)]
+        for precision in ("float32", "bfloat16"):
+            twin = accelerate(network, precision)
+            assert [variable.path for variable in decayed_variables(twin)] == names
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"training.precision": "bfloat16"}, "Only an accelerated network multiplies in bfloat16"),
+        (
+            {"training.precision": "mixed_float16", "training.accelerate": True},
+            "An accelerated network has the precision float32 or bfloat16",
+        ),
+    ],
+)
+def test_precisions_that_do_not_go_with_it_are_refused(options, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        make_plan(load_config(options=options))

@@ -111,27 +111,22 @@ def test_in_float64_a_twin_is_equal(name, size, count):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_in_float32_a_twin_rounds_no_more_than_the_network(name):
-    """Both are compared with float64: through some fifty batch norms a rounding becomes more than a rounding."""
+def test_in_float32_a_twin_is_near_the_float64_network(name):
+    """Loss and statistics to rounding; gradients less so, as a rounding can carry an activation over 0 or 6."""
     pictures, labels = batch(96, 8)
     with floatx("float64"):
         exact = varied(NETWORKS[name](96))
-        expected = step(exact, pictures, labels)
+        loss, gradients, statistics = step(exact, pictures, labels)
     model = NETWORKS[name](96)
     model.set_weights(exact.get_weights())
-    errors = []
     for network in (model, accelerate(model)):
-        loss, *parts = step(network, pictures.astype(np.float32), labels)
-        assert loss == pytest.approx(expected[0], rel=1e-3)
-        errors.append(
-            [
-                np.abs(found[path] - values).max() / max(np.abs(values).max(), 1e-3)
-                for found, wanted in zip(parts, expected[1:], strict=True)
-                for path, values in wanted.items()
-            ]
-        )
-    ours, theirs = np.median(errors[1]), np.median(errors[0])
-    assert ours < 10 * theirs + 1e-6
+        found, found_gradients, found_statistics = step(network, pictures.astype(np.float32), labels)
+        assert found == pytest.approx(loss, rel=1e-4)
+        for path, values in statistics.items():
+            np.testing.assert_allclose(found_statistics[path], values, rtol=1e-3, atol=1e-3, err_msg=path)
+        error = sum(float(((found_gradients[path] - values) ** 2).sum()) for path, values in gradients.items())
+        size = sum(float((values**2).sum()) for values in gradients.values())
+        assert error < 0.05**2 * size
 
 
 def test_a_fused_batch_norm_is_that_of_a_float64_reference():

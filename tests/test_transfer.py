@@ -175,8 +175,8 @@ def test_frozen_stages_stay_as_they_are_until_they_are_not_and_stops_change_noth
     for kept, array in zip(watch.first[0], start, strict=True):
         np.testing.assert_array_equal(kept, array)
     assert not np.array_equal(watch.first[1][0], start[0])
-    # In the frozen epoch, at its very end, and in the first step after it.
-    run = stop(config, tmp_path / "stopped", Signal(0, 0), Signal(0), Signal(1, 0))
+    # At the very end of the frozen epoch, and in the first step after it.
+    run = stop(config, tmp_path / "stopped", Signal(0), Signal(1, 0))
     shutil.rmtree(weights.path)  # they are in the checkpoint now
     assert outcome(resume(run).run) == outcome(whole)
     assert evaluate(run, "validation").num_examples == 14

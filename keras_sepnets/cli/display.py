@@ -87,7 +87,7 @@ def _describe_extras(plan: Plan) -> list[str]:
     parts += [f"averaged weights (momentum {training.ema_momentum:g})"] if training.ema_momentum else []
     parts += [training.precision] if training.precision != "float32" else []
     parts += ["accelerated"] if training.accelerate else []
-    parts += ["deterministic (no cost on CPUs, slower on GPUs)"] if training.deterministic else []
+    parts += ["deterministic (at no cost on CPUs; on GPUs not measured)"] if training.deterministic else []
     parts += ["classes balanced"] if training.class_weights == "balanced" else []
     lines = [", ".join(parts)] if parts else []
     if transfer.freeze:

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_sepnets.config import TrainingConfig
 from keras_sepnets.errors import SepnetsError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -52,6 +53,11 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
         return layer
 
     return keras.models.clone_model(model, clone_function=replace)
+
+
+def trained_form(network: keras.Model, config: TrainingConfig) -> keras.Model:
+    """Return the network itself or, where the settings say so, its accelerated twin."""
+    return accelerate(network, config.precision) if config.accelerate else network
 
 
 class _FusedBatchNormalization(layers.Layer):

@@ -15,7 +15,7 @@ import psutil
 
 from keras_sepnets.config import RunConfig
 from keras_sepnets.data.reading import memory_limit
-from keras_sepnets.errors import FailedRunError, SepnetsError, one_line
+from keras_sepnets.errors import FailedRunError, SepnetsError, last_line
 
 MEASURED = (8, 32)
 MEMORY_SHARE = 0.6  # of what is free
@@ -69,7 +69,7 @@ class Memory(NamedTuple):
 
 def _measure(config: RunConfig, size: int, classes: int) -> Memory | None:
     """Return the memory that a process needs for training steps of so many pictures; None if they do not fit."""
-    task = {"config": config.model_dump(mode="json"), "size": size, "classes": classes}
+    task = {"config": config.model_dump_json(), "size": size, "classes": classes}
     free = min(psutil.virtual_memory().available, memory_limit() - psutil.Process().memory_info().rss)
     done = subprocess.run(
         [sys.executable, "-m", "keras_sepnets.batch_size"],
@@ -83,9 +83,8 @@ def _measure(config: RunConfig, size: int, classes: int) -> Memory | None:
         return Memory(answer["needed"], int(MEMORY_SHARE * (answer["free"] or free)))
     if done.returncode < 0 or "ResourceExhausted" in done.stderr or "MemoryError" in done.stderr:
         return None
-    last = done.stderr.strip().splitlines()[-1:] or ["no message"]
     raise FailedRunError(
-        f"The memory of a step could not be measured: {one_line(last[0]).rstrip('.')}. Say --batch-size N."
+        f"The memory of a step could not be measured: {last_line(done.stderr).rstrip('.')}. Say --batch-size N."
     )
 
 
@@ -94,23 +93,19 @@ def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
     free = _free_gpu_bytes()
     import tensorflow as tf
 
-    from keras_sepnets.acceleration import accelerate
+    from keras_sepnets.acceleration import trained_form
     from keras_sepnets.models.registry import build_network
     from keras_sepnets.optimization import compile_model
 
-    config, size, classes = (
-        RunConfig.model_validate_json(json.dumps(task["config"])),
-        task["size"],
-        task["classes"],
-    )
+    config, size, classes = RunConfig.model_validate_json(task["config"]), task["size"], task["classes"]
     training = config.training.model_copy(
         update={"epochs": 1, "batch_size": size, "ema_momentum": 0.9 if config.training.ema_momentum else 0.0}
     )
     side = config.data.image_size or 0
-    precision = training.precision if training.precision.startswith("mixed") else "float32"
-    model = build_network(config.model, image_size=side, classes=classes, seed=None, precision=precision)
-    if training.accelerate:
-        model = accelerate(model, training.precision)
+    network = build_network(
+        config.model, image_size=side, classes=classes, seed=None, dtype_policy=training.dtype_policy
+    )
+    model = trained_form(network, training)
     compile_model(model, training, steps_per_epoch=10)
     pictures, labels = tf.zeros([size, side, side, 3]), tf.zeros([size], tf.int32)
     for _ in range(2):

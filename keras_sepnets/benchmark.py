@@ -2,14 +2,11 @@
 
 import contextlib
 import os
-import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,9 @@ from PIL import Image
 from keras_sepnets.config_files import load_config
 from keras_sepnets.data.files import FileSource
 from keras_sepnets.data.splits import Splits, open_source, resolve_data
+from keras_sepnets.environment import describe_machine
 from keras_sepnets.errors import SepnetsError
+from keras_sepnets.statistics import Ratio, compare_rounds
 
 BATCH_SIZE = 32
 WARM_UP = 0.5  # share of a turn that is not counted: batches that were ready, threads that wake up
@@ -42,11 +41,9 @@ class InputBenchmark:
     images_per_second: dict[str, list[float]]  # of each side, a number a round
     memory_growth_bytes: int | None  # of the peak over the resident memory after the first batch
 
-    def ratio(self, side: str, reference: str) -> tuple[float, float, float]:
-        """Return how many times as fast a side is as the reference: median, smallest and largest of the rounds."""
-        pairs = zip(self.images_per_second[side], self.images_per_second[reference], strict=True)
-        ratios = [one / other for one, other in pairs]
-        return statistics.median(ratios), min(ratios), max(ratios)
+    def ratio(self, side: str, reference: str) -> Ratio:
+        """Return how many times as fast a side is as the reference."""
+        return compare_rounds(self.images_per_second[side], self.images_per_second[reference])
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as `sepnets benchmark input --json` prints them."""
@@ -61,17 +58,13 @@ class InputBenchmark:
             "memory_growth_bytes": self.memory_growth_bytes,
             "images_per_second": sides,
             "ratios": {
-                f"{side} / {reference}": dict(
-                    zip(("median", "low", "high"), self.ratio(side, reference), strict=True)
-                )
+                f"{side} / {reference}": self.ratio(side, reference)._asdict()
                 for reference in references
                 for side in sides
                 if side not in references
             },
             "date": datetime.now(UTC).date().isoformat(),
-            "cpu_cores": psutil.cpu_count(),
-            "python": platform.python_version(),
-            "tensorflow": metadata.version("tensorflow"),
+            **describe_machine("tensorflow"),
         }
 
 

@@ -1,5 +1,6 @@
 """What a run is: frozen, strict settings. `config_files.py` reads and writes them."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -185,6 +186,12 @@ class TransferConfig(_Settings):
     learning_rate_factor: PositiveFloat = 0.1
     """of the learning rate from then on"""
 
+    def with_whole_path(self) -> "TransferConfig":
+        """Return these settings with a path of the weights that holds wherever a run is resumed from."""
+        if self.weights in (None, "imagenet"):
+            return self
+        return self.model_copy(update={"weights": str(Path(str(self.weights)).expanduser().resolve())})
+
 
 class TrainingConfig(_Settings):
     """How the network is trained."""
@@ -235,6 +242,11 @@ class TrainingConfig(_Settings):
     """true: the same bits on a GPU too, at some cost in speed"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """decides weights, order and augmentation"""
+
+    @property
+    def dtype_policy(self) -> str:
+        """Keras' dtype policy of the network that is trained; bfloat16 concerns its 1x1 convolutions alone."""
+        return self.precision if self.precision.startswith("mixed") else "float32"
 
 
 class RunConfig(_Settings):

@@ -10,6 +10,12 @@ import psutil
 import tensorflow as tf
 
 
+def describe_machine(*packages: str) -> dict[str, Any]:
+    """Return what a measured speed depends on: cores, and the versions of Python and of these packages."""
+    versions = {name: metadata.version(name) for name in packages}
+    return {"cpu_cores": psutil.cpu_count(), "python": platform.python_version(), **versions}
+
+
 def describe_environment() -> dict[str, Any]:
     """Return what a result may depend on besides its settings: versions, machine, devices, command, time."""
     packages = ("keras-sepnets", "keras", "tensorflow", "tensorflow-datasets", "numpy")

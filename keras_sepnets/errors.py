@@ -45,6 +45,12 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
+def last_line(text: str) -> str:
+    """Return the last line that a process wrote before it ended, which is the one that says why."""
+    lines = text.strip().splitlines()
+    return one_line(lines[-1]) if lines else "no message"
+
+
 def printable(path: os.PathLike | str) -> str:
     """Return a path for people: what no terminal should get to interpret is shown as an escape."""
     try:

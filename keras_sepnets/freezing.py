@@ -27,14 +27,16 @@ def freeze(model: keras.Model, last: str | None) -> None:
     Raises:
         SepnetsError: There is no such stage.
     """
-    known = stages(model)
-    frozen = set(known[: _position(model, last, known)]) if last else set()
+    frozen = frozen_stages(model, last)
     for layer in model.layers:
         layer.trainable = stage_of(layer.name) not in frozen
 
 
-def _position(model: keras.Model, last: str, known: list[str]) -> int:
-    """Return how many stages are frozen."""
+def frozen_stages(model: keras.Model, last: str | None) -> list[str]:
+    """Return the stages that `freeze` leaves as they are; raise SepnetsError if there is no such last one."""
+    if last is None:
+        return []
+    known = stages(model)
     flows = NETWORKS[model.name].flows(known)
     ends = {BACKBONE: known[-1], **flows, **{stage: stage for stage in known}}
     if last not in ends:
@@ -42,4 +44,4 @@ def _position(model: keras.Model, last: str, known: list[str]) -> int:
             f'{model.name} has no stage "{last}" to freeze.{did_you_mean(last, ends)} Stages: {", ".join(ends)}. '
             f"Received: transfer.freeze={last!r}"
         )
-    return known.index(ends[last]) + 1
+    return known[: known.index(ends[last]) + 1]

@@ -7,16 +7,16 @@ from typing import Any
 
 import keras
 
-from keras_sepnets.acceleration import accelerate
+from keras_sepnets.acceleration import trained_form
 from keras_sepnets.batch_size import choose_batch_size
-from keras_sepnets.config import RunConfig, TrainingConfig, TransferConfig
+from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.cost import Cost, count_cost
 from keras_sepnets.data.builders import is_own_pictures
 from keras_sepnets.data.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.evaluation import BATCH_SIZE
-from keras_sepnets.freezing import BACKBONE, freeze
+from keras_sepnets.freezing import BACKBONE, freeze, frozen_stages
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.weights import LoadReport
 from keras_sepnets.optimization import choose_momentum, compile_model
@@ -103,14 +103,13 @@ class Plan:
             one_hot=self.one_hot,
         )
 
-    def build_network(self, precision: str = "float32") -> keras.Model:
-        """Return the run's network anew, with other weights."""
+    def build_network(self) -> keras.Model:
+        """Return the run's network anew, of float32 and with other weights."""
         return build_network(
             self.config.model,
             image_size=self.config.data.image_size or 0,
             classes=len(self.splits.class_names),
             seed=None,
-            precision=precision,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -148,9 +147,9 @@ def make_plan(
     """
     begin = time.monotonic()
     _check(config, download=download, max_seconds=max_seconds)
-    network = NETWORKS[config.model.name]
+    sizes = NETWORKS[config.model.name]
     source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
-    data = resolve_data(config.data, source, default_size=network.default_size, minimum_size=network.minimum_size)
+    data = resolve_data(config.data, source, default_size=sizes.default_size, minimum_size=sizes.minimum_size)
     splits = Splits(source, data, cache_folder=cache_folder)
     chosen = _reasons(config)
     training, num_train = config.training, splits.num_examples("train")
@@ -165,30 +164,28 @@ def make_plan(
         training = training.model_copy(update={"batch_size": num_train})
         chosen["training.batch_size"] = "all training pictures, which are fewer than was asked for"
     steps_per_epoch = num_train // int(training.batch_size)
-    transfer = _with_whole_path(config.transfer)
+    transfer = config.transfer.with_whole_path()
 
     def settle(epochs: int) -> Plan:
         settled, model_config = _settle_momentums(config, training, epochs, steps_per_epoch, chosen)
-        model = build_network(
+        network = build_network(
             model_config,
             image_size=data.image_size or 0,
             classes=classes,
             seed=settled.seed,
             weights=transfer.weights if load_weights else None,
-            precision=settled.precision if settled.precision.startswith("mixed") else "float32",
+            dtype_policy=settled.dtype_policy,
         )
-        if transfer.freeze:
-            freeze(model, transfer.freeze)  # which refuses a stage that is none
-            freeze(model, None)
+        frozen_stages(network, transfer.freeze)  # refuses a stage that is none
         return Plan(
             config=RunConfig(model=model_config, data=data, training=settled, transfer=transfer),
             splits=splits,
-            model=accelerate(model, settled.precision) if settled.accelerate else model,
-            network=model,
-            cost=count_cost(model),
+            model=trained_form(network, settled),
+            network=network,
+            cost=count_cost(network),
             steps_per_epoch=steps_per_epoch,
             chosen=chosen,
-            load_report=getattr(model, "load_report", None),
+            load_report=getattr(network, "load_report", None),
         )
 
     if max_seconds is None:
@@ -302,10 +299,3 @@ def _reasons(config: RunConfig) -> dict[str, str]:
         "augment": "pictures that are learned by heart" if config.data.overfit else "the data set",
     }
     return {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None}
-
-
-def _with_whole_path(transfer: TransferConfig) -> TransferConfig:
-    """Return the settings with a path that holds wherever the run is resumed from."""
-    if transfer.weights in (None, "imagenet"):
-        return transfer
-    return transfer.model_copy(update={"weights": str(Path(str(transfer.weights)).expanduser().resolve())})

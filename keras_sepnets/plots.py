@@ -107,9 +107,9 @@ def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> bytes:
 
 
 def draw_pictures(
-    pictures: Sequence[np.ndarray], titles: Sequence[str], title: str, colours: Sequence[str] = ()
+    pictures: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str], title: str, colours: Sequence[str] = ()
 ) -> bytes:
-    """Draw uint8 pictures of one size, each with its own title, eight in a row; titles may have colours."""
+    """Draw pictures of one size and 0..255, each with its own title, eight in a row; titles may have colours."""
     columns = min(PICTURES_IN_A_ROW, len(pictures))
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.4 * columns, 0.5 + 1.6 * rows), layout="constrained")
@@ -119,7 +119,7 @@ def draw_pictures(
         axes.set_axis_off()
     colours = colours or ["black"] * len(titles)
     for axes, picture, words, colour in zip(grid, pictures, titles, colours, strict=False):
-        axes.imshow(picture, interpolation="nearest")
+        axes.imshow(np.rint(picture).clip(0, 255).astype(np.uint8), interpolation="nearest")
         axes.set_title(words, parse_math=False, fontsize=7, color=colour)
     return _to_png(figure)
 

@@ -58,7 +58,7 @@ class Recorder(keras.callbacks.Callback):
             network = self._plan.network
             self.network = keras.Model(network.inputs, network.outputs, name=network.name)
         else:
-            self.network = self._plan.build_network("float32")
+            self.network = self._plan.build_network()
         self._traced: Any = None  # the function whose first step is behind us
         self._stop_if_patience_ends()  # in a run that was killed just then
 
@@ -131,7 +131,7 @@ class Recorder(keras.callbacks.Callback):
     @property
     def _shares_layers(self) -> bool:
         """Whether what is saved has the variables of what is trained: they are all of float32 and trained."""
-        return not self._config.training.precision.startswith("mixed") and not self._config.transfer.freeze
+        return self._config.training.dtype_policy == "float32" and not self._config.transfer.freeze
 
     def _stop_if_patience_ends(self) -> None:
         patience = self._config.training.patience

@@ -21,7 +21,7 @@ def write_train_batch(run: Run, plan: Plan) -> None:
         pictures, labels = next(batches.as_numpy_iterator())
         titles = [describe_label(label, plan.splits.class_names) for label in labels[:SHOWN]]
         policy = plan.splits.policy.describe() or "no change"
-        return draw_pictures(_to_bytes(pictures[:SHOWN]), titles, f"training pictures: {policy}")
+        return draw_pictures(pictures[:SHOWN], titles, f"training pictures: {policy}")
 
     run.write_picture("train_batch.png", draw)
 
@@ -37,10 +37,6 @@ def write_validation_predictions(run: Run, plan: Plan, network: keras.Model) -> 
             is_right = said == truth
             titles.append(f"{said} {probabilities.max():.0%}" + ("" if is_right else f"\nis {truth}"))
             colours.append("black" if is_right else "red")
-        return draw_pictures(_to_bytes(pictures), titles, "validation pictures, with the prediction", colours)
+        return draw_pictures(pictures, titles, "validation pictures, with the prediction", colours)
 
     run.write_picture("validation_predictions.png", draw)
-
-
-def _to_bytes(pictures: np.ndarray) -> list[np.ndarray]:
-    return list(np.rint(pictures).clip(0, 255).astype(np.uint8))

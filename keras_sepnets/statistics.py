@@ -1,4 +1,4 @@
-"""What can be said of accuracies and of differences between paired runs."""
+"""What can be said of accuracies, of differences between paired runs, and of speeds that took turns."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,20 @@ def wilson_interval(correct: int, num_examples: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of an accuracy, as fractions."""
     interval = stats.binomtest(correct, num_examples).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+class Ratio(NamedTuple):
+    """Of two speeds that were measured in turns, round by round."""
+
+    median: float
+    low: float
+    high: float
+
+
+def compare_rounds(speeds: Sequence[float], reference: Sequence[float]) -> Ratio:
+    """Return how many times as fast a side is as the reference: median, smallest and largest of the rounds."""
+    ratios = [one / other for one, other in zip(speeds, reference, strict=True)]
+    return Ratio(float(np.median(ratios)), min(ratios), max(ratios))
 
 
 class PairedDifference(NamedTuple):

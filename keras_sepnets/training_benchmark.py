@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 import numpy as np
-import psutil
 
 from keras_sepnets.config_files import make_config
-from keras_sepnets.errors import FailedRunError, SepnetsError, one_line
+from keras_sepnets.environment import describe_machine
+from keras_sepnets.errors import FailedRunError, SepnetsError, last_line
+from keras_sepnets.statistics import Ratio, compare_rounds
 
 SIDES = ("accelerated", "accelerated bfloat16", "not accelerated", "keras.applications")
 CLASSES = 100
@@ -37,11 +37,9 @@ class TrainingBenchmark:
     images_per_second: dict[str, list[float]]  # of each side, a number a round
     peak_gflops: list[float]  # of float32 matrix products, a number a round
 
-    def ratio(self, side: str, reference: str) -> tuple[float, float, float]:
-        """Return how many times as fast a side is as the reference: median, smallest and largest of the rounds."""
-        pairs = zip(self.images_per_second[side], self.images_per_second[reference], strict=True)
-        ratios = [one / other for one, other in pairs]
-        return statistics.median(ratios), min(ratios), max(ratios)
+    def ratio(self, side: str, reference: str) -> Ratio:
+        """Return how many times as fast a side is as the reference."""
+        return compare_rounds(self.images_per_second[side], self.images_per_second[reference])
 
     def peak_share(self, side: str) -> float:
         """Return at which share of the speed of matrix products a side works; one multiply-add is two flops."""
@@ -55,7 +53,6 @@ class TrainingBenchmark:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as `sepnets benchmark train --json` prints them."""
-        names = ("median", "low", "high")
         return {
             "model": self.model,
             "alpha": self.alpha,
@@ -66,15 +63,9 @@ class TrainingBenchmark:
             "peak_gflops": self.peak_gflops,
             "peak_share": {side: self.peak_share(side) for side in self.images_per_second},
             "reference": self.reference,
-            "ratios": {
-                side: dict(zip(names, self.ratio(side, self.reference), strict=True))
-                for side in self.images_per_second
-            },
+            "ratios": {side: self.ratio(side, self.reference)._asdict() for side in self.images_per_second},
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "cpu_cores": psutil.cpu_count(),
-            "python": sys.version.split()[0],
-            "tensorflow": metadata.version("tensorflow"),
-            "keras": metadata.version("keras"),
+            **describe_machine("tensorflow", "keras"),
         }
 
 
@@ -157,8 +148,7 @@ def _ask(process: subprocess.Popen, question: str, side: str) -> str:
         process.stdin.flush()
     answer = process.stdout.readline()
     if not answer.startswith("= "):
-        last = process.stderr.read().strip().splitlines()[-1:] or ["it ended"]
-        raise FailedRunError(f"{side} could not be measured: {one_line(last[0])}")
+        raise FailedRunError(f"{side} could not be measured: {last_line(process.stderr.read())}")
     return answer[2:].strip()
 
 

@@ -94,8 +94,6 @@ def show(
     options = {"data.dataset": source, "data.augment": augment, "data.image_size": image_size}
     settings = load_config(options={key: value for key, value in options.items() if value is not None})
     with quiet_imports():
-        import numpy as np
-
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.data.builders import is_own_pictures
         from keras_sepnets.data.labels import describe_label
@@ -111,7 +109,7 @@ def show(
         batch, labels = next(splits.training_batches(pictures, 1, seed).as_numpy_iterator())
     policy = f"{config.augment} {config.image_size} px: {splits.policy.describe() or 'no change'}"
     titles = [describe_label(label, splits.class_names) for label in labels]
-    write_file(output, draw_pictures(np.rint(batch).clip(0, 255).astype(np.uint8), titles, policy))
+    write_file(output, draw_pictures(batch, titles, policy))
     if as_json:
         print_json({**config.model_dump(mode="json"), "seed": seed, "file": str(output)})
         return

@@ -153,6 +153,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._progress = progress
         self.batch_size = batch_size
         self._title = f"{title}: " if title else ""
+        self._process = psutil.Process()
         self._task = progress.add_task(f"{self._title}reading the data", total=None, detail="")
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -167,14 +168,15 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._progress.update(self._task, description=f"{self._title}epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Advance the bar."""
+        """Advance the bar, where there is one."""
+        if self._progress.disable:
+            return
         if self._first is None:
             self._first = batch
         speed = (batch + 1 - self._first) * self.batch_size / (time.perf_counter() - self._begin)
-        results = "  ".join(
-            f"{name} {float((logs or {})[name]):.3g}" for name in ("loss", "top1") if name in (logs or {})
-        )
-        memory = psutil.Process().memory_info().rss / 1e9
+        told = logs or {}
+        results = "  ".join(f"{name} {float(told[name]):.3g}" for name in ("loss", "top1") if name in told)
+        memory = self._process.memory_info().rss / 1e9
         self._progress.update(
             self._task,
             completed=self._epoch * self._steps + batch + 1,

@@ -18,7 +18,7 @@ from keras_sepnets.cli.options import (
     said_settings,
     training_options,
 )
-from keras_sepnets.config import AUGMENTATIONS, RunConfig
+from keras_sepnets.config import AUGMENTATIONS, RunConfig, TransferConfig
 from keras_sepnets.config_files import flatten, recipe_settings, to_toml
 from keras_sepnets.errors import SepnetsError
 from keras_sepnets.recipes import read_recipe
@@ -242,8 +242,8 @@ def _is_same(key: str, said: Any, found: Any, run: Run) -> bool:
         return found == absolute or str(found).startswith(f"{said}:")  # a TFDS name without its version
     if said == "auto":
         return True  # what it came to is in the run
-    if key == "transfer.weights" and said not in (None, "imagenet"):
-        return found == str(Path(said).expanduser().resolve())
+    if key == "transfer.weights":
+        return found == TransferConfig(weights=said).with_whole_path().weights
     if key == "training.batch_size" and said > found:  # it was lowered to the number of pictures
         return found == run.read_json("data.json")["train"]["num_examples"]
     return said == found

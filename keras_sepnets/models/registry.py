@@ -23,9 +23,8 @@ class Network(NamedTuple):
     minimum_size: int  # px, below which a layer has no output
     source: str
     published: Published
-    flows: Callable[[Sequence[str]], dict[str, str]] = (
-        _no_flows  # stages -> parts of several, with the last of each
-    )
+    # From the stages to parts of several stages, with the last stage of each.
+    flows: Callable[[Sequence[str]], dict[str, str]] = _no_flows
 
 
 NETWORKS = {
@@ -68,7 +67,7 @@ def build_network(
     classes: int,
     seed: int | None,
     weights: str | None = None,
-    precision: str = "float32",
+    dtype_policy: str = "float32",
 ) -> keras.Model:
     """Return the network of `config` for RGB pictures.
 
@@ -79,7 +78,7 @@ def build_network(
         seed: Of the weights, which depend on it and the layers' names only, so that layers of one name agree
             across variants; None where weights do not matter.
         weights: What is loaded over them; see `load_weights`. Then `model.load_report` says what became of it.
-        precision: Keras' dtype policy, such as "mixed_bfloat16"; the classifier's is float32 in any case.
+        dtype_policy: Keras', such as "mixed_bfloat16"; the classifier's is float32 in any case.
     """
     settings = config.model_dump(exclude={"name"})
     if settings["bn_momentum"] is None:
@@ -87,7 +86,7 @@ def build_network(
     network = NETWORKS[config.name]
     before = keras.config.dtype_policy()
     try:
-        keras.config.set_dtype_policy(before if precision == "float32" else precision)
+        keras.config.set_dtype_policy(before if dtype_policy == "float32" else dtype_policy)
         model = network.build(input_shape=(image_size, image_size, 3), classes=classes, **settings)
     finally:
         keras.config.set_dtype_policy(before)

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,13 +45,7 @@ class LoadReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        return {
-            "source": self.source,
-            "loaded": list(self.loaded),
-            "adapted": self.adapted,
-            "fresh": list(self.fresh),
-            "unused": list(self.unused),
-        }
+        return asdict(self)
 
     def __str__(self) -> str:
         """Return the report as one line."""

@@ -20,6 +20,7 @@ from keras_sepnets.errors import FailedRunError, SepnetsError, last_line
 from keras_sepnets.statistics import Ratio, compare_rounds
 
 SIDES = ("accelerated", "accelerated bfloat16", "not accelerated", "keras.applications")
+KERAS_HAS_WIDTHS = ("mobilenet", "mobilenet_v2")
 CLASSES = 100
 MATRIX = 2048  # rows of the square matrices whose product measures the machine
 TIMES = 3  # multiply-adds of a training step over those of inference: forward, and both gradients
@@ -98,6 +99,8 @@ def benchmark_training(
         FailedRunError: A side could not be measured.
     """
     config = make_config({"model": {"name": model, "alpha": alpha}})
+    if against_keras and alpha != 1 and model not in KERAS_HAS_WIDTHS:
+        raise SepnetsError(f"keras.applications has {model} of alpha 1 only. Received: alpha={alpha}")
     sides = SIDES if against_keras else SIDES[:-1]
     task = {
         "model": config.model.model_dump(),
@@ -231,9 +234,7 @@ def _keras_model(name: str, alpha: float, size: int) -> Any:
         "xception": keras.applications.Xception,
         "inception_v3": keras.applications.InceptionV3,
     }
-    width = {"alpha": alpha} if name.startswith("mobilenet") else {}
-    if alpha != 1 and not width:
-        raise SepnetsError(f"Keras has {name} of alpha 1 only. Received: alpha={alpha}")
+    width = {"alpha": alpha} if name in KERAS_HAS_WIDTHS else {}
     return builders[name](weights=None, input_shape=(size, size, 3), classes=CLASSES, **width)
 
 

@@ -46,5 +46,8 @@ def test_training_steps_are_measured_in_processes():
 def test_what_cannot_be_measured_is_told():
     with pytest.raises(SepnetsError, match='Unknown model "mobilnet"'):
         benchmark_training("mobilnet")
+    with pytest.raises(SepnetsError, match="has xception of alpha 1 only. Received: alpha=0.5") as told:
+        benchmark_training("xception", alpha=0.5, against_keras=True)
+    assert told.value.exit_code == 2
     with pytest.raises(FailedRunError, match="could not be measured: .*pictures of at least"):
         benchmark_training("inception_v3", image_size=32, rounds=1)

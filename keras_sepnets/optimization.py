@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_sepnets.acceleration import FusedAdamW
 from keras_sepnets.config import TrainingConfig
 from keras_sepnets.training_loop import checked_when_trained
 
@@ -139,7 +140,7 @@ def _make_optimizer(
     if config.ema_momentum:
         common |= {"use_ema": True, "ema_momentum": config.ema_momentum}
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(schedule, **common)
+        return (FusedAdamW if config.accelerate else keras.optimizers.AdamW)(schedule, **common)
     common["momentum"] = config.momentum
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(schedule, **common)

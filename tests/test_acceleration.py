@@ -16,7 +16,7 @@ from keras_sepnets import (
     evaluate,
     train,
 )
-from keras_sepnets.acceleration import accelerate
+from keras_sepnets.acceleration import FusedAdamW, _rectify, accelerate
 from keras_sepnets.config_files import load_config
 from keras_sepnets.freezing import freeze
 from keras_sepnets.optimization import decayed_variables
@@ -47,6 +47,25 @@ def floatx(name):
     finally:
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
+def smooth(model):
+    """A network without corners, over which a rounding could carry an activation."""
+
+    def replace(layer):
+        relu = isinstance(layer, keras.layers.ReLU)
+        return (
+            keras.layers.Activation("softplus", name=layer.name)
+            if relu
+            else type(layer).from_config(layer.get_config())
+        )
+
+    return keras.models.clone_model(model, clone_function=replace)
 
 
 def varied(model):
@@ -112,21 +131,20 @@ def test_in_float64_a_twin_is_equal(name, size, count):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_in_float32_a_twin_is_near_the_float64_network(name):
-    """Loss and statistics to rounding; gradients less so, as a rounding can carry an activation over 0 or 6."""
     pictures, labels = batch(96, 8)
     with floatx("float64"):
-        exact = varied(NETWORKS[name](96))
+        exact = varied(smooth(NETWORKS[name](96)))
         loss, gradients, statistics = step(exact, pictures, labels)
-    model = NETWORKS[name](96)
+    model = smooth(NETWORKS[name](96))
     model.set_weights(exact.get_weights())
     for network in (model, accelerate(model)):
         found, found_gradients, found_statistics = step(network, pictures.astype(np.float32), labels)
-        assert found == pytest.approx(loss, rel=1e-4)
+        assert found == pytest.approx(loss, rel=1e-5)
         for path, values in statistics.items():
-            np.testing.assert_allclose(found_statistics[path], values, rtol=1e-3, atol=1e-3, err_msg=path)
+            np.testing.assert_allclose(found_statistics[path], values, rtol=1e-5, atol=1e-5, err_msg=path)
         error = sum(float(((found_gradients[path] - values) ** 2).sum()) for path, values in gradients.items())
         size = sum(float((values**2).sum()) for values in gradients.values())
-        assert error < 0.05**2 * size
+        assert error < 2e-4**2 * size
 
 
 def test_a_fused_batch_norm_is_that_of_a_float64_reference():
@@ -168,13 +186,41 @@ def test_a_twin_shares_all_variables_and_leaves_no_trace(precision, tmp_path):
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
 
 
-def test_bfloat16_is_near_and_trains():
-    model = NETWORKS["mobilenet"](64)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_is_near(name):
+    """Outputs, and what a step leaves in the moving statistics."""
+    model = varied(NETWORKS[name](96))
     twin = accelerate(model, "bfloat16")
-    pictures, labels = batch(64, 8)
-    near, exact = (network(pictures, training=True).numpy() for network in (twin, model))
-    assert np.abs(near - exact).mean() < 0.04  # of probabilities
+    pictures, labels = batch(96, 8)
+    near, exact = (network(pictures).numpy() for network in (twin, model))
+    assert np.abs(near - exact).mean() < 0.05  # of probabilities
     assert not np.array_equal(near, exact)
+    statistics, expected = (step(network, pictures, labels)[2] for network in (twin, model))
+    for path, values in expected.items():
+        np.testing.assert_allclose(statistics[path], values, rtol=0.05, atol=0.05, err_msg=path)
+
+
+@pytest.mark.parametrize("highest", [6.0, float("inf")])
+@pytest.mark.parametrize(("source", "result"), [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_a_rectifier_is_that_of_tensorflow(highest, source, result):
+    x = tf.cast(tf.reshape(tf.linspace(-10.0, 10.0, 96), [2, 3, 4, 4]), source)
+    weights = tf.cast(tf.reshape(tf.range(96), x.shape), result)
+    expected = tf.nn.relu6 if highest == 6 else tf.nn.relu
+    values = []
+    for rectify in (lambda x: _rectify(x, highest, tf.as_dtype(result)), lambda x: tf.cast(expected(x), result)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = rectify(x)
+            loss = tf.reduce_sum(y * weights)
+        values.append((y, tape.gradient(loss, x)))
+    for ours, theirs in zip(*values, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_bfloat16_trains():
+    twin = accelerate(NETWORKS["mobilenet"](64), "bfloat16")
+    pictures, labels = batch(64, 8)
     twin.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     losses = [twin.train_on_batch(pictures, labels) for _ in range(12)]
     assert losses[-1] < losses[0] / 2
@@ -183,7 +229,7 @@ def test_bfloat16_is_near_and_trains():
 
 def test_only_paddings_of_even_sizes_are_left_to_the_convolution():
     even, odd = (accelerate(NETWORKS["mobilenet"](size)) for size in (96, 93))
-    assert type(even.get_layer("block2_pad")).__name__ == "Identity"
+    assert type(even.get_layer("block2_pad")).__name__ == "_Nothing"
     assert type(odd.get_layer("block2_pad")).__name__ == "ZeroPadding2D"
 
 
@@ -201,6 +247,34 @@ def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_pat
     (row,) = result.run.read_history()
     validation = evaluate(result.run, "validation")
     assert validation.loss == pytest.approx(row["val_loss"], rel=1e-4)
+
+
+def test_a_fused_adamw_is_keras():
+    """With decay, clipping and averages; the same variables of the same names."""
+    variables = []
+    for kind in (keras.optimizers.AdamW, FusedAdamW):
+        mine = [
+            keras.Variable(np.linspace(-1, 1, 6).reshape(shape), name="v", dtype="float32")
+            for shape in ((2, 3), (6,))
+        ]
+        optimizer = kind(
+            keras.optimizers.schedules.CosineDecay(0.1, 30),
+            weight_decay=0.05,
+            global_clipnorm=1.0,
+            use_ema=True,
+            ema_momentum=0.9,
+        )
+        optimizer.build(mine)
+        optimizer.exclude_from_weight_decay(var_list=mine[1:])
+        random = np.random.default_rng(0)
+        apply = tf.function(optimizer.apply)
+        for _ in range(20):
+            apply([tf.constant(random.normal(0, 1, part.shape), part.dtype) for part in mine])
+        variables.append([*mine, *optimizer.variables])
+    keras_variables, ours = variables
+    assert [variable.path for variable in ours] == [variable.path for variable in keras_variables]
+    for one, other in zip(ours, keras_variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=one.path)
 
 
 def test_weight_decay_of_a_twin_is_that_of_the_network():

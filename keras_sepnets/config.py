@@ -193,6 +193,11 @@ class TransferConfig(_Settings):
         return self.model_copy(update={"weights": str(Path(str(self.weights)).expanduser().resolve())})
 
 
+def _on_or_off(value: Any) -> Any:
+    """Return the word of what a run of version 0.1.0 has as true or false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
 class TrainingConfig(_Settings):
     """How the network is trained."""
 
@@ -232,10 +237,12 @@ class TrainingConfig(_Settings):
     """of the averaged weights that are evaluated and saved; auto: by the steps; 0: none"""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class has the same weight in the loss"""
-    precision: Literal["float32", "bfloat16", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """of the arithmetic, bfloat16: of 1x1 convolutions alone; weights, and what is saved, are float32"""
-    accelerate: bool = False
-    """true: fused batch norm, the same function but for rounding, faster on CPUs"""
+    precision: Literal["auto", "float32", "bfloat16", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """bfloat16: of 1x1 convolutions; auto: what is measured to be faster; what is saved is float32"""
+    accelerate: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "auto"
+    """on: fused operations, the same function but for rounding; auto: what is measured to be faster"""
+    jit_compile: Literal["auto", "on", "off"] = "auto"
+    """by XLA; auto: on GPUs what is measured to be faster, never on CPUs, where it is ten times slower"""
     patience: Annotated[int, Field(ge=0)] = 0
     """epochs without a better one that end the training; 0: none do"""
     deterministic: bool = False

@@ -1,9 +1,11 @@
 """What a result may depend on besides its settings."""
 
+import contextlib
 import platform
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,9 +13,22 @@ import tensorflow as tf
 
 
 def describe_machine(*packages: str) -> dict[str, Any]:
-    """Return what a measured speed depends on: cores, and the versions of Python and of these packages."""
+    """Return what a measured speed depends on: processor, GPUs, the versions of Python and of these packages."""
     versions = {name: metadata.version(name) for name in packages}
-    return {"cpu_cores": psutil.cpu_count(), "python": platform.python_version(), **versions}
+    return {
+        "cpu": _processor_name(),
+        "cpu_cores": psutil.cpu_count(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _processor_name() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor()
 
 
 def describe_environment() -> dict[str, Any]:

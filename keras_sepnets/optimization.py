@@ -117,6 +117,7 @@ def compile_model(
     model.compile(
         optimizer=optimizer,
         loss=lambda labels, probabilities: checked_when_trained(crossentropy(labels, probabilities)),
+        jit_compile={"auto": "auto", "on": True, "off": False}[config.jit_compile],
         metrics=[(metrics.CategoricalAccuracy if one_hot else metrics.SparseCategoricalAccuracy)(name="top1")],
     )
     # Else TensorFlow traces the first step twice, and a checkpoint finds no variables (of the loss's scale too).
@@ -140,7 +141,7 @@ def _make_optimizer(
     if config.ema_momentum:
         common |= {"use_ema": True, "ema_momentum": config.ema_momentum}
     if config.optimizer == "adamw":
-        return (FusedAdamW if config.accelerate else keras.optimizers.AdamW)(schedule, **common)
+        return (FusedAdamW if config.accelerate == "on" else keras.optimizers.AdamW)(schedule, **common)
     common["momentum"] = config.momentum
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(schedule, **common)

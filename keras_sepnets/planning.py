@@ -1,6 +1,8 @@
 """What a run will do: the plan, in which nothing is left open."""
 
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from keras_sepnets.data.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.evaluation import BATCH_SIZE
+from keras_sepnets.form_trial import BATCH_SIZE as TRIAL_BATCH_SIZE
+from keras_sepnets.form_trial import choose_form
 from keras_sepnets.freezing import BACKBONE, freeze, frozen_stages
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.weights import LoadReport
@@ -131,6 +135,7 @@ def make_plan(
     cache_folder: Path | None = None,
     max_seconds: float | None = None,
     load_weights: bool = True,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Plan:
     """Open the data, settle every open setting and build the network; write nothing.
 
@@ -141,6 +146,7 @@ def make_plan(
         cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
         max_seconds: What the run may take from now on; it has at most as many epochs as fit.
         load_weights: Whether the weights that the run begins with are loaded; not where a checkpoint follows.
+        on_progress: Called with what is being measured, which takes a while.
 
     Raises:
         SepnetsError: The data cannot be had, or the network does not exist for these settings.
@@ -154,10 +160,17 @@ def make_plan(
     chosen = _reasons(config)
     training, num_train = config.training, splits.num_examples("train")
     classes = len(splits.class_names)
+    form = choose_form(
+        config.model_copy(update={"data": data}),
+        classes=classes,
+        steps=_steps_at_most(training, num_train),
+        on_progress=on_progress,
+    )
+    training = training.model_copy(update=form.settings)
+    chosen |= {f"training.{key}": form.why for key in form.settings}
     if training.batch_size == "auto":
-        size, why = choose_batch_size(
-            config.model_copy(update={"data": data}), classes=classes, num_examples=num_train
-        )
+        measured = config.model_copy(update={"data": data, "training": training})
+        size, why = choose_batch_size(measured, classes=classes, num_examples=num_train)
         training = training.model_copy(update={"batch_size": size})
         chosen["training.batch_size"] = why
     elif training.batch_size > num_train:
@@ -198,6 +211,12 @@ def make_plan(
     plan = settle(epochs)
     _check_phases(plan.config)
     return plan
+
+
+def _steps_at_most(training: TrainingConfig, num_examples: int) -> int:
+    """Return the steps of a run that is not planned yet; as many as it takes where that is open."""
+    size = TRIAL_BATCH_SIZE if training.batch_size == "auto" else training.batch_size
+    return sys.maxsize if training.epochs == "auto" else max(1, num_examples // size) * training.epochs
 
 
 def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:
@@ -241,15 +260,15 @@ def _check(config: RunConfig, *, download: bool, max_seconds: float | None) -> N
 
 
 def _check_precision(training: TrainingConfig) -> None:
-    if training.precision == "bfloat16" and not training.accelerate:
+    if training.precision == "bfloat16" and training.accelerate == "off":
         raise SepnetsError(
-            "Only an accelerated network multiplies in bfloat16; add --set training.accelerate=true. "
+            "Only an accelerated network multiplies in bfloat16; leave --accelerate off out. "
             "Received: training.precision='bfloat16'"
         )
-    if training.accelerate and training.precision.startswith("mixed"):
+    if training.accelerate == "on" and training.precision.startswith("mixed"):
         raise SepnetsError(
-            "An accelerated network has the precision float32 or bfloat16; choose one of them, or leave "
-            f"training.accelerate out. Received: training.precision={training.precision!r}"
+            "An accelerated network has the precision float32 or bfloat16; choose one of them, or say "
+            f"--accelerate off. Received: training.precision={training.precision!r}"
         )
 
 

@@ -69,6 +69,7 @@ def train(
     max_seconds: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
     """Train a network, evaluate it on the test split and keep everything in a run folder.
 
@@ -82,6 +83,7 @@ def train(
         max_seconds: After which the run stops, such that it can be resumed; it has as many epochs as fit.
         callbacks: Keras callbacks of the caller's own.
         on_plan: Called with the plan before anything is written.
+        on_progress: Called with what is being measured for the plan.
 
     Returns:
         The run, its speed, its cost and its test result.
@@ -95,7 +97,13 @@ def train(
     deadline = _deadline(max_seconds)
     if output is not None:
         check_output(output)
-    plan = make_plan(config, download=download, cache_folder=cache_folder, max_seconds=max_seconds)
+    plan = make_plan(
+        config,
+        download=download,
+        cache_folder=cache_folder,
+        max_seconds=max_seconds,
+        on_progress=on_progress,
+    )
     if on_plan:
         on_plan(plan)
     environment = describe_environment()

@@ -7,10 +7,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,13 @@ from keras_sepnets.environment import describe_machine
 from keras_sepnets.errors import FailedRunError, SepnetsError, last_line
 from keras_sepnets.statistics import Ratio, compare_rounds
 
-SIDES = ("accelerated", "accelerated bfloat16", "not accelerated", "keras.applications")
+FORMS = {  # side -> settings of the training
+    "accelerated": {"accelerate": "on"},
+    "accelerated bfloat16": {"accelerate": "on", "precision": "bfloat16"},
+    "not accelerated": {"accelerate": "off"},
+}
+KERAS = "keras.applications"  # the side of Keras' own network and fit
+PROGRAM = (sys.executable, "-m", "keras_sepnets.training_benchmark")
 KERAS_HAS_WIDTHS = ("mobilenet", "mobilenet_v2")
 CLASSES = 100
 MATRIX = 2048  # rows of the square matrices whose product measures the machine
@@ -101,42 +108,81 @@ def benchmark_training(
     config = make_config({"model": {"name": model, "alpha": alpha}})
     if against_keras and alpha != 1 and model not in KERAS_HAS_WIDTHS:
         raise SepnetsError(f"keras.applications has {model} of alpha 1 only. Received: alpha={alpha}")
-    sides = SIDES if against_keras else SIDES[:-1]
     task = {
         "model": config.model.model_dump(),
+        "training": {},
         "image_size": image_size,
         "batch_size": batch_size,
+        "classes": CLASSES,
         "seconds": seconds,
     }
-    measured: dict[str, list[float]] = {side: [] for side in sides}
+    tasks = {side: task | {"training": settings} for side, settings in FORMS.items()}
+    if against_keras:
+        tasks[KERAS] = task | {"training": None}
+    turns = take_turns(tasks, rounds=rounds, on_progress=on_progress)
+    return TrainingBenchmark(
+        model, alpha, image_size, batch_size, turns.multiply_adds, turns.images_per_second, turns.peak_gflops
+    )
+
+
+class Turns(NamedTuple):
+    """What sides came to that took turns."""
+
+    images_per_second: dict[str, list[float]]  # of each side, a number a round
+    peak_gflops: list[float]  # of float32 matrix products, a number a round
+    multiply_adds: int  # of a picture
+
+
+def take_turns(
+    tasks: dict[str, dict[str, Any]],
+    *,
+    rounds: int,
+    programs: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    on_progress: Callable[[str], None] = lambda _text: None,
+) -> Turns:
+    """Measure training steps of each side in a process of its own, one after the other, round by round.
+
+    Args:
+        tasks: Side -> the settings "model" and "training" (None: Keras' own network), "image_size", "batch_size",
+            "classes", and the "seconds" of a turn.
+        rounds: Turns of each side.
+        programs: Side -> the command that measures it, where that is not this module: it reads the task as a line
+            of JSON, prints "= " and a picture's multiply-adds when it is ready, then for every line that it reads
+            "= " and the images per second of a turn.
+        on_progress: Called with what is being done.
+
+    Raises:
+        FailedRunError: A side could not be measured.
+    """
+    measured: dict[str, list[float]] = {side: [] for side in tasks}
     peaks = []
     with contextlib.ExitStack() as stack:
-        workers = {}
-        for side in sides:
-            on_progress(f"building and tracing: {side}")
-            workers[side] = stack.enter_context(_worker(task | {"side": side}))
+        on_progress(f"building and tracing: {', '.join(tasks)}")
+        workers = {
+            side: stack.enter_context(_worker(task, programs.get(side, PROGRAM))) for side, task in tasks.items()
+        }
+        answers = [_answer(worker, side) for side, worker in workers.items()]
         for number in range(rounds):
-            on_progress(f"round {number + 1} of {rounds}")
+            on_progress(f"measuring, round {number + 1} of {rounds}")
             peaks.append(_peak_gflops())
-            for side in sides:
-                measured[side].append(_take_turn(workers[side], side))
-        multiply_adds = int(_ask(workers[sides[0]], "multiply_adds", sides[0]))
-    return TrainingBenchmark(model, alpha, image_size, batch_size, multiply_adds, measured, peaks)
+            for side, worker in workers.items():
+                measured[side].append(float(_ask(worker, "go", side)))
+    return Turns(measured, peaks, int(answers[0]))
 
 
 @contextlib.contextmanager
-def _worker(task: dict[str, Any]) -> Iterator[subprocess.Popen]:
+def _worker(task: dict[str, Any], program: Sequence[str]) -> Iterator[subprocess.Popen]:
     """Start a process that has built and traced a side and waits for its turns."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "keras_sepnets.training_benchmark"],
+        program,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
     )
     try:
-        _ask(process, json.dumps(task), task["side"])
+        _send(process, json.dumps(task))
         yield process
     finally:
         process.kill()
@@ -144,19 +190,25 @@ def _worker(task: dict[str, Any]) -> Iterator[subprocess.Popen]:
 
 
 def _ask(process: subprocess.Popen, question: str, side: str) -> str:
-    if process.stdin is None or process.stdout is None or process.stderr is None:
+    _send(process, question)
+    return _answer(process, side)
+
+
+def _send(process: subprocess.Popen, line: str) -> None:
+    if process.stdin is None:
         raise RuntimeError("the process has no pipes")
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(f"{question}\n")
+        process.stdin.write(f"{line}\n")
         process.stdin.flush()
+
+
+def _answer(process: subprocess.Popen, side: str) -> str:
+    if process.stdout is None or process.stderr is None:
+        raise RuntimeError("the process has no pipes")
     answer = process.stdout.readline()
     if not answer.startswith("= "):
         raise FailedRunError(f"{side} could not be measured: {last_line(process.stderr.read())}")
     return answer[2:].strip()
-
-
-def _take_turn(process: subprocess.Popen, side: str) -> float:
-    return float(_ask(process, "go", side))
 
 
 def _peak_gflops() -> float:
@@ -171,15 +223,12 @@ def _peak_gflops() -> float:
 
 
 def _serve() -> None:
-    """Build and trace a side, then answer each "go" with the images per second of a turn."""
+    """Build and trace a side, answer its multiply-adds, then each line with the images per second of a turn."""
     task = json.loads(input())
     steps, multiply_adds = _make_steps(task)
     steps(2)
-    print("= ready", flush=True)  # noqa: T201  for the process that asks
-    for question in sys.stdin:
-        if question.strip() == "multiply_adds":
-            print(f"= {multiply_adds}", flush=True)  # noqa: T201
-            continue
+    print(f"= {multiply_adds}", flush=True)  # noqa: T201  for the process that asks
+    for _ in sys.stdin:
         done, begin = 0, time.perf_counter()
         while done < 2 or time.perf_counter() - begin < task["seconds"]:
             steps(2)
@@ -193,27 +242,27 @@ def _make_steps(task: dict[str, Any]) -> tuple[Callable[[int], Any], int]:
     import keras
     import tensorflow as tf
 
-    from keras_sepnets.acceleration import accelerate
-    from keras_sepnets.config import TrainingConfig
+    from keras_sepnets.acceleration import trained_form
     from keras_sepnets.cost import count_cost
     from keras_sepnets.models.registry import build_network
     from keras_sepnets.optimization import compile_model
 
-    size, batch_size, side = task["image_size"], task["batch_size"], task["side"]
-    config = make_config({"model": task["model"]}).model
+    size, batch_size, classes = task["image_size"], task["batch_size"], task["classes"]
+    config = make_config({"model": task["model"], "training": task["training"] or {}})
     keras.utils.set_random_seed(0)
     pictures = tf.random.uniform([batch_size, size, size, 3], maxval=255.0)
-    labels = tf.random.uniform([batch_size], maxval=CLASSES, dtype=tf.int32)
+    labels = tf.random.uniform([batch_size], maxval=classes, dtype=tf.int32)
     batches = tf.data.Dataset.from_tensors((pictures, labels)).repeat()
-    network = build_network(config, image_size=size, classes=CLASSES, seed=0)
+    network = build_network(
+        config.model, image_size=size, classes=classes, seed=0, dtype_policy=config.training.dtype_policy
+    )
     multiply_adds = count_cost(network).multiply_adds
-    if side == "keras.applications":
-        model = _keras_model(config.name, config.alpha, size)
+    if task["training"] is None:
+        model = _keras_model(config.model.name, config.model.alpha, size)
         model.compile(keras.optimizers.AdamW(), "sparse_categorical_crossentropy", metrics=["accuracy"])
         return lambda count: model.fit(batches, steps_per_epoch=count, verbose=0), multiply_adds
-    if side != "not accelerated":
-        network = accelerate(network, "bfloat16" if side.endswith("bfloat16") else "float32")
-    compile_model(network, TrainingConfig(), steps_per_epoch=1000)
+    network = trained_form(network, config.training)
+    compile_model(network, config.training, steps_per_epoch=1000)
     network.make_train_function()
     iterator = iter(batches)
 

@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process a core
 # TFDS reads this when it is imported, which test modules do while they are collected.
 os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="tensorflow_datasets-")
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from keras_sepnets.config_files import load_config
 
 
 def pytest_unconfigure():
-    shutil.rmtree(os.environ["TFDS_DATA_DIR"], ignore_errors=True)
+    for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME"):
+        shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -240,7 +240,7 @@ def test_what_cannot_be_accelerated_is_told():
 
 
 def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_path):
-    training = tiny_config.training.model_copy(update={"accelerate": True, "ema_momentum": 0.9})
+    training = tiny_config.training.model_copy(update={"accelerate": "on", "ema_momentum": 0.9})
     result = train(tiny_config.model_copy(update={"training": training}), output=tmp_path / "run")
     network = result.run.load_model()
     assert {type(layer).__module__.split(".")[0] for layer in network.layers} == {"keras"}
@@ -289,9 +289,12 @@ def test_weight_decay_of_a_twin_is_that_of_the_network():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"training.precision": "bfloat16"}, "Only an accelerated network multiplies in bfloat16"),
         (
-            {"training.precision": "mixed_float16", "training.accelerate": True},
+            {"training.precision": "bfloat16", "training.accelerate": "off"},
+            "Only an accelerated network multiplies in bfloat16",
+        ),
+        (
+            {"training.precision": "mixed_float16", "training.accelerate": "on"},
             "An accelerated network has the precision float32 or bfloat16",
         ),
     ],

@@ -17,6 +17,7 @@ LAYERS = (
     ("evaluation", "prediction", "training_loop", "papers", "benchmark", "speed", "freezing", "acceleration"),
     ("optimization",),
     ("batch_size", "training_benchmark"),
+    ("form_trial",),
     ("planning",),
     ("recording", "run_pictures"),
     ("saving",),
@@ -31,6 +32,7 @@ OWNERS = {
     "tensorflow": {
         *("data", "checkpoints", "training_loop", "training", "benchmark"),
         *("environment", "optimization", "batch_size", "speed", "acceleration", "training_benchmark"),
+        "form_trial",
     },
     "tensorflow_datasets": {"data"},
     "click": {"cli"},

@@ -42,7 +42,7 @@ VARIED = {
 PLAIN = {"model.dropout": 0.0, "data.augment": "none"}
 
 
-ACCELERATED = {"training.accelerate": True, "training.precision": "bfloat16"}
+ACCELERATED = {"training.accelerate": "on", "training.precision": "bfloat16"}
 
 
 def config_of(network, *, varied, **more):

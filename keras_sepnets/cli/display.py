@@ -86,10 +86,12 @@ def _describe_extras(plan: Plan) -> list[str]:
     parts += [f"label smoothing {training.label_smoothing:g}"] if training.label_smoothing else []
     parts += [f"averaged weights (momentum {training.ema_momentum:g})"] if training.ema_momentum else []
     parts += [training.precision] if training.precision != "float32" else []
-    parts += ["accelerated"] if training.accelerate else []
+    parts += ["accelerated"] if training.accelerate == "on" else []
+    parts += ["compiled by XLA"] if training.jit_compile == "on" else []
     parts += ["deterministic (at no cost on CPUs; on GPUs not measured)"] if training.deterministic else []
     parts += ["classes balanced"] if training.class_weights == "balanced" else []
     lines = [", ".join(parts)] if parts else []
+    lines += [why] if (why := plan.chosen.get("training.accelerate", "")).startswith("measured") else []
     if transfer.freeze:
         after = (
             f"for {transfer.unfreeze_after} epochs, then all at {transfer.learning_rate_factor:g} of the rate"

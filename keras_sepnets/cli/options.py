@@ -37,6 +37,8 @@ SETTINGS = {
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
     "patience": "training.patience",
+    "accelerate": "training.accelerate",
+    "precision": "training.precision",
     "deterministic": "training.deterministic",
     "seed": "training.seed",
 }
@@ -128,6 +130,12 @@ _TRAINING_OPTIONS = (
         "--batch-size", type=NumberOrAuto(), metavar="N", help="Pictures a step; auto: what fits the memory."
     ),
     click.option("--learning-rate", type=float, metavar="R", help="The highest, after the warm-up."),
+    click.option(
+        "--accelerate", metavar="WHAT", help="auto (default): what is measured to train faster here; on, off."
+    ),
+    click.option(
+        "--precision", metavar="WHAT", help="float32 (default), bfloat16, or auto: what is measured to be faster."
+    ),
 )
 rho_option = click.option(
     "--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size."

@@ -1,6 +1,7 @@
 """`sepnets train`."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,13 @@ def train(
 
     console = make_console(as_json=as_json)
     if dry_run or smoke:
-        plan = planning.make_plan(settings, download=download, cache_folder=cache_folder, max_seconds=max_seconds)
+        plan = planning.make_plan(
+            settings,
+            download=download,
+            cache_folder=cache_folder,
+            max_seconds=max_seconds,
+            on_progress=partial(console.print, markup=False),
+        )
         display.show_plan(plan, console)
         if smoke:
             steps = smoke_test(plan, on_step=lambda step: display.show_smoke_step(step, console))
@@ -179,7 +186,8 @@ def train(
         elif run is not None:
             result = training.resume(run, **common)
         else:
-            result = training.train(settings, output=output, download=download, **common)
+            tell = partial(console.print, markup=False)
+            result = training.train(settings, output=output, download=download, on_progress=tell, **common)
     display.show_result(result, console)
     if as_json:
         print_json(result.to_json())

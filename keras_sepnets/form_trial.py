@@ -1,0 +1,155 @@
+"""In which form a network trains fastest on this machine: measured once, and kept."""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+import tensorflow as tf
+
+from keras_sepnets.config import RunConfig, TrainingConfig
+from keras_sepnets.environment import describe_machine
+from keras_sepnets.errors import FailedRunError
+from keras_sepnets.runs import to_json_bytes, write_file
+from keras_sepnets.statistics import compare_rounds
+from keras_sepnets.training_benchmark import take_turns
+
+OPEN = {  # what "auto" may become
+    "accelerate": ("off", "on"),
+    "precision": ("float32", "bfloat16"),
+    "jit_compile": ("off", "on"),
+}
+FEWEST_STEPS = 500  # a run of fewer would not win back the time of a trial
+BATCH_SIZE = 32  # of a trial, where the run's is open
+ROUNDS = 3
+SECONDS = 1.0  # of a turn
+
+
+class Form(NamedTuple):
+    """What was chosen for settings that were "auto", and why."""
+
+    settings: dict[str, str]
+    why: str
+
+
+def choose_form(
+    config: RunConfig,
+    *,
+    classes: int,
+    steps: int,
+    on_progress: Callable[[str], None] = lambda _text: None,
+) -> Form:
+    """Return the fastest form of the settings accelerate, precision and jit_compile, as far as they are "auto".
+
+    The forms take turns in processes of their own. One that is not faster in every round than what is usual
+    (accelerated on CPUs, compiled by XLA on GPUs) is not chosen. What was found is kept in the user's cache
+    folder, by machine, versions, network, picture size and batch size.
+
+    Args:
+        config: The settings; the picture size is settled.
+        classes: Number of classes.
+        steps: Of the run; for fewer than 500 nothing is measured, and the usual form is taken.
+        on_progress: Told before something is measured, which takes 10 to 30 seconds.
+    """
+    training = config.training
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    forms = _forms(training, has_gpu=has_gpu)
+    usual = forms[_name(_usual(training, has_gpu=has_gpu))] if len(forms) > 1 else next(iter(forms.values()))
+    if len(forms) == 1:
+        return Form(usual, "the only form there is for the other settings")
+    batch_size = BATCH_SIZE if training.batch_size == "auto" else training.batch_size
+    task = {
+        "model": config.model.model_dump(exclude={"bn_momentum"}),
+        "training": training.model_dump(include={"optimizer", *OPEN}),
+        "image_size": config.data.image_size,
+        "batch_size": batch_size,
+        "classes": classes,
+        "seconds": SECONDS,
+    }
+    cache = _cache_file(task)
+    kept = _read(cache, list(forms.values()))
+    if kept:
+        return kept
+    if steps < FEWEST_STEPS:
+        return Form(usual, f"usual; in a run of fewer than {FEWEST_STEPS} steps nothing is measured")
+    on_progress(f"measuring which form of the network trains fastest here: {', '.join(forms)}")
+    try:
+        turns = take_turns(
+            {name: task | {"training": {"optimizer": training.optimizer, **form}} for name, form in forms.items()},
+            rounds=ROUNDS,
+        )
+    except FailedRunError as error:
+        return Form(usual, f"usual; {error}")
+    form = _fastest(turns.images_per_second, forms, usual)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    write_file(cache, to_json_bytes({**form._asdict(), "date": datetime.now(UTC).isoformat(timespec="seconds")}))
+    return form
+
+
+def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, str]]:
+    """Return every form that goes with the settings, by name; those alone that are open are in it."""
+    choices = {key: values for key, values in OPEN.items() if getattr(training, key) == "auto"}
+    forms = {}
+    for values in itertools.product(*choices.values()):
+        form = dict(zip(choices, values, strict=True))
+        settings = training.model_copy(update=form)
+        goes_with = {"float32": ("on", "off"), "bfloat16": ("on",)}.get(settings.precision, ("off",))
+        if settings.accelerate in goes_with and (has_gpu or form.get("jit_compile") != "on"):
+            forms[_name(settings)] = form
+    return forms
+
+
+def _usual(training: TrainingConfig, *, has_gpu: bool) -> TrainingConfig:
+    precision = "float32" if training.precision == "auto" else training.precision
+    usual = {
+        "precision": precision,
+        "accelerate": "off" if precision.startswith("mixed") or (has_gpu and precision == "float32") else "on",
+        "jit_compile": "on" if has_gpu else "off",
+    }
+    return training.model_copy(
+        update={key: value for key, value in usual.items() if getattr(training, key) == "auto"}
+    )
+
+
+def _name(training: TrainingConfig) -> str:
+    words = ["accelerated" if training.accelerate == "on" else "not accelerated"]
+    words += [training.precision] if training.precision != "float32" else []
+    words += ["compiled by XLA"] if training.jit_compile == "on" else []
+    return ", ".join(words)
+
+
+def _fastest(speeds: dict[str, list[float]], forms: dict[str, dict[str, str]], usual: dict[str, str]) -> Form:
+    """Return the fastest by the median of those that are faster in every round than the usual form; or that."""
+    (reference,) = (name for name, form in forms.items() if form == usual)
+    ratios = {name: compare_rounds(found, speeds[reference]) for name, found in speeds.items()}
+    better = [name for name, ratio in ratios.items() if ratio.low > 1]
+    chosen = max(better, key=lambda name: ratios[name].median, default=reference)
+    others = [
+        f"{compare_rounds(speeds[chosen], found).median:.2f} times as fast as {name}"
+        for name, found in speeds.items()
+        if name != chosen
+    ]
+    return Form(forms[chosen], f"measured: {chosen}, {' and '.join(others)}")
+
+
+def _cache_file(task: dict[str, Any]) -> Path:
+    threads = {name: value for name, value in os.environ.items() if name.startswith("TF_NUM_")}
+    known = [describe_machine("keras-sepnets", "keras", "tensorflow"), threads, task]
+    key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+    return platformdirs.user_cache_path("sepnets") / "form-trials" / f"{key[:32]}.json"
+
+
+def _read(cache: Path, forms: list[dict[str, str]]) -> Form | None:
+    """Return what was found before; None if there is nothing, or nothing that can be used."""
+    try:
+        kept = json.loads(cache.read_bytes())
+        return (
+            Form(kept["settings"], f"{kept['why']} ({kept['date'][:10]})") if kept["settings"] in forms else None
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -185,7 +185,7 @@ def ablate(
     configs = {variant.name: _apply(variant, base) for variant in ablation}
     _check_is_free(base, ablation)
     plan, other = (make_plan(config, download=download, cache_folder=cache_folder) for config in configs.values())
-    if plan.model.get_config()["layers"] == other.model.get_config()["layers"]:
+    if plan.network.get_config()["layers"] == other.network.get_config()["layers"]:
         raise SepnetsError(
             "Both networks are the same, so there is nothing to compare. "
             f"Received: {ablation.reference.settings} against {ablation.ablated.settings}"

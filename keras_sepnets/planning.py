@@ -222,7 +222,7 @@ def _steps_at_most(training: TrainingConfig, num_examples: int) -> int:
 def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:
     """Return how many epochs end within so many seconds of `begin`."""
     trial.compile(Phase(0, trial.epochs, None))  # as slow as it gets
-    speed = measure_speed(trial.model, trial.training_batches(), trial.validation_batches())
+    speed = measure_speed(trial.model, trial.network, trial.training_batches(), trial.validation_batches())
     validation, test = (-(-trial.splits.num_examples(role) // BATCH_SIZE) for role in ("validation", "test"))
     left = max_seconds - (time.monotonic() - begin)
     return speed.epochs_that_fit(

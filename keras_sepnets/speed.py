@@ -32,11 +32,14 @@ class Speed:
         return max(1, int((seconds / RESERVE - once) / epoch))
 
 
-def measure_speed(model: keras.Model, batches: tf.data.Dataset, validation: tf.data.Dataset) -> Speed:
+def measure_speed(
+    model: keras.Model, network: keras.Model, batches: tf.data.Dataset, validation: tf.data.Dataset
+) -> Speed:
     """Train and evaluate a compiled model for some seconds, which changes it.
 
     Args:
         model: The model.
+        network: What of it is saved, with the same variables.
         batches: Endless training batches.
         validation: Batches to evaluate.
     """
@@ -51,7 +54,7 @@ def measure_speed(model: keras.Model, batches: tf.data.Dataset, validation: tf.d
     evaluation = _usual_seconds(lambda: model.test_on_batch(*next(evaluated)))
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        keras.Model(model.inputs, model.outputs).save(Path(folder) / "network.keras")
+        keras.Model(network.inputs, network.outputs).save(Path(folder) / "network.keras")
         saving = time.perf_counter() - begin
     return Speed(beginning, step, evaluation, saving)
 

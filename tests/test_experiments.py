@@ -14,6 +14,7 @@ from keras_sepnets.statistics import compare_pairs
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 HEADS = ["Question", "Source", "Setting", "Results", "Reading", "Limits"]
 RELU = EXPERIMENTS / "xception_intermediate_relu"
+NOT_ACCELERATED = {"training.accelerate": "off"}  # as all but the newest were run
 RESIDUAL = EXPERIMENTS / "mobilenet_v2_residual"
 
 
@@ -29,7 +30,9 @@ def test_report_has_its_heads_and_names_its_command(folder):
 
 def test_relu_experiment_is_the_commands_default():
     experiment = tomllib.loads((RELU / "experiment.toml").read_text())
-    assert make_config(experiment["base"]) == load_config(defaults=DEFAULTS | NETWORK_DEFAULTS["xception"])
+    assert make_config(experiment["base"]) == load_config(
+        options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]
+    )
     ablation = intermediate_relu_ablation(intermediate_relu=False)
     for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
         assert experiment[role] == variant._asdict()
@@ -37,12 +40,14 @@ def test_relu_experiment_is_the_commands_default():
 
 def test_relu_experiment_ran_with_these_settings():
     ran = json.loads((RELU / "experiment.json").read_text())
-    assert make_config(ran["base"]) == load_config(defaults=DEFAULTS | NETWORK_DEFAULTS["xception"])
+    assert make_config(ran["base"]) == load_config(
+        options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]
+    )
 
 
 def test_residual_experiment_is_the_commands_own():
     experiment = tomllib.loads((RESIDUAL / "experiment.toml").read_text())
-    options = {"model.name": "mobilenet_v2"}
+    options = {"model.name": "mobilenet_v2"} | NOT_ACCELERATED
     base = load_config(options=options, defaults=DEFAULTS)
     assert make_config(experiment["base"]) == base
     ran = json.loads((RESIDUAL / "experiment.json").read_text())
@@ -77,3 +82,14 @@ def test_mobilenet_on_digits_is_reported_as_it_came_out():
         )
     words = ("None", "One", "Two", "All")[sum(result["test"]["top1"] >= 0.98 for result in results)]
     assert f"{words} of three seeds reach the expected 98 %" in report
+
+
+def test_accelerated_training_is_compared_as_it_came_out():
+    folder = EXPERIMENTS / "accelerated_training"
+    results, report = json.loads((folder / "results.json").read_text()), (folder / "report.md").read_text()
+    for form, said in results["against_off"].items():
+        found = compare_pairs(results["top1"]["off"], results["top1"][form], higher_is_better=True)
+        assert (said["difference"], said["verdict"]) == (pytest.approx(found.difference), found.verdict)
+        assert said["interval"] == pytest.approx(found.interval)
+        low, high = (f"{100 * bound:+.2f}" for bound in said["interval"])
+        assert f"{100 * said['difference']:+.2f} points ({low} to {high})" in report

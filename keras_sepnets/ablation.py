@@ -155,6 +155,7 @@ def ablate(
     cache_folder: Path | None = None,
     callbacks: Callbacks = lambda _title, _plan: (),
     on_plan: Callable[[Plan], None] | None = None,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> AblationResult:
     """Train the reference and the ablated network with paired seeds and compare them.
 
@@ -171,6 +172,7 @@ def ablate(
         cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
         callbacks: Gives Keras callbacks for the run of this title and plan.
         on_plan: Called with the plan of the reference before anything is written.
+        on_progress: Told what is being measured for the plans.
 
     Returns:
         Both variants and their differences. Also written: experiment.json, results.json, learning_curves.png.
@@ -184,7 +186,10 @@ def ablate(
     output = Path(output)
     configs = {variant.name: _apply(variant, base) for variant in ablation}
     _check_is_free(base, ablation)
-    plan, other = (make_plan(config, download=download, cache_folder=cache_folder) for config in configs.values())
+    plan, other = (
+        make_plan(config, download=download, cache_folder=cache_folder, on_progress=on_progress)
+        for config in configs.values()
+    )
     if plan.network.get_config()["layers"] == other.network.get_config()["layers"]:
         raise SepnetsError(
             "Both networks are the same, so there is nothing to compare. "

@@ -1,5 +1,6 @@
 """`sepnets ablate`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def ablate(
             callbacks=lambda title, plan: [
                 display.ProgressDisplay(progress, batch_size=plan.batch_size, title=title)
             ],
+            on_progress=partial(console.print, markup=False),
             on_plan=lambda plan: display.show_ablation_plan(change, seeds, plan, console),
         )
     display.show_ablation(result, console)

@@ -15,11 +15,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from keras_sepnets.statistics import compare_rounds
-from keras_sepnets.training_benchmark import CLASSES, FORMS, take_turns
-
 TIMM = {"mobilenet": "mobilenetv1_100", "mobilenet_v2": "mobilenetv2_100", "xception": "legacy_xception"}
-OURS = {"ours": FORMS["accelerated"], "ours, bfloat16": FORMS["accelerated bfloat16"]}
+OURS = {"ours": "accelerated", "ours, bfloat16": "accelerated bfloat16"}
 THEIRS = {"timm": False, "timm, bfloat16": True}  # side -> whether autocast is on
 
 
@@ -57,6 +54,10 @@ def serve() -> None:
 
 def main() -> None:
     """Measure and print."""
+    # Here, as the processes that PyTorch runs in are not to load TensorFlow, with which it crashes.
+    from keras_sepnets.statistics import compare_rounds
+    from keras_sepnets.training_benchmark import CLASSES, FORMS, take_turns
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=TIMM, default="mobilenet")
     parser.add_argument("--image-size", type=int, default=128)
@@ -71,7 +72,7 @@ def main() -> None:
         "classes": CLASSES,
         "seconds": options.seconds,
     }
-    tasks = {side: task | {"training": form} for side, form in OURS.items()}
+    tasks = {side: task | {"training": FORMS[form]} for side, form in OURS.items()}
     tasks |= {side: task | {"autocast": autocast} for side, autocast in THEIRS.items()}
     program = [sys.executable, __file__, "--serve"]
     console = Console()

@@ -16,9 +16,7 @@ from keras_sepnets.config import TrainingConfig
 from keras_sepnets.errors import SepnetsError
 
 PRECISIONS = ("float32", "bfloat16")
-BFLOAT16_CHANNELS = (
-    16  # of whose multiples oneDNN normalizes bfloat16 fast; others take 5 times as long as float32
-)
+BFLOAT16_CHANNELS = 16  # oneDNN normalizes multiples of it fast in bfloat16, others 5 times slower than float32
 
 
 def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
@@ -107,6 +105,9 @@ class _FusedBatchNormalization(layers.Layer):
         self._momentum, self._epsilon = layer.momentum, layer.epsilon
         self.built = True
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
+        return input_shape
+
     def call(self, x: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         return tf.cast(self._normalize(x, training), self.compute_dtype)
 
@@ -167,21 +168,24 @@ class _RectifiedBatchNormalization(_FusedBatchNormalization):
 def _rectify(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
     """Return min(max(x, 0), highest) in another type; it and its gradient go once through the memory each."""
 
-    @tf.function(jit_compile=True, autograph=False)
-    def forward(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.clip_by_value(x, tf.zeros([], x.dtype), tf.constant(highest, x.dtype)), result)
-
-    @tf.function(jit_compile=True, autograph=False)
-    def backward(gradient: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        gradient, y = tf.cast(gradient, tf.float32), tf.cast(y, tf.float32)
-        return tf.cast(tf.where((y > 0) & (y < highest), gradient, tf.zeros_like(gradient)), x.dtype)
-
     @tf.custom_gradient
     def rectify(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        y = forward(x)
-        return y, lambda gradient: backward(gradient, y)
+        y = _clip(x, highest, result)
+        return y, lambda gradient: _clip_gradient(gradient, y, highest, x.dtype)
 
     return rectify(x)
+
+
+# Layers of the same shape share what is compiled.
+@tf.function(jit_compile=True, autograph=False)
+def _clip(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
+    return tf.cast(tf.clip_by_value(x, tf.zeros([], x.dtype), tf.constant(highest, x.dtype)), result)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _clip_gradient(gradient: tf.Tensor, y: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
+    gradient, y = tf.cast(gradient, tf.float32), tf.cast(y, tf.float32)
+    return tf.cast(tf.where((y > 0) & (y < highest), gradient, tf.zeros_like(gradient)), result)
 
 
 class _Nothing(layers.Layer):

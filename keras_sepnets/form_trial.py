@@ -41,7 +41,7 @@ def choose_form(
     config: RunConfig,
     *,
     classes: int,
-    steps: int,
+    num_examples: int,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Form:
     """Return the fastest form of the settings accelerate, precision and jit_compile, as far as they are "auto".
@@ -53,15 +53,17 @@ def choose_form(
     Args:
         config: The settings; the picture size is settled.
         classes: Number of classes.
-        steps: Of the run; for fewer than 500 nothing is measured, and the usual form is taken.
+        num_examples: Of training; for a run of fewer than 500 steps nothing is measured, and the usual form is
+            taken.
         on_progress: Told before something is measured, which takes 10 to 30 seconds.
     """
     training = config.training
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     forms = _forms(training, has_gpu=has_gpu)
-    usual = forms[_name(_usual(training, has_gpu=has_gpu))] if len(forms) > 1 else next(iter(forms.values()))
     if len(forms) == 1:
-        return Form(usual, "the only form there is for the other settings")
+        (only,) = forms.values()
+        return Form(only, "the only form there is for the other settings")
+    usual = _name(_usual(training, has_gpu=has_gpu))
     batch_size = BATCH_SIZE if training.batch_size == "auto" else training.batch_size
     task = {
         "model": config.model.model_dump(exclude={"bn_momentum"}),
@@ -75,8 +77,8 @@ def choose_form(
     kept = _read(cache, list(forms.values()))
     if kept:
         return kept
-    if steps < FEWEST_STEPS:
-        return Form(usual, f"usual; in a run of fewer than {FEWEST_STEPS} steps nothing is measured")
+    if training.epochs != "auto" and max(1, num_examples // batch_size) * training.epochs < FEWEST_STEPS:
+        return Form(forms[usual], f"usual; in a run of fewer than {FEWEST_STEPS} steps nothing is measured")
     on_progress(f"measuring which form of the network trains fastest here: {', '.join(forms)}")
     try:
         turns = take_turns(
@@ -84,8 +86,9 @@ def choose_form(
             rounds=ROUNDS,
         )
     except FailedRunError as error:
-        return Form(usual, f"usual; {error}")
-    form = _fastest(turns.images_per_second, forms, usual)
+        return Form(forms[usual], f"usual; {error}")
+    chosen, why = _fastest(turns.images_per_second, usual)
+    form = Form(forms[chosen], why)
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_file(cache, to_json_bytes({**form._asdict(), "date": datetime.now(UTC).isoformat(timespec="seconds")}))
     return form
@@ -123,18 +126,17 @@ def _name(training: TrainingConfig) -> str:
     return ", ".join(words)
 
 
-def _fastest(speeds: dict[str, list[float]], forms: dict[str, dict[str, str]], usual: dict[str, str]) -> Form:
-    """Return the fastest by the median of those that are faster in every round than the usual form; or that."""
-    (reference,) = (name for name, form in forms.items() if form == usual)
-    ratios = {name: compare_rounds(found, speeds[reference]) for name, found in speeds.items()}
+def _fastest(speeds: dict[str, list[float]], usual: str) -> tuple[str, str]:
+    """Return the fastest by the median of those that beat the usual form in every round, or that; and why."""
+    ratios = {name: compare_rounds(found, speeds[usual]) for name, found in speeds.items()}
     better = [name for name, ratio in ratios.items() if ratio.low > 1]
-    chosen = max(better, key=lambda name: ratios[name].median, default=reference)
+    chosen = max(better, key=lambda name: ratios[name].median, default=usual)
     others = [
         f"{compare_rounds(speeds[chosen], found).median:.2f} times as fast as {name}"
         for name, found in speeds.items()
         if name != chosen
     ]
-    return Form(forms[chosen], f"measured: {chosen}, {' and '.join(others)}")
+    return chosen, f"measured: {chosen}, {' and '.join(others)}"
 
 
 def _cache_file(task: dict[str, Any]) -> Path:

@@ -1,6 +1,5 @@
 """What a run will do: the plan, in which nothing is left open."""
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from keras_sepnets.data.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.evaluation import BATCH_SIZE
-from keras_sepnets.form_trial import BATCH_SIZE as TRIAL_BATCH_SIZE
 from keras_sepnets.form_trial import choose_form
 from keras_sepnets.freezing import BACKBONE, freeze, frozen_stages
 from keras_sepnets.models.registry import NETWORKS, build_network
@@ -163,7 +161,7 @@ def make_plan(
     form = choose_form(
         config.model_copy(update={"data": data}),
         classes=classes,
-        steps=_steps_at_most(training, num_train),
+        num_examples=num_train,
         on_progress=on_progress,
     )
     training = training.model_copy(update=form.settings)
@@ -211,12 +209,6 @@ def make_plan(
     plan = settle(epochs)
     _check_phases(plan.config)
     return plan
-
-
-def _steps_at_most(training: TrainingConfig, num_examples: int) -> int:
-    """Return the steps of a run that is not planned yet; as many as it takes where that is open."""
-    size = TRIAL_BATCH_SIZE if training.batch_size == "auto" else training.batch_size
-    return sys.maxsize if training.epochs == "auto" else max(1, num_examples // size) * training.epochs
 
 
 def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:

@@ -24,18 +24,11 @@ def top1(folder: Path, form: str, seed: int) -> float:
     run = Run(folder / f"{form}-{seed}")
     if not run.has("evaluation-test.json"):
         accelerate, precision = FORMS[form]
-        chosen = [
-            "--accelerate",
-            accelerate,
-            "--precision",
-            precision,
-            "--seed",
-            str(seed),
-            "--output",
-            str(run.path),
-        ]
+        chosen = f"--accelerate {accelerate} --precision {precision} --seed {seed}".split()
         program = [sys.executable, "-c", "from keras_sepnets.cli import main; main()", "train"]
-        subprocess.run([*program, *COMMON.split(), *chosen], check=True, stdout=sys.stderr)
+        subprocess.run(
+            [*program, *COMMON.split(), *chosen, "--output", str(run.path)], check=True, stdout=sys.stderr
+        )
     return run.read_json("evaluation-test.json")["top1"]
 
 

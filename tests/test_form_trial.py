@@ -45,7 +45,8 @@ def config(**options):
 
 
 def choose(settings, steps=LONG):
-    return choose_form(settings, classes=10, steps=steps)
+    training = settings.training
+    return choose_form(settings, classes=10, num_examples=steps // training.epochs * training.batch_size)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_form_is_chosen_that_is_faster_in_every_round(trials, cache):
         update={"training": settings.training.model_copy(update={"seed": 3, "epochs": 99})}
     )
     assert choose(other).settings == form.settings  # ... whatever else the run is like,
-    assert choose(settings, steps=5).settings == form.settings  # and short runs use it too
+    assert choose(settings, steps=12).settings == form.settings  # and short runs use it too
 
     (file,) = cache.rglob("*.json")
     for damage in (b"{", b'{"settings": {"accelerate": "never"}, "why": "x", "date": "2026-01-01"}', b"[]"):
@@ -115,7 +116,7 @@ def test_without_a_measured_gain_the_usual_form_is_taken(trials, cache):
     assert failed.why == "usual; accelerated could not be measured: no memory"
     assert len(list(cache.rglob("*.json"))) == 1  # a failure is tried again
     asked = trials({})
-    assert choose(config(batch_size=8), steps=form_trial.FEWEST_STEPS - 1).why.startswith(
+    assert choose(config(batch_size=8, epochs=1), steps=form_trial.FEWEST_STEPS - 1).why.startswith(
         "usual; in a run of fewer"
     )
     assert not asked

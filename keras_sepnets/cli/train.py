@@ -148,13 +148,14 @@ def train(
         from keras_sepnets.smoke import smoke_test
 
     console = make_console(as_json=as_json)
+    tell = partial(console.print, markup=False)
     if dry_run or smoke:
         plan = planning.make_plan(
             settings,
             download=download,
             cache_folder=cache_folder,
             max_seconds=max_seconds,
-            on_progress=partial(console.print, markup=False),
+            on_progress=tell,
         )
         display.show_plan(plan, console)
         if smoke:
@@ -186,7 +187,6 @@ def train(
         elif run is not None:
             result = training.resume(run, **common)
         else:
-            tell = partial(console.print, markup=False)
             result = training.train(settings, output=output, download=download, on_progress=tell, **common)
     display.show_result(result, console)
     if as_json:

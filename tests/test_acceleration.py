@@ -16,9 +16,10 @@ from keras_sepnets import (
     evaluate,
     train,
 )
-from keras_sepnets.acceleration import FusedAdamW, _rectify, accelerate
+from keras_sepnets.acceleration import FusedAdamW, accelerate
 from keras_sepnets.config_files import load_config
 from keras_sepnets.freezing import freeze
+from keras_sepnets.fused_layers import rectify
 from keras_sepnets.optimization import decayed_variables
 from keras_sepnets.planning import make_plan
 
@@ -207,10 +208,10 @@ def test_a_rectifier_is_that_of_tensorflow(highest, source, result):
     weights = tf.cast(tf.reshape(tf.range(96), x.shape), result)
     expected = tf.nn.relu6 if highest == 6 else tf.nn.relu
     values = []
-    for rectify in (lambda x: _rectify(x, highest, tf.as_dtype(result)), lambda x: tf.cast(expected(x), result)):
+    for rectified in (lambda x: rectify(x, highest, tf.as_dtype(result)), lambda x: tf.cast(expected(x), result)):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = rectify(x)
+            y = rectified(x)
             loss = tf.reduce_sum(y * weights)
         values.append((y, tape.gradient(loss, x)))
     for ours, theirs in zip(*values, strict=True):
@@ -229,8 +230,21 @@ def test_bfloat16_trains():
 
 def test_only_paddings_of_even_sizes_are_left_to_the_convolution():
     even, odd = (accelerate(NETWORKS["mobilenet"](size)) for size in (96, 93))
-    assert type(even.get_layer("block2_pad")).__name__ == "_Nothing"
+    assert type(even.get_layer("block2_pad")).__name__ == "Nothing"
     assert type(odd.get_layer("block2_pad")).__name__ == "ZeroPadding2D"
+
+
+def test_channels_are_added_where_every_layer_that_reads_them_can_drop_them():
+    model = NETWORKS["xception"](96)
+    twin = accelerate(model)
+    channels = {layer.name: layer.output.shape[-1] for layer in twin.layers}
+    assert model.get_layer("block5_sepconv1_bn").output.shape[-1] == 91
+    wide = ("block5_sepconv1_depthwise", "block5_sepconv1_bn", "block6_sepconv1_depthwise")
+    assert {channels[name] for name in wide} == {96}
+    assert {channels[name] for name in ("block1_conv1", "block6_sepconv2_bn")} == {4, 128}
+    segments = build_xception(alpha=0.125, input_shape=(96, 96, 3), classes=5, middle_repeats=1, segments=2)
+    twin = accelerate(segments)  # whose concatenations cannot
+    assert [layer.output.shape for layer in twin.layers] == [layer.output.shape for layer in segments.layers]
 
 
 def test_what_cannot_be_accelerated_is_told():

@@ -13,7 +13,7 @@ LAYERS = (
     ("config", "statistics", "layer_types"),
     ("config_files",),
     ("recipes", "runs", "cost", "plots", "averaging", "interruption"),
-    ("models", "data", "checkpoints", "environment", "run_table"),
+    ("models", "data", "checkpoints", "environment", "run_table", "fused_layers"),
     ("evaluation", "prediction", "training_loop", "papers", "benchmark", "speed", "freezing", "acceleration"),
     ("optimization",),
     ("batch_size", "training_benchmark"),
@@ -32,7 +32,7 @@ OWNERS = {
     "tensorflow": {
         *("data", "checkpoints", "training_loop", "training", "benchmark"),
         *("environment", "optimization", "batch_size", "speed", "acceleration", "training_benchmark"),
-        "form_trial",
+        *("form_trial", "fused_layers"),
     },
     "tensorflow_datasets": {"data"},
     "click": {"cli"},

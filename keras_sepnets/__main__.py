@@ -1,5 +1,20 @@
-"""`python -m keras_sepnets` is `sepnets`."""
+"""`sepnets`, which is also `python -m keras_sepnets`."""
 
-from keras_sepnets.cli import main
+import sys
 
-main(prog_name="sepnets")
+from keras_sepnets.huge_pages import restart_with_huge_pages
+
+TRAIN = ("train", "ablate")  # the commands that train long
+
+
+def run() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] and sys.argv[1] in TRAIN:
+        restart_with_huge_pages()
+    from keras_sepnets.cli import main
+
+    main(prog_name="sepnets")
+
+
+if __name__ == "__main__":
+    run()

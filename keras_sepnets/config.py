@@ -238,11 +238,13 @@ class TrainingConfig(_Settings):
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class has the same weight in the loss"""
     precision: Literal["auto", "float32", "bfloat16", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """bfloat16: of 1x1 convolutions; auto: what is measured to be faster; what is saved is float32"""
+    """bfloat16: of all but depthwise convolutions; auto: what is measured to be faster; saved is float32"""
     accelerate: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = "auto"
     """on: fused operations, the same function but for rounding; auto: what is measured to be faster"""
     jit_compile: Literal["auto", "on", "off"] = "auto"
     """by XLA; auto: on GPUs what is measured to be faster, never on CPUs, where it is ten times slower"""
+    intra_op_threads: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """threads of an operation on CPUs; 0: one a core; auto: 1 where that is measured to be faster"""
     patience: Annotated[int, Field(ge=0)] = 0
     """epochs without a better one that end the training; 0: none do"""
     deterministic: bool = False
@@ -252,7 +254,7 @@ class TrainingConfig(_Settings):
 
     @property
     def dtype_policy(self) -> str:
-        """Keras' dtype policy of the network that is trained; bfloat16 concerns its 1x1 convolutions alone."""
+        """Keras' dtype policy of the network that is trained; bfloat16 concerns convolutions alone."""
         return self.precision if self.precision.startswith("mixed") else "float32"
 
 

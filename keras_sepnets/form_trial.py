@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.environment import describe_machine
-from keras_sepnets.errors import FailedRunError
+from keras_sepnets.errors import FailedRunError, SepnetsError
 from keras_sepnets.runs import to_json_bytes, write_file
 from keras_sepnets.statistics import compare_rounds
 from keras_sepnets.training_benchmark import take_turns
@@ -23,6 +23,7 @@ OPEN = {  # what "auto" may become
     "accelerate": ("off", "on"),
     "precision": ("float32", "bfloat16"),
     "jit_compile": ("off", "on"),
+    "intra_op_threads": (0, 1),
 }
 FEWEST_STEPS = 500  # a run of fewer would not win back the time of a trial
 BATCH_SIZE = 32  # of a trial, where the run's is open
@@ -33,7 +34,7 @@ SECONDS = 1.0  # of a turn
 class Form(NamedTuple):
     """What was chosen for settings that were "auto", and why."""
 
-    settings: dict[str, str]
+    settings: dict[str, Any]
     why: str
 
 
@@ -44,19 +45,60 @@ def choose_form(
     num_examples: int,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Form:
-    """Return the fastest form of the settings accelerate, precision and jit_compile, as far as they are "auto".
+    """Return the fastest form of the settings in `OPEN`, as far as they are "auto".
 
     The forms take turns in processes of their own. One that is not faster in every round than what is usual
     (accelerated on CPUs, compiled by XLA on GPUs) is not chosen. What was found is kept in the user's cache
-    folder, by machine, versions, network, picture size and batch size.
+    folder, by machine, versions, network, picture size and batch size. The number of threads is a choice only
+    before TensorFlow computes anything in this process: it keeps the one that it begins with.
 
     Args:
         config: The settings; the picture size is settled.
         classes: Number of classes.
-        num_examples: Of training; for a run of fewer than 500 steps nothing is measured, and the usual form is
-            taken.
+        num_examples: Of training, about; for a run of fewer than 500 steps nothing is measured, and the usual form
+            is taken.
         on_progress: Told before something is measured, which takes 10 to 30 seconds.
     """
+    settled = {}
+    if config.training.intra_op_threads == "auto" and not _threads_are_open():
+        settled["intra_op_threads"] = tf.config.threading.get_intra_op_parallelism_threads()
+        config = config.model_copy(update={"training": config.training.model_copy(update=settled)})
+    form = _choose_form(config, classes, num_examples, on_progress)
+    return form._replace(settings=settled | form.settings)
+
+
+def use_threads(config: TrainingConfig) -> None:
+    """Let TensorFlow use as many threads for an operation as the settings say, if they say it.
+
+    Raises:
+        SepnetsError: It has computed something in this process already, with another number of them.
+    """
+    threads = config.intra_op_threads
+    if threads == "auto":
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        raise SepnetsError(
+            "TensorFlow has begun in this process with another number of threads an operation, which it keeps; "
+            f"train in a process of its own. Received: training.intra_op_threads={threads}"
+        ) from None
+
+
+def _threads_are_open() -> bool:
+    """Tell whether nobody has said how many threads an operation may use, and TensorFlow has not begun."""
+    threading = tf.config.threading
+    if threading.get_intra_op_parallelism_threads() or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return False
+    try:
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_intra_op_parallelism_threads(0)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _choose_form(config: RunConfig, classes: int, num_examples: int, on_progress: Callable[[str], None]) -> Form:
     training = config.training
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     forms = _forms(training, has_gpu=has_gpu)
@@ -94,7 +136,13 @@ def choose_form(
     return form
 
 
-def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, str]]:
+def _is_hopeless(settings: TrainingConfig, choices: Collection[str]) -> bool:
+    """Tell whether a form is left out to keep trials short: one thread gains the same for all of them."""
+    open_forms = "intra_op_threads" in choices and "accelerate" in choices
+    return open_forms and settings.intra_op_threads == 1 and settings.accelerate == "off"
+
+
+def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, Any]]:
     """Return every form that goes with the settings, by name; those alone that are open are in it."""
     choices = {key: values for key, values in OPEN.items() if getattr(training, key) == "auto"}
     forms = {}
@@ -102,7 +150,8 @@ def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, st
         form = dict(zip(choices, values, strict=True))
         settings = training.model_copy(update=form)
         goes_with = {"float32": ("on", "off"), "bfloat16": ("on",)}.get(settings.precision, ("off",))
-        if settings.accelerate in goes_with and (has_gpu or form.get("jit_compile") != "on"):
+        fits_device = form.get("intra_op_threads") != 1 if has_gpu else form.get("jit_compile") != "on"
+        if settings.accelerate in goes_with and fits_device and not _is_hopeless(settings, choices):
             forms[_name(settings)] = form
     return forms
 
@@ -113,6 +162,7 @@ def _usual(training: TrainingConfig, *, has_gpu: bool) -> TrainingConfig:
         "precision": precision,
         "accelerate": "off" if precision.startswith("mixed") or (has_gpu and precision == "float32") else "on",
         "jit_compile": "on" if has_gpu else "off",
+        "intra_op_threads": 0,
     }
     return training.model_copy(
         update={key: value for key, value in usual.items() if getattr(training, key) == "auto"}
@@ -123,6 +173,7 @@ def _name(training: TrainingConfig) -> str:
     words = ["accelerated" if training.accelerate == "on" else "not accelerated"]
     words += [training.precision] if training.precision != "float32" else []
     words += ["compiled by XLA"] if training.jit_compile == "on" else []
+    words += ["one thread an operation"] if training.intra_op_threads == 1 else []
     return ", ".join(words)
 
 
@@ -146,7 +197,7 @@ def _cache_file(task: dict[str, Any]) -> Path:
     return platformdirs.user_cache_path("sepnets") / "form-trials" / f"{key[:32]}.json"
 
 
-def _read(cache: Path, forms: list[dict[str, str]]) -> Form | None:
+def _read(cache: Path, forms: list[dict[str, Any]]) -> Form | None:
     """Return what was found before; None if there is nothing, or nothing that can be used."""
     try:
         kept = json.loads(cache.read_bytes())

@@ -17,7 +17,7 @@ from keras_sepnets.data.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.evaluation import BATCH_SIZE
-from keras_sepnets.form_trial import choose_form
+from keras_sepnets.form_trial import choose_form, use_threads
 from keras_sepnets.freezing import BACKBONE, freeze, frozen_stages
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.weights import LoadReport
@@ -151,21 +151,22 @@ def make_plan(
     """
     begin = time.monotonic()
     _check(config, download=download, max_seconds=max_seconds)
+    use_threads(config.training)  # before a data set is prepared, with which TensorFlow begins
     sizes = NETWORKS[config.model.name]
     source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
     data = resolve_data(config.data, source, default_size=sizes.default_size, minimum_size=sizes.minimum_size)
-    splits = Splits(source, data, cache_folder=cache_folder)
-    chosen = _reasons(config)
-    training, num_train = config.training, splits.num_examples("train")
-    classes = len(splits.class_names)
+    classes = len(source.class_names)
     form = choose_form(
         config.model_copy(update={"data": data}),
         classes=classes,
-        num_examples=num_train,
+        num_examples=data.overfit or source.num_examples("train"),
         on_progress=on_progress,
     )
-    training = training.model_copy(update=form.settings)
-    chosen |= {f"training.{key}": form.why for key in form.settings}
+    training = config.training.model_copy(update=form.settings)
+    use_threads(training)
+    splits = Splits(source, data, cache_folder=cache_folder)
+    chosen = _reasons(config) | {f"training.{key}": form.why for key in form.settings}
+    num_train = splits.num_examples("train")
     if training.batch_size == "auto":
         measured = config.model_copy(update={"data": data, "training": training})
         size, why = choose_batch_size(measured, classes=classes, num_examples=num_train)

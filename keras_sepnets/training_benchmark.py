@@ -18,11 +18,13 @@ import numpy as np
 from keras_sepnets.config_files import make_config
 from keras_sepnets.environment import describe_machine
 from keras_sepnets.errors import FailedRunError, SepnetsError, last_line
+from keras_sepnets.huge_pages import huge_page_settings
 from keras_sepnets.statistics import Ratio, compare_rounds
 
-FORMS = {  # side -> settings of the training
+FORMS: dict[str, dict[str, Any]] = {  # side -> settings of the training
     "accelerated": {"accelerate": "on"},
-    "accelerated bfloat16": {"accelerate": "on", "precision": "bfloat16"},
+    "accelerated, bfloat16": {"accelerate": "on", "precision": "bfloat16"},
+    "accelerated, one thread an operation": {"accelerate": "on", "intra_op_threads": 1},
     "not accelerated": {"accelerate": "off"},
 }
 KERAS = "keras.applications"  # the side of Keras' own network and fit
@@ -173,13 +175,16 @@ def take_turns(
 @contextlib.contextmanager
 def _worker(task: dict[str, Any], program: Sequence[str]) -> Iterator[subprocess.Popen]:
     """Start a process that has built and traced a side and waits for its turns."""
+    settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    if task.get("training") is not None:
+        settings |= huge_page_settings()  # as the command line trains
     process = subprocess.Popen(
         program,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+        env=os.environ | settings,
     )
     try:
         _send(process, json.dumps(task))
@@ -249,6 +254,8 @@ def _make_steps(task: dict[str, Any]) -> tuple[Callable[[int], Any], int]:
 
     size, batch_size, classes = task["image_size"], task["batch_size"], task["classes"]
     config = make_config({"model": task["model"], "training": task["training"] or {}})
+    if config.training.intra_op_threads != "auto":
+        tf.config.threading.set_intra_op_parallelism_threads(config.training.intra_op_threads)
     keras.utils.set_random_seed(0)
     pictures = tf.random.uniform([batch_size, size, size, 3], maxval=255.0)
     labels = tf.random.uniform([batch_size], maxval=classes, dtype=tf.int32)

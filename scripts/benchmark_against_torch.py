@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 TIMM = {"mobilenet": "mobilenetv1_100", "mobilenet_v2": "mobilenetv2_100", "xception": "legacy_xception"}
-OURS = {"ours": "accelerated", "ours, bfloat16": "accelerated bfloat16"}
+OURS = {"ours": "accelerated", "ours, bfloat16": "accelerated, bfloat16"}
 THEIRS = {"timm": False, "timm, bfloat16": True}  # side -> whether autocast is on
 
 

@@ -18,7 +18,7 @@ from keras_sepnets.statistics import compare_pairs
 FORMS = {"off": ("off", "float32"), "float32": ("on", "float32"), "bfloat16": ("on", "bfloat16")}
 COMMON = (
     "--model mobilenet --alpha 0.25 --dataset fashion_mnist --image-size 32 --batch-size 256 --epochs 10 "
-    "--set training.ema_momentum=auto"
+    "--augment none --set data.holdout_fraction=0.4 --set training.ema_momentum=auto"
 )
 
 

@@ -1,6 +1,8 @@
 """The twin of a network computes what the network does: outputs, gradients, moving statistics."""
 
 import contextlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -261,6 +263,34 @@ def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_pat
     (row,) = result.run.read_history()
     validation = evaluate(result.run, "validation")
     assert validation.loss == pytest.approx(row["val_loss"], rel=1e-4)
+
+
+REPLICAS = """
+import keras, numpy as np, tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+from keras_sepnets import build_mobilenet
+from keras_sepnets.acceleration import FusedAdamW, accelerate
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+pictures, labels = np.random.default_rng(0).random((8, 32, 32, 3), np.float32) * 255, np.arange(8) % 5
+results = []
+for form, optimizer in ((lambda model: model, keras.optimizers.AdamW), (accelerate, FusedAdamW)):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        network = build_mobilenet(alpha=0.125, input_shape=(32, 32, 3), classes=5, dropout=0.0)
+        trained = form(network)
+        trained.compile(optimizer(1e-3), "sparse_categorical_crossentropy")
+    history = trained.fit(tf.data.Dataset.from_tensors((pictures, labels)), verbose=0).history
+    results.append([history["loss"], *(variable.numpy() for variable in network.variables)])
+for stock, twin in zip(*results, strict=True):
+    np.testing.assert_allclose(twin, stock, rtol=1e-3, atol=2.5e-3)  # AdamW's first step is 1e-3 either way
+"""
+
+
+def test_a_twin_trains_on_replicas_as_the_network_does():
+    told = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]
 
 
 def test_a_fused_adamw_is_keras():

@@ -1,5 +1,9 @@
 """The form in which a network is trained: which there are, which is chosen, what is kept of a trial."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from keras_sepnets import form_trial
@@ -17,6 +21,12 @@ def cache(tmp_path, monkeypatch):
     """A cache folder of each test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def begun(monkeypatch):
+    """TensorFlow has begun, so that its number of threads is no choice, whatever ran before in this process."""
+    monkeypatch.setattr(form_trial, "_threads_are_open", lambda: False)
 
 
 @pytest.fixture
@@ -63,7 +73,55 @@ def test_what_is_open_is_tried(options, sides, trials):
     (tasks,) = asked
     assert tasks.keys() == sides
     for name, task in tasks.items():
+        assert "intra_op_threads" not in task["training"]
         assert (task["training"].get("accelerate") or "on") == ("off" if name.startswith("not") else "on")
+
+
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ({}, {"not accelerated", "accelerated", "accelerated, one thread an operation"}),
+        ({"accelerate": "off"}, {"not accelerated", "not accelerated, one thread an operation"}),
+        (
+            {"precision": "bfloat16"},
+            {"accelerated, bfloat16", "accelerated, bfloat16, one thread an operation"},
+        ),
+    ],
+)
+def test_one_thread_an_operation_is_tried_before_tensorflow_begins(options, sides, trials, monkeypatch):
+    monkeypatch.setattr(form_trial, "_threads_are_open", lambda: True)
+    asked = trials({name: [2.0 if "one thread" in name else 1.0] for name in sides})
+    assert choose(config(**options)).settings["intra_op_threads"] == 1
+    (tasks,) = asked
+    assert tasks.keys() == sides
+    for name, task in tasks.items():
+        assert task["training"]["intra_op_threads"] == ("one thread" in name)
+
+
+def test_tensorflow_keeps_the_threads_with_which_it_begins():
+    program = """
+import tensorflow as tf
+from keras_sepnets import SepnetsError
+from keras_sepnets.config_files import load_config
+from keras_sepnets.form_trial import _threads_are_open
+from keras_sepnets.planning import make_plan
+
+def plan(threads):
+    return make_plan(load_config(options={"training.intra_op_threads": threads, "training.epochs": 1}))
+
+assert _threads_are_open()
+plan(1)
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+assert not _threads_are_open()
+assert plan("auto").config.training.intra_op_threads == 1
+try:
+    plan(0)
+except SepnetsError as error:
+    print(error)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert told.stdout.startswith("TensorFlow has begun in this process with another number"), told.stderr
 
 
 @pytest.mark.parametrize(
@@ -77,7 +135,7 @@ def test_what_is_open_is_tried(options, sides, trials):
 )
 def test_where_there_is_one_form_nothing_is_tried(options, settings, trials):
     asked = trials({})
-    assert choose(config(**options)).settings == settings
+    assert choose(config(**options)).settings == settings | {"intra_op_threads": 0}
     assert not asked
 
 
@@ -85,7 +143,12 @@ def test_a_form_is_chosen_that_is_faster_in_every_round(trials, cache):
     settings = config(precision="auto")
     trials({"not accelerated": [9.0, 30.0], "accelerated": [10.0, 20.0], "accelerated, bfloat16": [15.0, 24.0]})
     form = choose(settings)
-    assert form.settings == {"accelerate": "on", "precision": "bfloat16", "jit_compile": "off"}
+    assert form.settings == {
+        "accelerate": "on",
+        "precision": "bfloat16",
+        "jit_compile": "off",
+        "intra_op_threads": 0,
+    }
     assert form.why.startswith("measured: accelerated, bfloat16, 1.23 times as fast as not accelerated and 1.35 ")
 
     asked = trials({})
@@ -142,7 +205,12 @@ def test_a_gpu_has_forms_compiled_by_xla():
     assert len(forms) == 6
     usual = form_trial._usual(config().training, has_gpu=True)
     assert (usual.accelerate, usual.jit_compile) == ("off", "on")
-    assert forms[form_trial._name(usual)] == {"accelerate": "off", "precision": "float32", "jit_compile": "on"}
+    assert forms[form_trial._name(usual)] == {
+        "accelerate": "off",
+        "precision": "float32",
+        "jit_compile": "on",
+        "intra_op_threads": 0,
+    }
 
 
 def test_what_runs_of_0_1_0_say_is_understood():

@@ -10,7 +10,7 @@ import keras_sepnets
 PACKAGE = Path(keras_sepnets.__file__).parent
 LAYERS = (
     ("errors",),
-    ("config", "statistics", "layer_types"),
+    ("config", "statistics", "layer_types", "huge_pages"),
     ("config_files",),
     ("recipes", "runs", "cost", "plots", "averaging", "interruption"),
     ("models", "data", "checkpoints", "environment", "run_table", "fused_layers"),

@@ -97,7 +97,7 @@ def train_command(
     seconds: float,
     as_json: bool,
 ) -> None:
-    """Measure training steps of a network: accelerated, in bfloat16, and as it is.
+    """Measure training steps of a network: accelerated, in bfloat16, with one thread an operation, and as it is.
 
     \b
     sepnets benchmark train --model mobilenet --against keras

@@ -88,10 +88,12 @@ def _describe_extras(plan: Plan) -> list[str]:
     parts += [training.precision] if training.precision != "float32" else []
     parts += ["accelerated"] if training.accelerate == "on" else []
     parts += ["compiled by XLA"] if training.jit_compile == "on" else []
+    parts += [f"threads an operation: {training.intra_op_threads}"] if training.intra_op_threads else []
     parts += ["deterministic (at no cost on CPUs; on GPUs not measured)"] if training.deterministic else []
     parts += ["classes balanced"] if training.class_weights == "balanced" else []
     lines = [", ".join(parts)] if parts else []
-    lines += [why] if (why := plan.chosen.get("training.accelerate", "")).startswith("measured") else []
+    trials = [plan.chosen.get(f"training.{key}", "") for key in ("accelerate", "intra_op_threads")]
+    lines += [why for why in trials if why.startswith("measured: ")][:1]
     if transfer.freeze:
         after = (
             f"for {transfer.unfreeze_after} epochs, then all at {transfer.learning_rate_factor:g} of the rate"

@@ -22,7 +22,7 @@ class Source(Protocol):
     notes: list[str]  # what the plan should say of the data
 
     def num_examples(self, split: str) -> int:
-        """Return how many examples a split has."""
+        """Return how many examples a split has; 0 if there is none of this name."""
 
     def index(self, split: str) -> Index:
         """Return the key and label of every example, in a fixed order."""

@@ -42,15 +42,20 @@ class TfdsSource:
             self._builder = builders.find_builder(name)  # reads what is known only now
         self._image_feature = self._builder.info.features[self._image_key]
         self.class_names = builders.class_names(self._builder)
-        self.splits = tuple(split for split in self._builder.info.splits if self._has_labels(split))
         height, width, channels = self._image_feature.shape
         self.colour = CHANNELS.get(channels, "RGB")
         self.picture_size: int | None = max(height, width) if height and width else None
         self.notes: list[str] = []
 
+    @functools.cached_property  # as it reads pictures, with which TensorFlow begins
+    def splits(self) -> tuple[str, ...]:
+        """The splits with labels."""
+        return tuple(split for split in self._builder.info.splits if self._has_labels(split))
+
     def num_examples(self, split: str) -> int:
-        """Return how many examples a split has."""
-        return self._builder.info.splits[split].num_examples
+        """Return how many examples a split has; 0 if there is none of this name."""
+        splits = self._builder.info.splits
+        return splits[split].num_examples if split in splits else 0
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  a source lives as long as its run
     def index(self, split: str) -> Index:

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,7 +124,7 @@ def _choose_form(config: RunConfig, classes: int, num_examples: int, on_progress
     on_progress(f"measuring which form of the network trains fastest here: {', '.join(forms)}")
     try:
         turns = take_turns(
-            {name: task | {"training": {"optimizer": training.optimizer, **form}} for name, form in forms.items()},
+            {name: task | {"training": task["training"] | form} for name, form in forms.items()},
             rounds=ROUNDS,
         )
     except FailedRunError as error:
@@ -136,12 +136,6 @@ def _choose_form(config: RunConfig, classes: int, num_examples: int, on_progress
     return form
 
 
-def _is_hopeless(settings: TrainingConfig, choices: Collection[str]) -> bool:
-    """Tell whether a form is left out to keep trials short: one thread gains the same for all of them."""
-    open_forms = "intra_op_threads" in choices and "accelerate" in choices
-    return open_forms and settings.intra_op_threads == 1 and settings.accelerate == "off"
-
-
 def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, Any]]:
     """Return every form that goes with the settings, by name; those alone that are open are in it."""
     choices = {key: values for key, values in OPEN.items() if getattr(training, key) == "auto"}
@@ -151,7 +145,9 @@ def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, An
         settings = training.model_copy(update=form)
         goes_with = {"float32": ("on", "off"), "bfloat16": ("on",)}.get(settings.precision, ("off",))
         fits_device = form.get("intra_op_threads") != 1 if has_gpu else form.get("jit_compile") != "on"
-        if settings.accelerate in goes_with and fits_device and not _is_hopeless(settings, choices):
+        # One thread gains the same with and without acceleration, so trials are kept short by trying one of them.
+        is_left_out = (form.get("accelerate"), form.get("intra_op_threads")) == ("off", 1)
+        if settings.accelerate in goes_with and fits_device and not is_left_out:
             forms[_name(settings)] = form
     return forms
 

@@ -125,7 +125,8 @@ def rectify(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
     @tf.custom_gradient
     def rectified(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         y = _clip(x, highest, result)
-        return y, lambda gradient: _clip_gradient(gradient, y, highest, x.dtype)
+        narrower = x if x.dtype.size < y.dtype.size else y
+        return y, lambda gradient: _clip_gradient(gradient, narrower, highest, x.dtype)
 
     return rectified(x)
 
@@ -137,9 +138,9 @@ def _clip(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _clip_gradient(gradient: tf.Tensor, y: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
-    gradient, y = tf.cast(gradient, tf.float32), tf.cast(y, tf.float32)
-    return tf.cast(tf.where((y > 0) & (y < highest), gradient, tf.zeros_like(gradient)), result)
+def _clip_gradient(gradient: tf.Tensor, x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
+    gradient, x = tf.cast(gradient, tf.float32), tf.cast(x, tf.float32)
+    return tf.cast(tf.where((x > 0) & (x < highest), gradient, tf.zeros_like(gradient)), result)
 
 
 class FusedConvolution(_Replacement):

@@ -73,7 +73,7 @@ def test_what_is_open_is_tried(options, sides, trials):
     (tasks,) = asked
     assert tasks.keys() == sides
     for name, task in tasks.items():
-        assert "intra_op_threads" not in task["training"]
+        assert task["training"]["intra_op_threads"] == 0
         assert (task["training"].get("accelerate") or "on") == ("off" if name.startswith("not") else "on")
 
 
@@ -96,6 +96,8 @@ def test_one_thread_an_operation_is_tried_before_tensorflow_begins(options, side
     assert tasks.keys() == sides
     for name, task in tasks.items():
         assert task["training"]["intra_op_threads"] == ("one thread" in name)
+        assert task["training"]["accelerate"] == ("off" if name.startswith("not") else "on")
+        assert task["training"]["precision"] == ("bfloat16" if "bfloat16" in name else "float32")
 
 
 def test_tensorflow_keeps_the_threads_with_which_it_begins():

@@ -184,7 +184,7 @@ def ablate(
     if seeds < 1:
         raise SepnetsError(f"An ablation needs at least one seed. Received: seeds={seeds}")
     output = Path(output)
-    configs = {variant.name: _apply(variant, base) for variant in ablation}
+    configs = {variant.name: _apply(variant, _with_threads_of_runs(base, output)) for variant in ablation}
     _check_is_free(base, ablation)
     plan, other = (
         make_plan(config, download=download, cache_folder=cache_folder, on_progress=on_progress)
@@ -221,6 +221,15 @@ def ablate(
     write_file(output / "learning_curves.png", draw_ablation(histories, title))
     write_file(output / "results.json", to_json_bytes(result.to_json()))
     return result
+
+
+def _with_threads_of_runs(base: RunConfig, output: Path) -> RunConfig:
+    """Return the settings with the number of threads that the experiment's runs have so far, if it is open."""
+    if base.training.intra_op_threads != "auto":
+        return base
+    for file in sorted(output.glob("*/seed-*/config.json")):
+        return _with(base, intra_op_threads=Run(file.parent).config.training.intra_op_threads)
+    return base
 
 
 def _apply(variant: Variant, base: RunConfig) -> RunConfig:
@@ -263,8 +272,8 @@ def _check_is_free(base: RunConfig, ablation: Ablation) -> None:
             )
 
 
-def _with_seed(config: RunConfig, seed: int) -> RunConfig:
-    return config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
+def _with(config: RunConfig, **settings: Any) -> RunConfig:
+    return config.model_copy(update={"training": config.training.model_copy(update=settings)})
 
 
 def _open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
@@ -316,7 +325,7 @@ def _train_pairs(
             title = f"{name}, seed {seed}"
             keras.backend.clear_session()
             try:
-                run = _train_once(output / name / f"seed-{seed}", _with_seed(config, seed), title, train_one)
+                run = _train_once(output / name / f"seed-{seed}", _with(config, seed=seed), title, train_one)
             except InterruptedRunError as error:
                 finished = sum(map(len, runs.values()))
                 raise type(error)(

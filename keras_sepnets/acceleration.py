@@ -62,7 +62,8 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
     def replace(layer: layers.Layer) -> layers.Layer:
         if layer.name in rectifiers:
             relu = rectifiers[layer.name]
-            goes_on_narrow = all(map(_is_dense, _consumers(model, relu)))
+            consumers = _consumers(model, relu)
+            goes_on_narrow = bool(consumers) and all(map(_is_dense, consumers))
             return RectifiedBatchNormalization(layer, relu, "bfloat16" if goes_on_narrow else "float32")
         if type(layer) is layers.BatchNormalization:
             return FusedBatchNormalization(layer)
@@ -122,13 +123,15 @@ def _is_convolution(layer: layers.Layer) -> bool:
     return _is_dense(layer) or _is_depthwise(layer)
 
 
-def _consumers(model: keras.Model, layer: layers.Layer) -> list[layers.Layer]:
-    return [node.operation for node in layer._outbound_nodes if node.operation in model.layers]
+def _consumers(model: keras.Model, layer: layers.Layer) -> list[keras.Operation]:
+    operations = set(model.operations)  # which are not layers only
+    return [node.operation for node in layer._outbound_nodes if node.operation in operations]
 
 
-def _producers(model: keras.Model, layer: layers.Layer) -> list[layers.Layer]:
+def _producers(model: keras.Model, layer: layers.Layer) -> list[keras.Operation]:
+    operations = set(model.operations)
     parents = [node.operation for inbound in layer._inbound_nodes for node in inbound.parent_nodes]
-    return [producer for producer in parents if producer in model.layers]
+    return [producer for producer in parents if producer in operations]
 
 
 def _rectifiers(model: keras.Model) -> dict[str, layers.ReLU]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_sepnets.config import RunConfig, TrainingConfig
 from keras_sepnets.environment import describe_machine
-from keras_sepnets.errors import FailedRunError, SepnetsError
+from keras_sepnets.errors import FailedRunError
 from keras_sepnets.runs import to_json_bytes, write_file
 from keras_sepnets.statistics import compare_rounds
 from keras_sepnets.training_benchmark import take_turns
@@ -25,8 +25,9 @@ OPEN = {  # what "auto" may become
     "jit_compile": ("off", "on"),
     "intra_op_threads": (0, 1),
 }
-FEWEST_STEPS = 500  # a run of fewer would not win back the time of a trial
+FEWEST_STEPS = 1000  # a run of fewer would not win back the time of a trial
 BATCH_SIZE = 32  # of a trial, where the run's is open
+SMALL = 128  # px: of larger pictures a step with one thread an operation is not tried
 ROUNDS = 3
 SECONDS = 1.0  # of a turn
 
@@ -49,65 +50,25 @@ def choose_form(
 
     The forms take turns in processes of their own. One that is not faster in every round than what is usual
     (accelerated on CPUs, compiled by XLA on GPUs) is not chosen. What was found is kept in the user's cache
-    folder, by machine, versions, network, picture size and batch size. The number of threads is a choice only
-    before TensorFlow computes anything in this process: it keeps the one that it begins with.
+    folder, by machine, versions, network, picture size and batch size.
 
     Args:
         config: The settings; the picture size is settled.
         classes: Number of classes.
-        num_examples: Of training, about; for a run of fewer than 500 steps nothing is measured, and the usual form
-            is taken.
-        on_progress: Told before something is measured, which takes 10 to 30 seconds.
+        num_examples: Of training, about; for a run of fewer than 1000 steps nothing is measured, and the usual
+            form is taken.
+        on_progress: Told before something is measured, which takes 10 to 40 seconds, or some dozen steps.
     """
-    settled = {}
-    if config.training.intra_op_threads == "auto" and not _threads_are_open():
-        settled["intra_op_threads"] = tf.config.threading.get_intra_op_parallelism_threads()
-        config = config.model_copy(update={"training": config.training.model_copy(update=settled)})
-    form = _choose_form(config, classes, num_examples, on_progress)
-    return form._replace(settings=settled | form.settings)
-
-
-def use_threads(config: TrainingConfig) -> None:
-    """Let TensorFlow use as many threads for an operation as the settings say, if they say it.
-
-    Raises:
-        SepnetsError: It has computed something in this process already, with another number of them.
-    """
-    threads = config.intra_op_threads
-    if threads == "auto":
-        return
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    except RuntimeError:
-        raise SepnetsError(
-            "TensorFlow has begun in this process with another number of threads an operation, which it keeps; "
-            f"train in a process of its own. Received: training.intra_op_threads={threads}"
-        ) from None
-
-
-def _threads_are_open() -> bool:
-    """Tell whether nobody has said how many threads an operation may use, and TensorFlow has not begun."""
-    threading = tf.config.threading
-    if threading.get_intra_op_parallelism_threads() or "TF_NUM_INTRAOP_THREADS" in os.environ:
-        return False
-    try:
-        threading.set_intra_op_parallelism_threads(1)
-        threading.set_intra_op_parallelism_threads(0)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _choose_form(config: RunConfig, classes: int, num_examples: int, on_progress: Callable[[str], None]) -> Form:
     training = config.training
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    forms = _forms(training, has_gpu=has_gpu)
+    is_small = (config.data.image_size or 0) <= SMALL
+    forms = _forms(training, has_gpu=has_gpu, is_small=is_small)
     if len(forms) == 1:
         (only,) = forms.values()
         return Form(only, "the only form there is for the other settings")
     usual = _name(_usual(training, has_gpu=has_gpu))
     batch_size = BATCH_SIZE if training.batch_size == "auto" else training.batch_size
-    task = {
+    task: dict[str, Any] = {
         "model": config.model.model_dump(exclude={"bn_momentum"}),
         "training": training.model_dump(include={"optimizer", *OPEN}),
         "image_size": config.data.image_size,
@@ -120,7 +81,7 @@ def _choose_form(config: RunConfig, classes: int, num_examples: int, on_progress
     if kept:
         return kept
     if training.epochs != "auto" and max(1, num_examples // batch_size) * training.epochs < FEWEST_STEPS:
-        return Form(forms[usual], f"usual; in a run of fewer than {FEWEST_STEPS} steps nothing is measured")
+        return Form(forms[usual], f"usual; in a run of fewer than {FEWEST_STEPS:,} steps nothing is measured")
     on_progress(f"measuring which form of the network trains fastest here: {', '.join(forms)}")
     try:
         turns = take_turns(
@@ -136,7 +97,7 @@ def _choose_form(config: RunConfig, classes: int, num_examples: int, on_progress
     return form
 
 
-def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, Any]]:
+def _forms(training: TrainingConfig, *, has_gpu: bool, is_small: bool) -> dict[str, dict[str, Any]]:
     """Return every form that goes with the settings, by name; those alone that are open are in it."""
     choices = {key: values for key, values in OPEN.items() if getattr(training, key) == "auto"}
     forms = {}
@@ -144,9 +105,10 @@ def _forms(training: TrainingConfig, *, has_gpu: bool) -> dict[str, dict[str, An
         form = dict(zip(choices, values, strict=True))
         settings = training.model_copy(update=form)
         goes_with = {"float32": ("on", "off"), "bfloat16": ("on",)}.get(settings.precision, ("off",))
-        fits_device = form.get("intra_op_threads") != 1 if has_gpu else form.get("jit_compile") != "on"
-        # One thread gains the same with and without acceleration, so trials are kept short by trying one of them.
-        is_left_out = (form.get("accelerate"), form.get("intra_op_threads")) == ("off", 1)
+        one_thread = form.get("intra_op_threads") == 1
+        fits_device = not one_thread if has_gpu else form.get("jit_compile") != "on"
+        # So that trials are short: large pictures need all threads, and small ones gain the same in both forms.
+        is_left_out = one_thread and (not is_small or (form.get("accelerate") == "off" and "on" in goes_with))
         if settings.accelerate in goes_with and fits_device and not is_left_out:
             forms[_name(settings)] = form
     return forms

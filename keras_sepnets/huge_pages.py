@@ -1,5 +1,6 @@
 """Memory in huge pages, where Linux gives them on request: steps over large arrays are some percent faster."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -22,4 +23,5 @@ def restart_with_huge_pages() -> None:
     """Begin this process anew with huge pages, as malloc reads its settings only then; or do nothing."""
     settings = huge_page_settings()
     if settings and sys.executable:
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | settings)
+        with contextlib.suppress(OSError):
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | settings)

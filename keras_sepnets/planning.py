@@ -17,12 +17,13 @@ from keras_sepnets.data.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.evaluation import BATCH_SIZE
-from keras_sepnets.form_trial import choose_form, use_threads
+from keras_sepnets.form_trial import choose_form
 from keras_sepnets.freezing import BACKBONE, freeze, frozen_stages
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.weights import LoadReport
 from keras_sepnets.optimization import choose_momentum, compile_model
 from keras_sepnets.speed import measure_speed
+from keras_sepnets.threads import settle_threads, use_threads
 
 
 @dataclass(frozen=True)
@@ -150,19 +151,20 @@ def make_plan(
         SepnetsError: The data cannot be had, or the network does not exist for these settings.
     """
     begin = time.monotonic()
+    use_threads(config.training)  # before TensorFlow begins, which keeps what it begins with
     _check(config, download=download, max_seconds=max_seconds)
-    use_threads(config.training)  # before a data set is prepared, with which TensorFlow begins
     sizes = NETWORKS[config.model.name]
     source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
     data = resolve_data(config.data, source, default_size=sizes.default_size, minimum_size=sizes.minimum_size)
     classes = len(source.class_names)
+    begun = settle_threads(config.training)
     form = choose_form(
-        config.model_copy(update={"data": data}),
+        config.model_copy(update={"data": data, "training": begun}),
         classes=classes,
         num_examples=data.overfit or source.num_examples("train"),
         on_progress=on_progress,
     )
-    training = config.training.model_copy(update=form.settings)
+    training = begun.model_copy(update=form.settings)
     use_threads(training)
     splits = Splits(source, data, cache_folder=cache_folder)
     chosen = _reasons(config) | {f"training.{key}": form.why for key in form.settings}
@@ -310,4 +312,7 @@ def _reasons(config: RunConfig) -> dict[str, str]:
         "crop_fraction": "the size of the data set's pictures",
         "augment": "pictures that are learned by heart" if config.data.overfit else "the data set",
     }
-    return {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None}
+    reasons = {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None}
+    if config.training.intra_op_threads == "auto":  # unless a trial can choose
+        reasons["training.intra_op_threads"] = "what TensorFlow has begun with in this process"
+    return reasons

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from keras_sepnets import Run, SepnetsError, train
-from keras_sepnets.ablation import _apply, ablate, default_output, intermediate_relu_ablation, setting_ablation
+from keras_sepnets.ablation import (
+    _apply,
+    _with_threads_of_runs,
+    ablate,
+    default_output,
+    intermediate_relu_ablation,
+    setting_ablation,
+)
 from keras_sepnets.config_files import load_config, override
 from keras_sepnets.data.splits import resolve_data
 from keras_sepnets.errors import InterruptedRunError
@@ -242,3 +249,15 @@ def test_what_would_make_the_runs_of_a_pair_differ_is_refused(tmp_path, key, val
     base = load_config(options={"model.name": "xception", key: value})
     with pytest.raises(SepnetsError, match=f"The runs of an ablation have the same.*{key}"):
         ablate(base, intermediate_relu_ablation(intermediate_relu=False), output=tmp_path / "a")
+
+
+def test_an_ablation_goes_on_with_the_threads_of_its_runs(tmp_path):
+    base = load_config(options={"training.intra_op_threads": "auto"})
+    assert _with_threads_of_runs(base, tmp_path) == base
+    folder = tmp_path / "reference" / "seed-0"
+    folder.mkdir(parents=True)
+    begun = load_config(options={"training.intra_op_threads": 1})
+    (folder / "config.json").write_text(begun.model_dump_json())
+    assert _with_threads_of_runs(base, tmp_path) == begun
+    said = load_config(options={"training.intra_op_threads": 2})
+    assert _with_threads_of_runs(said, tmp_path) == said

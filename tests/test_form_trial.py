@@ -1,9 +1,5 @@
 """The form in which a network is trained: which there are, which is chosen, what is kept of a trial."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from keras_sepnets import form_trial
@@ -21,12 +17,6 @@ def cache(tmp_path, monkeypatch):
     """A cache folder of each test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture(autouse=True)
-def begun(monkeypatch):
-    """TensorFlow has begun, so that its number of threads is no choice, whatever ran before in this process."""
-    monkeypatch.setattr(form_trial, "_threads_are_open", lambda: False)
 
 
 @pytest.fixture
@@ -48,9 +38,10 @@ def trials(monkeypatch):
     return set_speeds
 
 
-def config(**options):
+def config(*, intra_op_threads=0, image_size=64, **options):
+    options |= {"intra_op_threads": intra_op_threads}
     return load_config(
-        options={f"training.{key}": value for key, value in options.items()} | {"data.image_size": 64}
+        options={f"training.{key}": value for key, value in options.items()} | {"data.image_size": image_size}
     )
 
 
@@ -81,49 +72,34 @@ def test_what_is_open_is_tried(options, sides, trials):
     ("options", "sides"),
     [
         ({}, {"not accelerated", "accelerated", "accelerated, one thread an operation"}),
-        ({"accelerate": "off"}, {"not accelerated", "not accelerated, one thread an operation"}),
         (
             {"precision": "bfloat16"},
             {"accelerated, bfloat16", "accelerated, bfloat16, one thread an operation"},
         ),
+        (
+            {"precision": "mixed_bfloat16"},
+            {"not accelerated, mixed_bfloat16", "not accelerated, mixed_bfloat16, one thread an operation"},
+        ),
     ],
 )
-def test_one_thread_an_operation_is_tried_before_tensorflow_begins(options, sides, trials, monkeypatch):
-    monkeypatch.setattr(form_trial, "_threads_are_open", lambda: True)
+def test_one_thread_an_operation_is_tried_for_small_pictures(options, sides, trials):
     asked = trials({name: [2.0 if "one thread" in name else 1.0] for name in sides})
-    assert choose(config(**options)).settings["intra_op_threads"] == 1
+    assert choose(config(intra_op_threads="auto", **options)).settings["intra_op_threads"] == 1
     (tasks,) = asked
     assert tasks.keys() == sides
     for name, task in tasks.items():
         assert task["training"]["intra_op_threads"] == ("one thread" in name)
         assert task["training"]["accelerate"] == ("off" if name.startswith("not") else "on")
-        assert task["training"]["precision"] == ("bfloat16" if "bfloat16" in name else "float32")
+        assert task["training"]["precision"] == options.get("precision", "float32")
 
 
-def test_tensorflow_keeps_the_threads_with_which_it_begins():
-    program = """
-import tensorflow as tf
-from keras_sepnets import SepnetsError
-from keras_sepnets.config_files import load_config
-from keras_sepnets.form_trial import _threads_are_open
-from keras_sepnets.planning import make_plan
-
-def plan(threads):
-    return make_plan(load_config(options={"training.intra_op_threads": threads, "training.epochs": 1}))
-
-assert _threads_are_open()
-plan(1)
-assert tf.config.threading.get_intra_op_parallelism_threads() == 1
-assert not _threads_are_open()
-assert plan("auto").config.training.intra_op_threads == 1
-try:
-    plan(0)
-except SepnetsError as error:
-    print(error)
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
-    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert told.stdout.startswith("TensorFlow has begun in this process with another number"), told.stderr
+def test_larger_pictures_are_not_tried_with_one_thread(trials):
+    asked = trials({})
+    assert choose(config(intra_op_threads="auto", accelerate="on", image_size=224)).settings == {
+        "jit_compile": "off",
+        "intra_op_threads": 0,
+    }
+    assert not asked
 
 
 @pytest.mark.parametrize(
@@ -137,7 +113,7 @@ except SepnetsError as error:
 )
 def test_where_there_is_one_form_nothing_is_tried(options, settings, trials):
     asked = trials({})
-    assert choose(config(**options)).settings == settings | {"intra_op_threads": 0}
+    assert choose(config(**options)).settings == settings
     assert not asked
 
 
@@ -145,12 +121,7 @@ def test_a_form_is_chosen_that_is_faster_in_every_round(trials, cache):
     settings = config(precision="auto")
     trials({"not accelerated": [9.0, 30.0], "accelerated": [10.0, 20.0], "accelerated, bfloat16": [15.0, 24.0]})
     form = choose(settings)
-    assert form.settings == {
-        "accelerate": "on",
-        "precision": "bfloat16",
-        "jit_compile": "off",
-        "intra_op_threads": 0,
-    }
+    assert form.settings == {"accelerate": "on", "precision": "bfloat16", "jit_compile": "off"}
     assert form.why.startswith("measured: accelerated, bfloat16, 1.23 times as fast as not accelerated and 1.35 ")
 
     asked = trials({})
@@ -191,6 +162,8 @@ def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_confi
     monkeypatch.setattr(form_trial, "FEWEST_STEPS", 1)
     monkeypatch.setattr(form_trial, "ROUNDS", 1)
     monkeypatch.setattr(form_trial, "SECONDS", 0.1)
+    training = tiny_config.training.model_copy(update={"intra_op_threads": 0})
+    tiny_config = tiny_config.model_copy(update={"training": training})
     told = []
     plan = make_plan(tiny_config, on_progress=told.append)
     training = plan.config.training
@@ -203,9 +176,10 @@ def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_confi
 
 
 def test_a_gpu_has_forms_compiled_by_xla():
-    forms = form_trial._forms(config(precision="auto").training, has_gpu=True)
+    training = config(precision="auto", intra_op_threads="auto").training
+    forms = form_trial._forms(training, has_gpu=True, is_small=True)
     assert len(forms) == 6
-    usual = form_trial._usual(config().training, has_gpu=True)
+    usual = form_trial._usual(config(intra_op_threads="auto").training, has_gpu=True)
     assert (usual.accelerate, usual.jit_compile) == ("off", "on")
     assert forms[form_trial._name(usual)] == {
         "accelerate": "off",

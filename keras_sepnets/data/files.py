@@ -67,8 +67,8 @@ class FileSource:
             self.notes.append(f"left out: {list_faults(faults)}")
 
     def num_examples(self, split: str) -> int:
-        """Return how many pictures a split has."""
-        return len(self._files[split])
+        """Return how many pictures a split has; 0 if there is none of this name."""
+        return len(self._files.get(split, ()))
 
     def index(self, split: str) -> Index:
         """Return the key and label of every picture."""

@@ -1,0 +1,51 @@
+"""TensorFlow keeps the number of threads with which it begins; the plan takes what can be had."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+BEGIN = """
+import os
+import tensorflow as tf
+from keras_sepnets import SepnetsError
+from keras_sepnets.config_files import load_config
+from keras_sepnets.planning import make_plan
+from keras_sepnets.threads import settle_threads
+
+def config(threads):
+    return load_config(options={"training.intra_op_threads": threads, "training.epochs": 1})
+
+def plan(threads):
+    training = make_plan(config(threads)).config.training
+    assert settle_threads(config("auto").training).intra_op_threads == training.intra_op_threads
+    return training.intra_op_threads
+
+def refusal(threads):
+    try:
+        make_plan(config(threads))
+    except SepnetsError as error:
+        return str(error)
+"""
+OPEN = """
+assert settle_threads(config("auto").training).intra_op_threads == "auto"
+assert plan(1) == plan("auto") == tf.config.threading.get_intra_op_parallelism_threads() == 1
+assert "has begun in this process with 1 threads" in refusal(0)
+"""
+BEGUN = """
+tf.constant(1)
+assert plan("auto") == plan(0) == 0
+assert "has begun in this process with 0 threads" in refusal(1)
+"""
+SAID = """
+assert plan("auto") == plan(2) == 2
+"""
+
+
+@pytest.mark.parametrize(("program", "said"), [(OPEN, None), (BEGUN, None), (SAID, "2")])
+def test_tensorflow_keeps_the_threads_with_which_it_begins(program, said):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    environment |= {"TF_NUM_INTRAOP_THREADS": said} if said else {}
+    told = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]

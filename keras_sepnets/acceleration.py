@@ -36,7 +36,7 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
     """Return a twin of a functional model of ours that trains faster, with the same variables.
 
     Batch normalization is TensorFlow's fused operation; padding before a stride is left to the convolution where
-    that is the same (even sizes); 728 channels get 8 of zeros, as oneDNN is faster with multiples of 16.
+    that is the same (even sizes). In bfloat16 728 channels get 8 of zeros, as oneDNN is fast with multiples of 16.
     Everything else is shared with the model.
 
     Args:
@@ -55,8 +55,9 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
         raise SepnetsError(f"precision is {' or '.join(PRECISIONS)}. Received: precision={precision!r}")
     if model.dtype_policy.name not in ("float32", "float64"):
         raise SepnetsError(f"Only a model of float32 can be accelerated. Received: {model.dtype_policy.name}")
-    folded, wide = _foldable_paddings(model), _widened(model)
+    folded = _foldable_paddings(model)
     narrow = precision == "bfloat16"
+    wide = _widened(model) if narrow else set()
     rectifiers = _rectifiers(model) if narrow else {}
 
     def replace(layer: layers.Layer) -> layers.Layer:
@@ -114,6 +115,10 @@ def _is_dense(layer: layers.Layer) -> bool:
     return plain and layer.activation is keras.activations.linear
 
 
+def _is_pointwise(layer: layers.Layer) -> bool:
+    return _is_dense(layer) and layer.kernel_size == (1, 1)
+
+
 def _is_depthwise(layer: layers.Layer) -> bool:
     plain = type(layer) is layers.DepthwiseConv2D and layer.depth_multiplier == 1 and not layer.use_bias
     return plain and layer.activation is keras.activations.linear
@@ -164,7 +169,7 @@ def _foldable_paddings(model: keras.Model) -> dict[str, str]:
 def _widened(model: keras.Model) -> set[layers.Layer]:
     """Return the layers whose results are to have channels of 0 up to a multiple of what oneDNN is fast with.
 
-    Such channels begin in a convolution over all channels, and end in the next ones.
+    Such channels begin in 1x1 convolutions, which are products of matrices in bfloat16, and end in the next ones.
     """
     found = {
         layer
@@ -178,9 +183,11 @@ def _widened(model: keras.Model) -> set[layers.Layer]:
 
     def stays(layer: layers.Layer) -> bool:
         consumers = _consumers(model, layer)
-        ends = all(_is_dense(consumer) or consumer in found for consumer in consumers)
-        begins = _is_dense(layer) or all(producer in found for producer in _producers(model, layer))
-        return bool(consumers) and ends and begins
+        ends = all(_is_pointwise(consumer) or consumer in found for consumer in consumers)
+        begins = _is_pointwise(layer) or all(producer in found for producer in _producers(model, layer))
+        # TensorFlow 2.21 aborts where it fuses a convolution whose kernel is padded with the layer after it.
+        is_fused = _is_convolution(layer) and not (_is_pointwise(layer) or all(map(_is_pointwise, consumers)))
+        return bool(consumers) and ends and begins and not is_fused
 
     while gone := {layer for layer in found if not stays(layer)}:
         found -= gone

@@ -251,11 +251,11 @@ def _make_steps(task: dict[str, Any]) -> tuple[Callable[[int], Any], int]:
     from keras_sepnets.cost import count_cost
     from keras_sepnets.models.registry import build_network
     from keras_sepnets.optimization import compile_model
+    from keras_sepnets.threads import use_threads
 
     size, batch_size, classes = task["image_size"], task["batch_size"], task["classes"]
     config = make_config({"model": task["model"], "training": task["training"] or {}})
-    if config.training.intra_op_threads != "auto":
-        tf.config.threading.set_intra_op_parallelism_threads(config.training.intra_op_threads)
+    use_threads(config.training)
     keras.utils.set_random_seed(0)
     pictures = tf.random.uniform([batch_size, size, size, 3], maxval=255.0)
     labels = tf.random.uniform([batch_size], maxval=classes, dtype=tf.int32)

@@ -1,9 +1,12 @@
 """In which form a network trains fastest on this machine: measured once, and kept."""
 
+import functools
 import hashlib
 import itertools
 import json
 import os
+import time
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +33,8 @@ BATCH_SIZE = 32  # of a trial, where the run's is open
 SMALL = 128  # px: of larger pictures a step with one thread an operation is not tried
 ROUNDS = 3
 SECONDS = 1.0  # of a turn
+MATRIX = 1024  # rows of the square matrices whose products compare types
+CLEARLY_SLOWER = 0.8  # times as fast, so that noise is not taken for it
 
 
 class Form(NamedTuple):
@@ -95,6 +100,31 @@ def choose_form(
     cache.parent.mkdir(parents=True, exist_ok=True)
     write_file(cache, to_json_bytes({**form._asdict(), "date": datetime.now(UTC).isoformat(timespec="seconds")}))
     return form
+
+
+def warn_of_slow_products(training: TrainingConfig) -> None:
+    """Warn where bfloat16 was asked for on a device that multiplies matrices of float32 faster."""
+    if training.precision.endswith("bfloat16") and (speed := _bfloat16_speed()) < CLEARLY_SLOWER:
+        warnings.warn(
+            f"Matrix products in bfloat16 are {1 / speed:.1f} times slower than in float32 here (fast are CPUs "
+            f"with AMX or AVX512-BF16, and GPUs); leave --precision {training.precision} out to train faster.",
+            stacklevel=2,
+        )
+
+
+@functools.cache
+def _bfloat16_speed() -> float:
+    """Return how many times as fast matrix products in bfloat16 are as in float32."""
+    seconds = {}
+    for dtype in (tf.float32, tf.bfloat16):
+        matrix = tf.ones([MATRIX, MATRIX], dtype)
+        turns = []
+        for _ in range(4):
+            begin = time.perf_counter()
+            tf.matmul(matrix, matrix)[0, 0].numpy()  # which waits for it
+            turns.append(time.perf_counter() - begin)
+        seconds[dtype] = min(turns)
+    return seconds[tf.float32] / seconds[tf.bfloat16]
 
 
 def _forms(training: TrainingConfig, *, has_gpu: bool, is_small: bool) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from keras_sepnets.data.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.splits import ROLES, Splits, open_source, resolve_data
 from keras_sepnets.errors import SepnetsError, printable
 from keras_sepnets.evaluation import BATCH_SIZE
-from keras_sepnets.form_trial import choose_form
+from keras_sepnets.form_trial import choose_form, warn_of_slow_products
 from keras_sepnets.freezing import BACKBONE, freeze, frozen_stages
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.weights import LoadReport
@@ -166,6 +166,7 @@ def make_plan(
     )
     training = begun.model_copy(update=form.settings)
     use_threads(training)
+    warn_of_slow_products(training)
     splits = Splits(source, data, cache_folder=cache_folder)
     chosen = _reasons(config) | {f"training.{key}": form.why for key in form.settings}
     num_train = splits.num_examples("train")

@@ -5,7 +5,7 @@ import pytest
 from keras_sepnets import form_trial
 from keras_sepnets.config_files import load_config
 from keras_sepnets.errors import FailedRunError
-from keras_sepnets.form_trial import choose_form
+from keras_sepnets.form_trial import choose_form, warn_of_slow_products
 from keras_sepnets.planning import make_plan
 from keras_sepnets.training_benchmark import Turns
 
@@ -192,3 +192,24 @@ def test_a_gpu_has_forms_compiled_by_xla():
 def test_what_runs_of_0_1_0_say_is_understood():
     assert load_config(options={"training.accelerate": True}).training.accelerate == "on"
     assert load_config(options={"training.accelerate": False}).training.accelerate == "off"
+
+
+@pytest.mark.parametrize(("precision", "speed"), [("bfloat16", 0.25), ("mixed_bfloat16", 0.5)])
+def test_bfloat16_that_the_machine_is_slow_with_is_warned_of(precision, speed, monkeypatch):
+    monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: speed)
+    with pytest.warns(UserWarning, match=rf"{1 / speed:.1f} times slower .* leave --precision {precision} out"):
+        warn_of_slow_products(config(precision=precision).training)
+
+
+@pytest.mark.parametrize(("precision", "speed"), [("bfloat16", 0.9), ("bfloat16", 7.0), ("float32", 0.25)])
+def test_what_is_not_slower_is_not_warned_of(precision, speed, monkeypatch, recwarn):
+    monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: speed)
+    warn_of_slow_products(config(precision=precision).training)
+    assert not recwarn
+
+
+def test_a_plan_warns_of_slow_bfloat16(tiny_config, monkeypatch):
+    monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: 0.25)
+    slow = tiny_config.training.model_copy(update={"precision": "bfloat16"})
+    with pytest.warns(UserWarning, match="4.0 times slower"):
+        make_plan(tiny_config.model_copy(update={"training": slow}))

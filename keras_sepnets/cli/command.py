@@ -69,7 +69,7 @@ def _silence_libraries() -> None:
     for name in ("absl", "tensorflow", "urllib3", "keras_sepnets"):  # what ours logs, commands print
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    warnings.filterwarnings("always", module="keras_sepnets")
+    warnings.filterwarnings("default", module="keras_sepnets")  # once each
     warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
 
 

@@ -231,6 +231,31 @@ def test_bfloat16_trains():
     assert {variable.dtype for variable in twin.trainable_variables} == {"float32"}
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_twin_compiled_by_xla_computes_the_same(precision):
+    """As GPUs may train it; 24 channels are widened in bfloat16."""
+    pictures, labels = batch(16, 8)
+    found = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        x = inputs = keras.Input((16, 16, 3))
+        for filters in (32, 24):
+            x = keras.layers.Conv2D(filters, 1, strides=2, use_bias=False)(x)
+            x = keras.layers.BatchNormalization(momentum=0.5)(x)
+            x = keras.layers.ReLU(6.0)(x)
+        x = keras.layers.Conv2D(8, 1, use_bias=False)(x)
+        outputs = keras.layers.Dense(5, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+        network = keras.Model(inputs, outputs)
+        twin = accelerate(network, precision)
+        twin.compile(FusedAdamW(0.01), "sparse_categorical_crossentropy", jit_compile=jit_compile)
+        losses = [twin.train_on_batch(pictures, labels) for _ in range(2)]
+        statistics = [variable.numpy() for variable in network.non_trainable_variables]
+        found.append([*losses, twin.test_on_batch(pictures, labels), *statistics])
+    tolerance = {"float32": 1e-4, "bfloat16": 2e-2}[precision]
+    for plain, compiled in zip(*found, strict=True):
+        np.testing.assert_allclose(compiled, plain, rtol=tolerance, atol=tolerance)
+
+
 def test_only_paddings_of_even_sizes_are_left_to_the_convolution():
     even, odd = (accelerate(NETWORKS["mobilenet"](size)) for size in (96, 93))
     assert type(even.get_layer("block2_pad")).__name__ == "Nothing"

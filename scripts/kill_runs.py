@@ -31,7 +31,7 @@ def kill_once(command: list[str], folder: Path, *, inside: bool, wait: float) ->
             time.sleep(0.01)  # until it has trained at least a step
         time.sleep(wait)
         while inside and process.poll() is None and not list(folder.glob("tmp-*")):
-            pass
+            time.sleep(0.001)  # a save takes longer
         process.kill()
         process.wait()
     return bool(list(folder.glob("tmp-*")))

@@ -15,7 +15,13 @@ from keras_sepnets.planning import make_plan
 from keras_sepnets.speed import Speed
 from keras_sepnets.training import resume
 
-TINY = {"model.alpha": 0.0625, "data.image_size": 32, "training.epochs": 1, "training.batch_size": 128}
+TINY = {
+    "model.alpha": 0.0625,
+    "data.image_size": 32,
+    "training.epochs": 1,
+    "training.batch_size": 128,
+    "training.accelerate": "on",  # so that no trial takes its time
+}
 
 
 def fake_memory(monkeypatch, *, base, per_picture, budget, breaks_at=10**9):
@@ -135,7 +141,7 @@ def test_times_are_read(text, seconds):
         ),
         (["--checkpoint-every", "0"], "no checkpoint every 0 steps"),
         (["--checkpoint-every", "often"], "write it as 2h"),
-        (["--overfit", "5000"], "no more than 1293 training pictures"),
+        (["--overfit", "5000", "--accelerate", "on"], "no more than 1293 training pictures"),
         (["--recipe", "finetun"], 'Did you mean "finetune"?'),
     ],
 )

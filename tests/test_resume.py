@@ -85,8 +85,8 @@ def stop(config, output, *signals):
     [
         # In a step, in the last step, in the validation, and in the first step of the next epoch.
         ("mobilenet", True, {}, [Signal(0, 1), Signal(0, STEPS - 1), Signal(0), Signal(1, 0), Signal(1)]),
-        ("mobilenet_v2", False, ACCELERATED, [Signal(1, 1)]),
-        ("xception", True, {}, [Signal(0, 2)]),
+        ("mobilenet_v2", False, {}, [Signal(1, 1)]),
+        ("xception", True, ACCELERATED, [Signal(0, 2)]),
     ],
     ids=["mobilenet", "mobilenet_v2", "xception"],
 )

@@ -39,7 +39,7 @@ def main() -> None:
     """Train what is missing, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=12)
     options = parser.parse_args()
     seeds = range(options.seeds)
     found = {form: [] for form in FORMS}

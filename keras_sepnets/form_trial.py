@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import json
 import os
-import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from keras_sepnets.environment import describe_machine
 from keras_sepnets.errors import FailedRunError
 from keras_sepnets.runs import to_json_bytes, write_file
 from keras_sepnets.statistics import compare_rounds
-from keras_sepnets.training_benchmark import take_turns
+from keras_sepnets.training_benchmark import least_seconds, take_turns
 
 OPEN = {  # what "auto" may become
     "accelerate": ("off", "on"),
@@ -115,16 +114,12 @@ def warn_of_slow_products(training: TrainingConfig) -> None:
 @functools.cache
 def _bfloat16_speed() -> float:
     """Return how many times as fast matrix products in bfloat16 are as in float32."""
-    seconds = {}
-    for dtype in (tf.float32, tf.bfloat16):
+
+    def product(dtype: tf.DType) -> float:
         matrix = tf.ones([MATRIX, MATRIX], dtype)
-        turns = []
-        for _ in range(4):
-            begin = time.perf_counter()
-            tf.matmul(matrix, matrix)[0, 0].numpy()  # which waits for it
-            turns.append(time.perf_counter() - begin)
-        seconds[dtype] = min(turns)
-    return seconds[tf.float32] / seconds[tf.bfloat16]
+        return least_seconds(lambda: tf.matmul(matrix, matrix)[0, 0].numpy())  # which waits for it
+
+    return product(tf.float32) / product(tf.bfloat16)
 
 
 def _forms(training: TrainingConfig, *, has_gpu: bool, is_small: bool) -> dict[str, dict[str, Any]]:

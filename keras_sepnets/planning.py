@@ -166,7 +166,7 @@ def make_plan(
     )
     training = begun.model_copy(update=form.settings)
     use_threads(training)
-    warn_of_slow_products(training)
+    warn_of_slow_products(config.training)  # what a trial chose is fast
     splits = Splits(source, data, cache_folder=cache_folder)
     chosen = _reasons(config) | {f"training.{key}": form.why for key in form.settings}
     num_train = splits.num_examples("train")

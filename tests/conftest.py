@@ -1,5 +1,6 @@
 """Shared by all tests: a data folder of their own, no TensorFlow chatter, one small finished run."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 from keras_sepnets.config_files import load_config
+
+gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects, which are not to be searched so often
 
 
 def pytest_unconfigure():

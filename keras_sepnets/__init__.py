@@ -7,36 +7,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_sepnets.ablation import ablate
-    from keras_sepnets.config import RunConfig
-    from keras_sepnets.config_files import load_config
-    from keras_sepnets.cost import count_cost
-    from keras_sepnets.errors import SepnetsError
-    from keras_sepnets.evaluation import evaluate
+    from keras_sepnets.base.errors import SepnetsError
+    from keras_sepnets.cost.counting import count_cost
+    from keras_sepnets.inference.evaluation import evaluate
+    from keras_sepnets.inference.prediction import predict
+    from keras_sepnets.lab.ablation import ablate
     from keras_sepnets.models.inception_v3 import build_inception_v3
     from keras_sepnets.models.mobilenet import build_mobilenet
     from keras_sepnets.models.mobilenet_v2 import build_mobilenet_v2
     from keras_sepnets.models.xception import build_xception
-    from keras_sepnets.prediction import predict
-    from keras_sepnets.runs import Run
-    from keras_sepnets.training import train
+    from keras_sepnets.runs.folder import Run
+    from keras_sepnets.settings.files import load_config
+    from keras_sepnets.settings.schema import RunConfig
+    from keras_sepnets.training.trainer import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Run": "runs",
-    "RunConfig": "config",
-    "SepnetsError": "errors",
-    "ablate": "ablation",
+    "Run": "runs.folder",
+    "RunConfig": "settings.schema",
+    "SepnetsError": "base.errors",
+    "ablate": "lab.ablation",
     "build_inception_v3": "models.inception_v3",
     "build_mobilenet": "models.mobilenet",
     "build_mobilenet_v2": "models.mobilenet_v2",
     "build_xception": "models.xception",
-    "count_cost": "cost",
-    "evaluate": "evaluation",
-    "load_config": "config_files",
-    "predict": "prediction",
-    "train": "training",
+    "count_cost": "cost.counting",
+    "evaluate": "inference.evaluation",
+    "load_config": "settings.files",
+    "predict": "inference.prediction",
+    "train": "training.trainer",
 }
 __all__ = [*_HOMES]
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from keras_sepnets.huge_pages import restart_with_huge_pages
+from keras_sepnets.acceleration.huge_pages import restart_with_huge_pages
 
 TRAIN = ("train", "ablate")  # the commands that train long
 

@@ -21,7 +21,7 @@ THEIRS = {"timm": False, "timm, bfloat16": True}  # side -> whether autocast is 
 
 
 def serve() -> None:
-    """Answer as `keras_sepnets.training_benchmark.take_turns` asks."""
+    """Answer as `keras_sepnets.training.tuning.turns.measure_steps` asks."""
     import timm
     import torch
 
@@ -55,8 +55,9 @@ def serve() -> None:
 def main() -> None:
     """Measure and print."""
     # Here, as the processes that PyTorch runs in are not to load TensorFlow, with which it crashes.
-    from keras_sepnets.statistics import compare_rounds
-    from keras_sepnets.training_benchmark import CLASSES, FORMS, take_turns
+    from keras_sepnets.base.intervals import compare_rounds
+    from keras_sepnets.benchmarks.steps import CLASSES, FORMS
+    from keras_sepnets.training.tuning.turns import measure_steps
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=TIMM, default="mobilenet")
@@ -78,7 +79,7 @@ def main() -> None:
     console = Console()
     with console.status("starting") as status:
         programs = dict.fromkeys(THEIRS, program)
-        turns = take_turns(tasks, rounds=options.rounds, programs=programs, on_progress=status.update)
+        turns = measure_steps(tasks, rounds=options.rounds, programs=programs, on_progress=status.update)
     speeds = turns.images_per_second
     medians = {side: statistics.median(found) for side, found in speeds.items()}
     best = max(THEIRS, key=lambda side: medians[side])

@@ -7,7 +7,7 @@ import argparse
 import statistics
 import time
 
-from keras_sepnets.cost import count_cost
+from keras_sepnets.cost.counting import count_cost
 from keras_sepnets.models.registry import NETWORKS
 
 

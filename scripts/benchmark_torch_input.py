@@ -17,9 +17,9 @@ import torch
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
-from keras_sepnets.benchmark import BATCH_SIZE, generated_folder
-from keras_sepnets.config import DataConfig
-from keras_sepnets.data.splits import Splits, open_source, resolve_data
+from keras_sepnets.benchmarks.input import BATCH_SIZE, generated_folder
+from keras_sepnets.data.batches.splits import Splits, open_source, resolve_data
+from keras_sepnets.settings.schema import DataConfig
 
 SIZE = 224
 

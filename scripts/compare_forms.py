@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from keras_sepnets.runs import Run
-from keras_sepnets.statistics import compare_pairs
+from keras_sepnets.base.intervals import compare_pairs
+from keras_sepnets.runs.folder import Run
 
 FORMS = {"off": ("off", "float32"), "float32": ("on", "float32"), "bfloat16": ("on", "bfloat16")}
 COMMON = (

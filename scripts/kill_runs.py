@@ -16,7 +16,7 @@ from pathlib import Path
 
 from run_outcome import differences, outcome
 
-from keras_sepnets.runs import Run
+from keras_sepnets.runs.folder import Run
 
 COMMAND = [sys.executable, "-m", "keras_sepnets", "train"]
 SETTINGS = ["--alpha", "0.0625", "--image-size", "32", "--batch-size", "128", "--checkpoint-every", "1"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_sepnets.runs import Run
+from keras_sepnets.runs.folder import Run
 
 EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # what no clock has measured
 

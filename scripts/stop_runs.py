@@ -19,8 +19,8 @@ import keras
 from run_outcome import differences, outcome
 
 from keras_sepnets import Run, load_config, train
-from keras_sepnets.errors import TerminatedRunError
-from keras_sepnets.training import resume
+from keras_sepnets.base.errors import TerminatedRunError
+from keras_sepnets.training.trainer import resume
 
 EPOCHS, STEPS = 4, 5  # of 256 digits
 COMMON = {"model.alpha": 0.0625, "training.epochs": EPOCHS, "training.batch_size": 256}

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sepnets.config_files import load_config
+from keras_sepnets.settings.files import load_config
 
 gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects, which are not to be searched so often
 
@@ -41,7 +41,7 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def finished(tiny_config, tmp_path_factory):
     """The result of a finished run; tests read it and write nothing into it."""
-    from keras_sepnets.training import train
+    from keras_sepnets.training.trainer import train
 
     return train(tiny_config, output=tmp_path_factory.mktemp("runs") / "tiny")
 

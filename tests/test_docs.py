@@ -15,7 +15,7 @@ from PIL import Image
 from keras_sepnets import Run, RunConfig, build_mobilenet, load_config
 from keras_sepnets.cli import main
 from keras_sepnets.cli.models import describe_network
-from keras_sepnets.papers import GridPoint, compare_with_papers
+from keras_sepnets.cost.papers import GridPoint, compare_with_papers
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -48,7 +48,8 @@ def test_shown_settings_are_those_that_are_printed():
 
 def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
     """The training example trains as the README says, but is handed a run that was trained before."""
-    from keras_sepnets import planning, training
+    from keras_sepnets.training import plan as planning
+    from keras_sepnets.training import trainer as training
 
     def train(*arguments, **options):
         asked = inspect.signature(train_for_real).bind(*arguments, **options).arguments
@@ -90,16 +91,16 @@ def keys_of(value):
 
 
 def test_json_keys_are_as_shown(finished):
-    from keras_sepnets.benchmark import InputBenchmark
-    from keras_sepnets.data.catalog import describe_data_set, list_data_sets
-    from keras_sepnets.data.checking import check_source
-    from keras_sepnets.data.splits import open_source
+    from keras_sepnets.benchmarks.input import InputBenchmark
+    from keras_sepnets.benchmarks.steps import TrainingBenchmark
+    from keras_sepnets.data.batches.splits import open_source
+    from keras_sepnets.data.catalogue.checking import check_source
+    from keras_sepnets.data.catalogue.info import describe_data_set, list_data_sets
     from keras_sepnets.models.weights import LoadReport
-    from keras_sepnets.planning import make_plan
-    from keras_sepnets.recipes import read_recipe
-    from keras_sepnets.run_table import summarize_run
-    from keras_sepnets.smoke import SmokeStep
-    from keras_sepnets.training_benchmark import TrainingBenchmark
+    from keras_sepnets.runs.table import summarize_run
+    from keras_sepnets.settings.recipes import read_recipe
+    from keras_sepnets.training.plan import make_plan
+    from keras_sepnets.training.smoke import SmokeStep
 
     section = README.split("### JSON")[1].split("```")[1].removeprefix("text\n")
     shown = re.split(r"^(\w+(?: (?:--[\w-]+|\w+))?)\s", section, flags=re.MULTILINE)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from keras_sepnets.ablation import intermediate_relu_ablation, setting_ablation
+from keras_sepnets.base.intervals import compare_pairs
 from keras_sepnets.cli.ablate import DEFAULTS, NETWORK_DEFAULTS
-from keras_sepnets.config_files import load_config, make_config
-from keras_sepnets.statistics import compare_pairs
+from keras_sepnets.lab.ablation import intermediate_relu_ablation, setting_ablation
+from keras_sepnets.settings.files import load_config, make_config
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 HEADS = ["Question", "Source", "Setting", "Results", "Reading", "Limits"]

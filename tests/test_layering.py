@@ -1,6 +1,7 @@
-"""A module imports only from the layers below its own."""
+"""The table of rooms in CONTRIBUTING.md is what the imports do."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,52 +9,27 @@ import pytest
 import keras_sepnets
 
 PACKAGE = Path(keras_sepnets.__file__).parent
-LAYERS = (
-    ("errors",),
-    ("config", "statistics", "layer_types", "huge_pages"),
-    ("config_files",),
-    ("recipes", "runs", "cost", "plots", "averaging", "interruption"),
-    ("models", "data", "checkpoints", "environment", "run_table", "fused_layers"),
-    (
-        "evaluation",
-        "prediction",
-        "training_loop",
-        "papers",
-        "benchmark",
-        "speed",
-        "freezing",
-        "acceleration",
-        "threads",
-    ),
-    ("optimization",),
-    ("batch_size", "training_benchmark"),
-    ("form_trial",),
-    ("planning",),
-    ("recording", "run_pictures"),
-    ("saving",),
-    ("training", "smoke"),
-    ("ablation",),
-    ("cli",),
-    ("__main__",),
-)
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# Only these may know these libraries.
-OWNERS = {
-    "tensorflow": {
-        *("data", "checkpoints", "training_loop", "training", "benchmark"),
-        *("environment", "optimization", "batch_size", "speed", "acceleration", "training_benchmark"),
-        *("form_trial", "fused_layers", "threads"),
-    },
-    "tensorflow_datasets": {"data"},
-    "click": {"cli"},
-    "rich": {"cli"},
-    "matplotlib": {"plots"},
-}
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
+# Libraries that only some rooms may import; the table names them.
+GUARDED = ("tensorflow", "tensorflow_datasets", "keras", "h5py", "matplotlib", "click", "rich")
 
 
-def part_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def read_table():
+    """Return the floor and the libraries of each room: | floor | room | what is inside | libraries |."""
+    floors, libraries = {}, {}
+    for floor, rooms, named in re.findall(r"^\| (\d+) \| ([^|]+) \|[^|]+\|([^|]*)\|$", CONTRIBUTING, re.MULTILINE):
+        for room in re.findall(r"`(\w+)/`", rooms):
+            floors[room] = int(floor)
+            libraries[room] = set(re.findall(r"`(\w+)`", named))
+    return floors, libraries
+
+
+FLOORS, LIBRARIES = read_table()
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0]
 
 
 def imports_of(path):
@@ -68,16 +44,21 @@ def imports_of(path):
                 yield node.module
 
 
+def test_every_room_has_a_floor():
+    assert {room_of(path) for path in MODULES} == FLOORS.keys()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down(path):
-    part = part_of(path)
+def test_imports_go_to_lower_floors(path):
+    room = room_of(path)
     for name in imports_of(path):
         root, _, rest = name.partition(".")
         if root == "keras_sepnets":
             other = rest.split(".")[0]
-            assert other == part or other == "__version__" or RANK[other] < RANK[part], f"{part} imports {other}"
-        assert part in OWNERS.get(root, {part}), f"{part} imports {root}"
+            assert other in (room, "__version__") or FLOORS[other] < FLOORS[room], f"{room} imports {other}"
+        assert root not in GUARDED or root in LIBRARIES[room], f"{room} imports {root}"
 
 
-def test_every_part_has_a_layer():
-    assert {part_of(path) for path in MODULES} == set(RANK)
+def test_the_package_imports_nothing_beside_it():
+    for path in PACKAGE.rglob("*.py"):
+        assert not {"experiments", "scripts", "tests"} & {name.split(".")[0] for name in imports_of(path)}

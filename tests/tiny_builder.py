@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from keras_sepnets.data.originals import GZIP_HEADER, GZIP_TIMES
+from keras_sepnets.data.catalogue.originals import GZIP_HEADER, GZIP_TIMES
 
 PIXELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 4, 4, 1)
 LABELS = "\n".join(str(number % 3) for number in range(12))

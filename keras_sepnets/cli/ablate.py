@@ -6,14 +6,9 @@ from typing import Any
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import (
-    config_from_options,
-    json_option,
-    network_options,
-    training_options,
-)
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.cli.options import config_from_options, json_option, network_options, training_options
 
 # A small network on small pictures: six trainings in minutes on two cores.
 DEFAULTS = {"model.name": "xception", "model.alpha": 0.25, "data.image_size": 48, "training.epochs": 8}
@@ -75,9 +70,9 @@ def ablate(
             options, config=config, assignments=assignments, recipe=recipe, defaults=defaults
         )
     with quiet_imports():
-        from keras_sepnets import ablation
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
+        from keras_sepnets.lab import ablation
 
     if changes:
         change = ablation.setting_ablation(settings, changes)

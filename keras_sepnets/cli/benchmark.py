@@ -54,7 +54,7 @@ def input_command(
     sepnets benchmark input --pictures 100000 --memory --rounds 1 --json
     """
     with quiet_imports():
-        from keras_sepnets import benchmark
+        from keras_sepnets.benchmarks import input as benchmark
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
 
@@ -104,7 +104,7 @@ def train_command(
     sepnets benchmark train --model xception --image-size 128 --rounds 7 --json
     """
     with quiet_imports():
-        from keras_sepnets import training_benchmark
+        from keras_sepnets.benchmarks import steps as training_benchmark
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
 

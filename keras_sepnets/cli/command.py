@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from keras_sepnets.errors import SepnetsError, one_line
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.text import one_line
 
 FAILED = 1
 INTERRUPTED = 130

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import check_writable, to_csv_bytes, write_file
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import config_from_options, json_option, network_options, rho_option
-from keras_sepnets.config import RunConfig
-from keras_sepnets.errors import SepnetsError
-from keras_sepnets.runs import Run, check_writable, load_network, to_csv_bytes, write_file
+from keras_sepnets.models.loading import load_network
+from keras_sepnets.runs.folder import Run
+from keras_sepnets.settings.schema import RunConfig
 
 if TYPE_CHECKING:
-    from keras_sepnets.cost import Cost
+    from keras_sepnets.cost.counting import Cost
 
 GRID = Path("mobilenet_grid.png")
 
@@ -131,7 +133,7 @@ def _check_modes(
 
 def _count_named(settings: RunConfig, classes: int) -> tuple[str, "Cost"]:
     with quiet_imports():
-        from keras_sepnets.cost import count_cost
+        from keras_sepnets.cost.counting import count_cost
         from keras_sepnets.models.registry import NETWORKS, build_network
 
     size = settings.data.image_size or NETWORKS[settings.model.name].default_size
@@ -144,9 +146,9 @@ def _count_named(settings: RunConfig, classes: int) -> tuple[str, "Cost"]:
 def _count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
     if not target.is_dir() and not (target.is_file() and target.suffix == ".keras"):
         raise SepnetsError(f"This is neither a run folder nor a .keras file. Received: {str(target)!r}")
-    file = Run.open(target).checkpoint() if target.is_dir() else target
+    file = Run.open(target).network_file() if target.is_dir() else target
     with quiet_imports():
-        from keras_sepnets.cost import count_cost
+        from keras_sepnets.cost.counting import count_cost
 
     model = load_network(file)
     if image_size is None:
@@ -173,8 +175,8 @@ def _table(title: str, cost: "Cost", by: str, *, sort: bool) -> _Answer:
 def _against_paper(network: str | None) -> _Answer:
     with quiet_imports():
         from keras_sepnets.cli import tables
-        from keras_sepnets.config_files import make_config
-        from keras_sepnets.papers import compare_with_papers
+        from keras_sepnets.cost.papers import compare_with_papers
+        from keras_sepnets.settings.files import make_config
 
     if network:
         make_config({"model": {"name": network}})  # an unknown name is told
@@ -186,8 +188,8 @@ def _against_paper(network: str | None) -> _Answer:
 def _grid(picture: Path, csv_file: Path) -> _Answer:
     with quiet_imports():
         from keras_sepnets.cli import tables
-        from keras_sepnets.papers import mobilenet_grid
-        from keras_sepnets.plots import draw_grid
+        from keras_sepnets.cost.papers import mobilenet_grid
+        from keras_sepnets.runs.plots import draw_grid
 
     rows = [vars(point) for point in mobilenet_grid()]
     write_file(picture, draw_grid(rows, "MobileNets: ImageNet top-1 of the authors' checkpoints over cost"))

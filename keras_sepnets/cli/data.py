@@ -11,7 +11,7 @@ from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import json_option
 
 if TYPE_CHECKING:
-    from keras_sepnets.data.catalog import DataSetDescription, ListedDataSet
+    from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
 
 CLASSES_SHOWN = 20
 
@@ -38,7 +38,7 @@ def list_command(as_json: bool) -> None:
     sepnets data list --json
     """
     with quiet_imports():
-        from keras_sepnets.data.catalog import list_data_sets
+        from keras_sepnets.data.catalogue.info import list_data_sets
 
     entries = list_data_sets()
     if as_json:
@@ -58,7 +58,7 @@ def info(name: str, as_json: bool) -> None:
     sepnets data info folder:pictures --json
     """
     with quiet_imports():
-        from keras_sepnets.data.catalog import describe_data_set
+        from keras_sepnets.data.catalogue.info import describe_data_set
 
     description = describe_data_set(name)
     if as_json:
@@ -87,7 +87,8 @@ def prepare(name: str, folder: Path | None, as_json: bool) -> None:
     sepnets data prepare fashion_mnist --from /usr/share/datasets/fashion-mnist
     """
     with quiet_imports():
-        from keras_sepnets.data import builders, catalog, offline
+        from keras_sepnets.data.catalogue import builders, offline
+        from keras_sepnets.data.catalogue import info as catalog
 
     if folder is None:
         prepared_now = builders.prepare(name, show_output=_terminal().is_terminal)
@@ -134,7 +135,7 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
     from rich.table import Table
 
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.data.reading import in_bytes
+    from keras_sepnets.data.batches.reading import in_bytes
 
     console = make_console(as_json=False)
     table = Table("data set", "", box=None)
@@ -162,9 +163,9 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
 
 
 def _show_description(description: "DataSetDescription", *, brief: bool = False) -> None:
+    from keras_sepnets.base.text import printable
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.data.reading import in_bytes
-    from keras_sepnets.errors import printable
+    from keras_sepnets.data.batches.reading import in_bytes
 
     rows = [("name", f"{description.name} ({description.status})")]
     names = ", ".join(description.classes[:CLASSES_SHOWN])

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import check_writable, write_file
+from keras_sepnets.base.text import printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import json_option
-from keras_sepnets.config_files import load_config
-from keras_sepnets.errors import SepnetsError, printable
-from keras_sepnets.runs import check_writable, write_file
+from keras_sepnets.settings.files import load_config
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keras_sepnets.data.checking import Check
+    from keras_sepnets.data.catalogue.checking import Check
 
 CLASSES_SHOWN = 30
 EXAMPLES_SHOWN = 5
@@ -37,9 +38,9 @@ def check(context: click.Context, source: str, sheet: Path | None, as_json: bool
         check_writable(sheet)
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
-        from keras_sepnets.data.checking import check_source
-        from keras_sepnets.data.splits import open_source
-        from keras_sepnets.plots import draw_rows
+        from keras_sepnets.data.batches.splits import open_source
+        from keras_sepnets.data.catalogue.checking import check_source
+        from keras_sepnets.runs.plots import draw_rows
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = make_console(as_json=as_json)
@@ -95,10 +96,10 @@ def show(
     settings = load_config(options={key: value for key, value in options.items() if value is not None})
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
-        from keras_sepnets.data.builders import is_own_pictures
-        from keras_sepnets.data.labels import describe_label
-        from keras_sepnets.data.splits import Splits, open_source, resolve_data
-        from keras_sepnets.plots import draw_pictures
+        from keras_sepnets.data.batches.labels import describe_label
+        from keras_sepnets.data.batches.splits import Splits, open_source, resolve_data
+        from keras_sepnets.data.catalogue.builders import is_own_pictures
+        from keras_sepnets.runs.plots import draw_pictures
 
     opened = open_source(source, skip_bad=True)
     config = resolve_data(settings.data, opened, default_size=SHOWN_AT)

@@ -11,21 +11,21 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from keras_sepnets.ablation import Ablation, AblationResult
-from keras_sepnets.benchmark import InputBenchmark
-from keras_sepnets.config import RunConfig, TrainingConfig
-from keras_sepnets.config_files import flatten
-from keras_sepnets.data.splits import ROLES
-from keras_sepnets.errors import printable
-from keras_sepnets.evaluation import Evaluation
-from keras_sepnets.freezing import BACKBONE
-from keras_sepnets.optimization import scaled_learning_rate
-from keras_sepnets.planning import Plan
-from keras_sepnets.prediction import Prediction
-from keras_sepnets.runs import Run
-from keras_sepnets.smoke import SmokeStep
-from keras_sepnets.training import TrainingResult
-from keras_sepnets.training_benchmark import TrainingBenchmark
+from keras_sepnets.base.text import printable
+from keras_sepnets.benchmarks.input import InputBenchmark
+from keras_sepnets.benchmarks.steps import TrainingBenchmark
+from keras_sepnets.data.batches.splits import ROLES
+from keras_sepnets.inference.evaluation import Evaluation
+from keras_sepnets.inference.prediction import Prediction
+from keras_sepnets.lab.ablation import Ablation, AblationResult
+from keras_sepnets.models.stages import BACKBONE
+from keras_sepnets.runs.folder import Run
+from keras_sepnets.settings.files import flatten
+from keras_sepnets.settings.schema import RunConfig, TrainingConfig
+from keras_sepnets.training.optimization import scaled_learning_rate
+from keras_sepnets.training.plan import Plan
+from keras_sepnets.training.smoke import SmokeStep
+from keras_sepnets.training.trainer import TrainingResult
 
 
 def show_plan(plan: Plan, console: Console) -> None:

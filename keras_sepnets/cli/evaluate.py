@@ -27,13 +27,13 @@ def evaluate(run: Path, split: str, checkpoint: str | None, cache_folder: Path |
     sepnets evaluate runs/mobilenet-digits-1
     sepnets evaluate runs/mobilenet-digits-1 --split validation --checkpoint best --json
     """
-    from keras_sepnets.runs import Run
+    from keras_sepnets.runs.folder import Run
 
     opened = Run.open(run)
     with quiet_imports():
-        from keras_sepnets import evaluation
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
+        from keras_sepnets.inference import evaluation
 
     result = evaluation.evaluate(opened, split, checkpoint=checkpoint, cache_folder=cache_folder)
     if as_json:

@@ -6,7 +6,7 @@ import click
 
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import json_option
-from keras_sepnets.config import NETWORKS
+from keras_sepnets.settings.schema import NETWORK_SETTINGS
 
 
 @click.command(cls=Command)
@@ -21,7 +21,7 @@ def models(as_json: bool) -> None:
     with quiet_imports():
         from keras_sepnets.cli import tables
 
-    networks = [describe_network(name) for name in NETWORKS]
+    networks = [describe_network(name) for name in NETWORK_SETTINGS]
     if as_json:
         print_json(networks)
     else:
@@ -30,14 +30,14 @@ def models(as_json: bool) -> None:
 
 def describe_network(name: str) -> dict[str, Any]:
     """Return what `sepnets models --json` says of a network."""
-    from keras_sepnets.cost import count_cost
+    from keras_sepnets.cost.counting import count_cost
     from keras_sepnets.models import registry
 
     network = registry.NETWORKS[name]
     cost = count_cost(network.build())
     options = [
         {"name": field, "default": info.default, "description": info.description}
-        for field, info in NETWORKS[name].model_fields.items()
+        for field, info in NETWORK_SETTINGS[name].model_fields.items()
         if field != "name"
     ]
     return {

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cli.command import quiet_imports
-from keras_sepnets.config import RunConfig
-from keras_sepnets.config_files import flatten, from_toml_value, load_config, read_toml
-from keras_sepnets.errors import SepnetsError
-from keras_sepnets.recipes import read_recipe
-from keras_sepnets.runs import Run
+from keras_sepnets.runs.folder import Run
+from keras_sepnets.settings.files import flatten, from_toml_value, load_config, read_toml
+from keras_sepnets.settings.recipes import read_recipe
+from keras_sepnets.settings.schema import RunConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

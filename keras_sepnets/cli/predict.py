@@ -22,13 +22,13 @@ def predict(run: Path, pictures: tuple[Path, ...], top: int, checkpoint: str | N
     sepnets predict runs/mobilenet-digits-1 seven.png
     sepnets predict runs/mobilenet-digits-1 inbox/ --top 1 --json
     """
-    from keras_sepnets.runs import Run
+    from keras_sepnets.runs.folder import Run
 
     opened = Run.open(run)
     with quiet_imports():
-        from keras_sepnets import prediction
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
+        from keras_sepnets.inference import prediction
 
     results = prediction.predict(opened, pictures, top=top, checkpoint=checkpoint)
     if as_json:

@@ -4,7 +4,7 @@ import click
 
 from keras_sepnets.cli.command import Command, print_json
 from keras_sepnets.cli.options import json_option
-from keras_sepnets.recipes import RECIPES, read_recipe
+from keras_sepnets.settings.recipes import RECIPES, read_recipe
 
 
 @click.command(cls=Command)

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.text import printable
 from keras_sepnets.cli.command import Command, print_json
 from keras_sepnets.cli.options import json_option
-from keras_sepnets.errors import SepnetsError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keras_sepnets.run_table import RunSummary
+    from keras_sepnets.runs.table import RunSummary
 
 
 @click.command(cls=Command)
@@ -34,7 +35,7 @@ def runs(folder: Path | None, pair: tuple[Path, Path] | None, as_json: bool) -> 
     sepnets runs --diff runs/mobilenet-digits-1 runs/mobilenet-digits-2
     """
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.run_table import compare_settings, list_runs, summarize_run
+    from keras_sepnets.runs.table import compare_settings, list_runs, summarize_run
 
     if pair:
         if folder is not None:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from keras_sepnets.cli.console import make_console
-from keras_sepnets.cost import Cost
-from keras_sepnets.papers import Comparison
+from keras_sepnets.cost.counting import Cost
+from keras_sepnets.cost.papers import Comparison
 
 
 def cost_rows(cost: Cost, by: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import (
     Duration,
@@ -19,11 +20,10 @@ from keras_sepnets.cli.options import (
     said_settings,
     training_options,
 )
-from keras_sepnets.config import AUGMENTATIONS, RunConfig, TransferConfig
-from keras_sepnets.config_files import flatten, recipe_settings, to_toml
-from keras_sepnets.errors import SepnetsError
-from keras_sepnets.recipes import read_recipe
-from keras_sepnets.runs import Run, newest_unfinished
+from keras_sepnets.runs.folder import Run, newest_unfinished
+from keras_sepnets.settings.files import flatten, recipe_settings, to_toml
+from keras_sepnets.settings.recipes import read_recipe
+from keras_sepnets.settings.schema import AUGMENTATIONS, RunConfig, TransferConfig
 
 NEWEST = "newest"  # what --resume means without a run
 EPOCHS_OF_OVERFITTING = 100
@@ -142,10 +142,11 @@ def train(
         click.echo(to_toml(settings), nl=False)
         return
     with quiet_imports():
-        from keras_sepnets import planning, training
         from keras_sepnets.cli import display
         from keras_sepnets.cli.console import make_console
-        from keras_sepnets.smoke import smoke_test
+        from keras_sepnets.training import plan as planning
+        from keras_sepnets.training import trainer as training
+        from keras_sepnets.training.smoke import smoke_test
 
     console = make_console(as_json=as_json)
     tell = partial(console.print, markup=False)

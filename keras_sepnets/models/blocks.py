@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import layers
 
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.base.errors import SepnetsError
 
 Tensor: TypeAlias = keras.KerasTensor
 

@@ -8,13 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from keras_sepnets.models.blocks import (
-    Tensor,
-    check_alpha,
-    classification_head,
-    network_input,
-    scale_filters,
-)
+from keras_sepnets.models.blocks import Tensor, check_alpha, classification_head, network_input, scale_filters
 from keras_sepnets.models.weights import Published, load_weights
 
 DEFAULT_SIZE = 224

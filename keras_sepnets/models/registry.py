@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import keras
 
-from keras_sepnets.config import ModelConfig
 from keras_sepnets.models import inception_v3, mobilenet, mobilenet_v2, xception
 from keras_sepnets.models.initialization import initialize_by_name
 from keras_sepnets.models.weights import Published, load_weights
+from keras_sepnets.settings.schema import ModelConfig
 
 
 def _no_flows(stages: Sequence[str]) -> dict[str, str]:

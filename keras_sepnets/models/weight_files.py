@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import h5py
 import keras
 
-from keras_sepnets.errors import SepnetsError
-from keras_sepnets.runs import load_network
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.models.loading import load_network
 
 HEAD = ("fc1", "fc2", "predictions")  # the layers of a classifier, by our names
 LARGEST_ARRAY = 2**30  # bytes; no kernel of ours comes near, a hostile file may claim more

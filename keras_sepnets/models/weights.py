@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_sepnets.errors import FailedRunError, SepnetsError, one_line
+from keras_sepnets.base.errors import FailedRunError, SepnetsError
+from keras_sepnets.base.text import one_line
 from keras_sepnets.models.hashes import HASHES
+from keras_sepnets.models.loading import check_run_folder, network_file
 from keras_sepnets.models.weight_files import HEAD, LayerWeights, read_layers
-from keras_sepnets.runs import Run
 
 BACKGROUND_CLASSES = 1001  # of TF-slim's ImageNet checkpoints: class 0 is the background
 
@@ -106,7 +107,8 @@ def load_weights(
 def _file(weights: str | os.PathLike) -> Path:
     path = Path(weights)
     if path.is_dir() and str(weights):
-        return Run.open(path).checkpoint()
+        check_run_folder(path)
+        return network_file(path)
     if not path.is_file():
         raise SepnetsError(
             'There are no such weights; weights is None, "imagenet", a run folder, or a file ending in .keras, '

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from keras_sepnets.errors import SepnetsError
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.models.blocks import (
     Tensor,
     check_alpha,

@@ -1,0 +1,61 @@
+"""What a result may depend on besides its settings."""
+
+import contextlib
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def describe_machine(*packages: str) -> dict[str, Any]:
+    """Return what a measured speed depends on: processor, GPUs, the versions of Python and of these packages."""
+    import tensorflow as tf
+
+    versions = {name: metadata.version(name) for name in packages}
+    return {
+        "cpu": _processor_name(),
+        "cpu_cores": psutil.cpu_count(),
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _processor_name() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor()
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what a result may depend on besides its settings: versions, machine, devices, command, time."""
+    import tensorflow as tf
+
+    packages = ("keras-sepnets", "keras", "tensorflow", "tensorflow-datasets", "numpy")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "cpu_cores": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+    }
+
+
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
+
+
+def memory_limit() -> int:
+    """Return the bytes of memory of this machine, or of its container where it has fewer."""
+    most = [psutil.virtual_memory().total]
+    for file in CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is no such limit, or it is "max"
+            most.append(int(Path(file).read_text()))
+    return min(most)

@@ -1,0 +1,32 @@
+"""Text for people: one line of it, a path made printable, the nearest known name."""
+
+import difflib
+import os
+from collections.abc import Iterable
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """Return an exception's text on one line, cut to `limit` characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def last_line(text: str) -> str:
+    """Return the last line that a process wrote before it ended, which is the one that says why."""
+    lines = text.strip().splitlines()
+    return one_line(lines[-1]) if lines else "no message"
+
+
+def printable(path: os.PathLike | str) -> str:
+    """Return a path for people: what no terminal should get to interpret is shown as an escape."""
+    try:
+        text = os.fsencode(path).decode(errors="replace")
+    except UnicodeEncodeError:  # no name that a disk could hold
+        text = os.fspath(path).encode(errors="backslashreplace").decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean "x"?` for the known name nearest to `name`, or nothing when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f' Did you mean "{near[0]}"?' if near else ""

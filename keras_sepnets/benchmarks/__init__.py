@@ -1,0 +1,1 @@
+"""Speed on this machine: the input pipeline and training steps."""

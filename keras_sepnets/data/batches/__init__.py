@@ -1,0 +1,1 @@
+"""From a source to batches: holdout, splits, stores, augmentation, pipeline."""

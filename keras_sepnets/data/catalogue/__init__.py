@@ -1,0 +1,1 @@
+"""The data sets there are: finding, preparing, describing and checking them."""

@@ -1,0 +1,187 @@
+"""Which data sets there are: ready on this machine, embedded, or known to TFDS; and what is known of each."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from keras_sepnets.base.text import one_line
+from keras_sepnets.data.batches.splits import open_source
+from keras_sepnets.data.catalogue import builders
+from keras_sepnets.data.catalogue.offline import original_name
+from keras_sepnets.data.sources.files import FileSource
+
+# Where TFDS keeps builders of labelled pictures; others ask a network when they are merely opened.
+PICTURE_MODULES = ("tensorflow_datasets.image_classification.", "tensorflow_datasets.datasets.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedDataSet:
+    """A line of the list of data sets."""
+
+    name: str
+    status: str  # "ready", "embedded" (prepared when it is first used) or "preparable"
+    configs: tuple[str, ...] = ()  # of a set that comes in several
+    splits: dict[str, int] | None = None  # examples, where they are known
+    path: str | None = None
+    bytes: int | None = None  # on disk
+    download_bytes: int | None = None  # of all files that TFDS registers for it
+    by_hand: bool = False  # files must be fetched by hand
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class OriginalFile:
+    """A file that a data set is prepared from."""
+
+    file_name: str
+    bytes: int
+    url: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSetDescription:
+    """What is known of a data set."""
+
+    name: str
+    status: str  # "ready", "embedded", "preparable" or "files" (a folder or manifest)
+    classes: tuple[str, ...]
+    path: str
+    splits: dict[str, int] | None = None  # examples; None where they are known only after preparation
+    class_counts: dict[str, dict[str, int]] | None = None  # of each split; for folders and manifests
+    picture_shape: tuple[int | None, ...] | None = None  # height, width, channels; None where pictures differ
+    version: str | None = None
+    config: str | None = None
+    configs: tuple[str, ...] = ()  # of a set that comes in several
+    bytes: int | None = None  # on disk
+    files: tuple[OriginalFile, ...] = ()  # that TFDS registers; one configuration may need only some
+    instructions: str | None = None  # for files that must be fetched by hand
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return dataclasses.asdict(self)
+
+
+def list_data_sets() -> list[ListedDataSet]:
+    """Return the data sets that are ready, then the embedded one, then those that TFDS can prepare."""
+    ready = sorted(_list_ready(), key=lambda entry: entry.name)
+    known = {entry.name.rpartition(":")[0] for entry in ready}
+    rest = [entry for entry in _list_known() if entry.name not in known]
+    return ready + sorted(rest, key=lambda entry: (entry.status, entry.name))
+
+
+def describe_data_set(name: str) -> DataSetDescription:
+    """Return what is known of a data set without a network; the embedded one is prepared for it.
+
+    Args:
+        name: A TFDS name, `folder:PATH` or `manifest:FILE`.
+
+    Raises:
+        SepnetsError: There is no such data set, or it cannot be used.
+    """
+    if builders.is_own_pictures(name):
+        source = open_source(name, skip_bad=True)
+        return _describe_files(cast("FileSource", source))
+    builder = builders.find_builder(name)
+    image_key, _ = builders.labelled_picture(builder)
+    embedded = builders.needs_no_files(builder)
+    if embedded and builders.prepare(name):
+        builder = builders.find_builder(name)
+    prepared = builder.is_prepared()
+    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    classes = builders.class_names(builder)
+    named = prepared or classes != tuple(map(str, range(len(classes))))
+    return DataSetDescription(
+        name=builders.full_name(builder),
+        status="embedded" if embedded else "ready" if prepared else "preparable",
+        classes=classes,
+        path=str(builder.data_path),
+        splits=_count_examples(builder) if prepared else None,
+        picture_shape=tuple(builder.info.features[image_key].shape),
+        version=str(builder.version),
+        config=builder.builder_config.name if builder.builder_config else None,
+        configs=tuple(builder.builder_configs),
+        bytes=_bytes_below(builder.data_path) if prepared else None,
+        files=tuple(_original_files(builder)),
+        instructions=one_line(instructions, 1000) if instructions else None,
+        notes=() if named else ("the names of the classes, if they have any, are known once it is prepared",),
+    )
+
+
+def _describe_files(source: FileSource) -> DataSetDescription:
+    counts = {}
+    for split in source.splits:
+        numbers = np.bincount(source.index(split).labels, minlength=len(source.class_names)).tolist()
+        counts[split] = dict(zip(source.class_names, numbers, strict=True))
+    paths = {os.fsdecode(path) for split in source.splits for path in source.paths(split)}
+    return DataSetDescription(
+        name=source.name,
+        status="files",
+        classes=source.class_names,
+        splits={split: source.num_examples(split) for split in source.splits},
+        class_counts=counts,
+        path=source.name.partition(":")[2],
+        bytes=sum(Path(path).stat().st_size for path in paths if Path(path).is_file()),
+        notes=tuple(source.notes),
+    )
+
+
+def _list_ready() -> Iterator[ListedDataSet]:
+    for data_dir in tfds.core.utils.file_utils.list_data_dirs():
+        if not Path(data_dir).is_dir():
+            continue
+        for reference in tfds.core.utils.file_utils.list_datasets_in_data_dir(data_dir):
+            # A folder that only looks like a data set has nothing to say.
+            with contextlib.suppress(Exception):
+                builder = tfds.builder_from_directory(reference.dataset_dir())
+                if builders.find_labelled_picture(builder):
+                    yield ListedDataSet(
+                        name=reference.tfds_name(),
+                        status="embedded" if builders.needs_no_files(builder) else "ready",
+                        splits=_count_examples(builder),
+                        path=str(builder.data_path),
+                        bytes=_bytes_below(builder.data_path),
+                    )
+
+
+def _list_known() -> Iterator[ListedDataSet]:
+    with builders.without_bucket():
+        for name in tfds.list_builders(with_community_datasets=False):
+            # A few need packages that are not installed, or arguments.
+            with contextlib.suppress(Exception):
+                builder_class = tfds.builder_cls(name)
+                embedded = builders.needs_no_files(builder_class)
+                if not embedded and not builder_class.__module__.startswith(PICTURE_MODULES):
+                    continue
+                builder = builder_class()
+                if builders.find_labelled_picture(builder):
+                    yield ListedDataSet(
+                        name=name,
+                        status="embedded" if embedded else "preparable",
+                        configs=tuple(builder.builder_configs),
+                        download_bytes=sum(file.bytes for file in _original_files(builder)) or None,
+                        by_hand=bool(builder.MANUAL_DOWNLOAD_INSTRUCTIONS),
+                    )
+
+
+def _original_files(builder: Any) -> Iterator[OriginalFile]:
+    for url, info in (builder.url_infos or {}).items():
+        yield OriginalFile(original_name(url, info), int(info.size), url, info.checksum)
+
+
+def _count_examples(builder: Any) -> dict[str, int]:
+    return {name: split.num_examples for name, split in builder.info.splits.items()}
+
+
+def _bytes_below(folder: Any) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

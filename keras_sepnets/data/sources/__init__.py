@@ -1,0 +1,1 @@
+"""Where labelled pictures come from: folders, manifests, TFDS data sets."""

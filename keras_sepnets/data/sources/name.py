@@ -1,0 +1,47 @@
+"""The name of a data set: `folder:PATH`, `manifest:FILE` or a TFDS name. The only place that takes it apart."""
+
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+
+class DatasetName(NamedTuple):
+    """A name in its two parts."""
+
+    kind: Literal["folder", "manifest", "tfds"]
+    place: str  # a path, or the name that TFDS knows
+
+    @classmethod
+    def parse(cls, name: str) -> "DatasetName":
+        """Take a name apart; whatever is neither `folder:` nor `manifest:` is a TFDS name."""
+        kind, colon, place = name.partition(":")
+        if colon and kind == "folder":
+            return cls("folder", place)
+        if colon and kind == "manifest":
+            return cls("manifest", place)
+        return cls("tfds", name)
+
+    @property
+    def is_own_pictures(self) -> bool:
+        """Whether the data set is picture files of the user's own, not a TFDS data set."""
+        return self.kind != "tfds"
+
+    @property
+    def slug(self) -> str:
+        """The name in characters that suit a folder's name, without a manifest's suffix or a TFDS version."""
+        if self.is_own_pictures:
+            path = Path(self.place)
+            name = path.name if self.kind == "folder" else path.stem
+        else:
+            name = self.place.partition(":")[0]
+        return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
+
+    def resolve(self) -> "DatasetName":
+        """Return the name with an absolute path, where it has a path."""
+        if not self.is_own_pictures:
+            return self
+        return self._replace(place=str(Path(self.place).expanduser().resolve()))
+
+    def __str__(self) -> str:
+        """Return the name in one piece."""
+        return f"{self.kind}:{self.place}" if self.is_own_pictures else self.place

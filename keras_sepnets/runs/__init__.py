@@ -1,0 +1,1 @@
+"""The run folder, tables of runs, and the pictures drawn into them."""

@@ -1,0 +1,1 @@
+"""Training: the plan, the loop, checkpoints, and what a run keeps."""

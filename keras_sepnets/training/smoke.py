@@ -1,0 +1,100 @@
+"""Every part of a run once, on a batch, before it is let loose for hours."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_sepnets.base.errors import FailedRunError
+from keras_sepnets.runs.folder import Run
+from keras_sepnets.training.averaging import averaged_weights
+from keras_sepnets.training.checkpoints import Checkpoints
+from keras_sepnets.training.loop import build_metrics, training_state
+from keras_sepnets.training.plan import Plan
+from keras_sepnets.training.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class SmokeStep:
+    """A part of a run that was tried."""
+
+    name: str
+    outcome: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as `sepnets train --smoke --json` prints it."""
+        return asdict(self)
+
+
+def smoke_test(plan: Plan, on_step: Callable[[SmokeStep], None] = lambda _step: None) -> list[SmokeStep]:
+    """Train, validate, save, restore and evaluate one batch, in a temporary folder.
+
+    Args:
+        plan: Of the run; its model is changed.
+        on_step: Called after each part.
+
+    Returns:
+        The parts, in order.
+
+    Raises:
+        FailedRunError: A part does not work.
+        SepnetsError: The data cannot be read.
+    """
+    done = []
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="sepnets-smoke-") as folder, plan.splits.translated_failures():
+        for name, outcome in _try_parts(plan, Path(folder)):
+            now = time.perf_counter()
+            done.append(SmokeStep(name, outcome, round(now - begin, 2)))
+            on_step(done[-1])
+            begin = now
+    return done
+
+
+def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
+    model, validation = plan.trained, plan.validation_batches()
+    for phase in reversed(plan.phases):  # the first one stays
+        plan.compile(phase)
+    build_metrics(model, validation)
+    batch = next(iter(plan.training_batches()))
+    yield "data", f"a batch of {len(batch[0])} training pictures read"
+
+    model.make_train_function()
+    loss = float(model.train_function(iter([batch]))["loss"])
+    if not np.isfinite(loss):
+        raise FailedRunError(f"The loss of the first step is no number; lower the learning rate. Received: {loss}")
+    yield "train", f"a step done, loss {loss:.4f}"
+
+    with averaged_weights(model):
+        result = model.test_on_batch(*next(iter(validation)), return_dict=True)
+    yield "validate", f"a batch evaluated, loss {result['loss']:.4f}"
+
+    run = Run.create(folder / "run", plan.config)
+    checkpoints = Checkpoints(run.checkpoints_folder)
+    saved = _to_bytes(model)
+    checkpoints.save(1, training_state(model), {"step": 1})
+    for variables in training_state(model).values():
+        for variable in variables:
+            variable.assign(variable * 0)
+    checkpoints.restore(training_state(model))
+    if _to_bytes(model) != saved:
+        raise FailedRunError("The checkpoint that was restored is not the one that was saved.")
+    yield "resume", f"a checkpoint of {sum(map(len, saved)) / 1e6:,.1f} MB saved and restored, equal to the bit"
+
+    recorder = Recorder(run, plan)
+    recorder.set_model(model)
+    recorder.on_train_begin()
+    recorder.save("final")
+    pictures, labels = next(iter(plan.splits.evaluation_batches("test", 8)))
+    probabilities = run.load_model("final").predict_on_batch(pictures)
+    right = int((probabilities.argmax(axis=1) == labels.numpy()).sum())
+    yield "evaluate", f"the network saved and loaded; {right} of {len(labels)} test pictures right"
+
+
+def _to_bytes(model: Any) -> list[bytes]:
+    return [variable.numpy().tobytes() for group in training_state(model).values() for variable in group]

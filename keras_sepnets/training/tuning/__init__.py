@@ -1,0 +1,1 @@
+"""What is measured before a run begins: batch size, form of the network, duration."""

@@ -1,0 +1,167 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from keras_sepnets.cli import main
+from keras_sepnets.data.batches.splits import open_source
+from keras_sepnets.data.catalogue.checking import check_source
+
+
+@pytest.fixture
+def folder(picture_folder, tmp_path):
+    return shutil.copytree(picture_folder, tmp_path / "set")
+
+
+def check(folder):
+    return check_source(open_source(f"folder:{folder}", skip_bad=True))
+
+
+def issues(folder):
+    return {issue.kind: issue for issue in check(folder).issues}
+
+
+def test_good_pictures_are_counted_by_class_and_role_and_have_no_issues(folder):
+    result = check(folder)
+    assert result.issues == ()
+    assert not result.has_errors
+    assert result.num_examples == {"train": 48, "validation": 6, "test": 6}
+    assert result.classes == {name: {"train": 16, "validation": 2, "test": 2} for name in ("blue", "green", "red")}
+    assert result.sizes == {
+        "width": {"smallest": 51, "median": 60, "largest": 70},
+        "height": {"smallest": 40, "median": 49, "largest": 59},
+    }
+    assert result.colours == {"RGB": 60}
+    assert [len(pictures) for pictures in result.thumbnails.values()] == [8, 8, 8]
+
+
+def test_files_that_cannot_be_read_are_all_named(folder):
+    truncated = folder / "red" / "03.jpg"
+    truncated.write_bytes(truncated.read_bytes()[:-400])
+    (folder / "blue" / "words.png").write_text("words")
+    found = issues(folder)["unreadable"]
+    assert found.severity == "error"
+    assert len(found.examples) == 2
+    assert any("red/03.jpg is damaged" in example for example in found.examples)
+    assert any("words.png is not a JPEG" in example for example in found.examples)
+
+
+def test_the_same_picture_in_train_and_test_is_an_error(folder, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(folder, tmp_path / "split" / split)
+    for file in (tmp_path / "split" / "test").rglob("*.jpg"):
+        pixels = np.asarray(Image.open(file))
+        Image.fromarray(255 - pixels).save(file)
+    shutil.copy(tmp_path / "split" / "train" / "red" / "00.jpg", tmp_path / "split" / "test" / "red" / "other.jpg")
+    found = issues(tmp_path / "split")
+    assert found["leakage"].severity == "error"
+    assert len(found["leakage"].examples) == 1
+    assert "red/other.jpg (test)" in found["leakage"].examples[0]
+
+
+def test_leakage_is_looked_for_in_what_is_held_out_too(folder):
+    for number in range(10):  # of 11 copies one plays another role
+        shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"copy{number}.jpg")
+    assert issues(folder)["leakage"].severity == "error"
+
+
+def test_copies_within_a_role_are_a_warning(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "split" / "train")
+    shutil.copytree(folder, tmp_path / "split" / "test")
+    for file in (tmp_path / "split" / "test").rglob("*.jpg"):
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    shutil.copy(tmp_path / "split" / "test" / "red" / "00.jpg", tmp_path / "split" / "test" / "red" / "copy.jpg")
+    found = issues(tmp_path / "split")
+    assert list(found) == ["duplicates"]
+    assert found["duplicates"].severity == "warning"
+
+
+def test_one_picture_under_two_classes_is_an_error(folder):
+    shutil.copy(folder / "red" / "00.jpg", folder / "blue" / "copy.jpg")
+    found = issues(folder)["conflicting labels"]
+    assert found.severity == "error"
+    assert "copy.jpg (blue)" in found.examples[0]
+    assert "00.jpg (red)" in found.examples[0]
+
+
+def test_odd_pictures_are_warned_of(folder):
+    Image.new("RGB", (20, 40)).save(folder / "red" / "tiny.png")
+    Image.new("RGB", (400, 50)).save(folder / "red" / "long.png")
+    Image.new("L", (64, 64)).save(folder / "red" / "grey.png")
+    Image.new("RGBA", (64, 65)).save(folder / "red" / "clear.png")
+    Image.new("RGB", (64, 66)).save(folder / "red" / "png.jpg", format="PNG")
+    found = issues(folder)
+    assert not any(issue.severity == "error" for issue in found.values())
+    for kind, name in (("tiny", "tiny"), ("odd shape", "long"), ("wrong name", "png")):
+        assert len(found[kind].examples) == 1
+        assert name in found[kind].examples[0]
+    assert len(found["mixed colours"].examples) == 2
+    assert check(folder).colours == {"RGB": 63, "grey": 1, "transparent": 1}
+
+
+def test_classes_of_very_different_size_are_warned_of(folder):
+    for number in range(4, 20):
+        (folder / "red" / f"{number:02d}.jpg").unlink()
+    for number in range(40):
+        Image.new("RGB", (40, 40), (number, 200, 0)).save(folder / "green" / f"more{number}.png")
+    assert '"green"' in issues(folder)["imbalance"].message
+    assert '"red"' in issues(folder)["imbalance"].message
+
+
+def test_a_set_too_small_to_be_split_is_told_so(folder):
+    for file in list(folder.rglob("*.jpg"))[2:]:
+        file.unlink()
+    for name in ("red", "blue", "green"):
+        Image.new("RGB", (40, 40), name).save(folder / name / "only.png")
+    assert "too small" in issues(folder)
+
+
+def test_records_of_tfds_are_checked_too():
+    result = check_source(open_source("digits"))
+    assert result.num_examples == {"train": 1293, "validation": 144, "test": 360}
+    assert result.colours == {"grey": 1797}
+    assert result.sizes["width"] == {"smallest": 8, "median": 8, "largest": 8}
+    assert not result.has_errors
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["data", *map(str, arguments)])
+
+
+def test_the_command_draws_a_sheet_and_ends_with_0(folder, tmp_path):
+    (folder / "red").rename(folder / "[red] $x^$")
+    result = run("check", f"folder:{folder}", "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 0, result.output
+    assert "[red] $x^$" in result.output
+    assert "nothing to complain about" in result.output
+    assert Image.open(tmp_path / "sheet.png").width > 500
+
+
+def test_the_command_ends_with_2_where_there_are_errors_and_names_the_files_safely(folder):
+    bad = folder / "red" / "[bold]\x1b[31m\n.jpg"
+    bad.write_text("x")
+    result = run("check", f"folder:{folder}")
+    assert result.exit_code == 2
+    assert "[bold]\\x1b[31m\\n.jpg is not a JPEG" in result.output
+    printed = json.loads(run("check", f"folder:{folder}", "--json").stdout)
+    assert printed["issues"][0]["kind"] == "unreadable"
+    assert printed["issues"][0]["count"] == 1
+
+
+def test_show_draws_what_a_run_would_see(folder, tmp_path):
+    file = tmp_path / "seen.png"
+    result = run("show", f"folder:{folder}", "--augment", "strong", "--image-size", 32, "--output", file, "--json")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert printed["augmentation"]["cutmix"] == 1.0
+    assert printed["crop_fraction"] == 0.875
+    assert Image.open(file).width > 500
+
+
+def test_show_names_a_mistake(folder, tmp_path):
+    assert run("show", f"folder:{folder}", "--augment", "wild", "--output", tmp_path / "a.png").exit_code == 2
+    assert run("show", f"folder:{folder}", "--output", tmp_path / "no" / "a.png").exit_code == 2
+    assert run("show", "folder:nowhere", "--output", tmp_path / "a.png").exit_code == 2

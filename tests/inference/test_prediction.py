@@ -1,0 +1,65 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sepnets import SepnetsError, evaluate, predict
+from keras_sepnets.data.batches.splits import Splits, open_source
+
+
+@pytest.fixture(scope="module")
+def test_pictures(finished, tmp_path_factory):
+    """The test split as PNG files, named by place and label, at the size the network sees."""
+    folder = tmp_path_factory.mktemp("test_split")
+    examples = Splits(open_source("digits"), finished.run.config.data).examples("test")
+    for place, (picture, label) in enumerate(examples.in_order().as_numpy_iterator()):
+        Image.fromarray(picture).save(folder / f"{place:03d}-{label}.png")
+    return folder
+
+
+def test_predict_and_evaluate_agree_on_the_whole_test_split(finished, test_pictures):
+    predictions = predict(finished.run, [test_pictures], top=10)
+    assert len(predictions) == 360
+    truth = [prediction.path.removesuffix(".png")[-1] for prediction in predictions]
+    right = sum(prediction.labels[0] == label for prediction, label in zip(predictions, truth, strict=True))
+    assert right / 360 == evaluate(finished.run).top1
+
+
+def test_probabilities_fall_and_add_up_to_one(finished, test_pictures):
+    (prediction,) = predict(finished.run, [next(test_pictures.iterdir())], top=10)
+    assert list(prediction.probabilities) == sorted(prediction.probabilities, reverse=True)
+    assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-5)
+    assert sorted(prediction.labels) == list("0123456789")
+
+
+def test_files_keep_their_order_and_top_limits_the_classes(finished, test_pictures):
+    files = sorted(test_pictures.iterdir(), reverse=True)[:40]
+    predictions = predict(finished.run, files, top=2)
+    assert [prediction.path for prediction in predictions] == [str(file) for file in files]
+    assert {len(prediction.labels) for prediction in predictions} == {2}
+    assert len(predict(finished.run, files[:1], top=99)[0].labels) == 10
+
+
+def test_a_picture_and_its_rotated_copy_with_exif_get_the_same_answer(finished, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.fromarray(pixels).save(tmp_path / "plain.png")
+    Image.fromarray(np.rot90(pixels, -1)).save(tmp_path / "turned.png", exif=exif)
+    plain, turned = predict(finished.run, [tmp_path / "plain.png", tmp_path / "turned.png"])
+    assert plain.probabilities == turned.probabilities
+
+
+@pytest.mark.parametrize("name", ["nothing.png", "words.png", "empty", "pipe.png"])
+def test_what_cannot_be_classified_is_named(finished, tmp_path, name):
+    (tmp_path / "words.png").write_text("words")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(SepnetsError, match=name):
+        predict(finished.run, [tmp_path / name])
+
+
+def test_top_must_be_positive(finished, tmp_path):
+    with pytest.raises(SepnetsError, match="Received: top=0"):
+        predict(finished.run, [tmp_path], top=0)

@@ -1,0 +1,198 @@
+"""What a plan settles: batch size by memory, epochs by time, momentums by steps."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from keras_sepnets import Run, SepnetsError, train
+from keras_sepnets.base.errors import FailedRunError, TimeUpError
+from keras_sepnets.cli import main
+from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.plan import make_plan
+from keras_sepnets.training.trainer import resume
+from keras_sepnets.training.tuning import batch_size as module
+from keras_sepnets.training.tuning.batch_size import Memory, choose_batch_size
+from keras_sepnets.training.tuning.duration import Speed
+
+TINY = {
+    "model.alpha": 0.0625,
+    "data.image_size": 32,
+    "training.epochs": 1,
+    "training.batch_size": 128,
+    "training.accelerate": "on",  # so that no trial takes its time
+}
+
+
+def fake_memory(monkeypatch, *, base, per_picture, budget, breaks_at=10**9):
+    """Let a step of n pictures need base + n * per_picture bytes, and not end from a size on."""
+    asked = []
+
+    def measure(_config, size, _classes):
+        asked.append(size)
+        return None if size >= breaks_at else Memory(base + size * per_picture, budget)
+
+    monkeypatch.setattr(module, "_measure", measure)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("budget", "num_examples", "expected"),
+    [(1000, 10**6, 64), (10**6, 10**6, 512), (10**6, 1300, 64), (115, 10**6, 1), (10**6, 30, 1)],
+)
+def test_the_batch_is_what_two_measured_sizes_promise(monkeypatch, budget, num_examples, expected):
+    asked = fake_memory(monkeypatch, base=100, per_picture=10, budget=budget)
+    size, why = choose_batch_size(load_config(), classes=10, num_examples=num_examples)
+    assert size == expected
+    assert asked == [8, 32, expected]
+    assert why.startswith("measured: a step takes")
+
+
+def test_a_trial_that_does_not_fit_is_halved(monkeypatch):
+    asked = fake_memory(monkeypatch, base=100, per_picture=1, budget=10**6, breaks_at=200)
+    assert choose_batch_size(load_config(), classes=10, num_examples=10**6)[0] == 128
+    assert asked == [8, 32, 512, 256, 128]
+    fake_memory(monkeypatch, base=0, per_picture=1, budget=1, breaks_at=1)
+    with pytest.raises(SepnetsError, match="Not even a step of one picture fits"):
+        choose_batch_size(load_config(), classes=10, num_examples=10**6)
+
+
+def test_memory_is_measured_in_a_process_and_grows_with_the_batch():
+    config = load_config(options=TINY | {"data.image_size": 64})
+    small, large = (module._measure(config, size, 10) for size in (8, 256))
+    assert large.needed > small.needed + 10e6
+    assert small.budget > large.needed
+    with pytest.raises(FailedRunError, match="could not be measured: .* Say --batch-size N"):
+        module._measure(load_config(options=TINY | {"data.image_size": 1}), 8, 10)
+
+
+def test_the_number_that_auto_chose_is_in_the_plan(monkeypatch):
+    fake_memory(monkeypatch, base=0, per_picture=1, budget=10**9)
+    plan = make_plan(load_config(options=TINY | {"training.batch_size": "auto"}))
+    assert plan.config.training.batch_size == 64  # of 1293 pictures, for at least 20 steps
+    assert "measured" in plan.chosen["training.batch_size"]
+
+
+def test_epochs_that_fit_a_time():
+    speed = Speed(beginning=10.0, step=0.1, evaluation=0.05, saving=0.5)
+    once, epoch = 2 * 10 + 0.05 * 6 + 5, 0.1 * 100 + 0.05 * 4 + 1
+    sizes = {"steps": 100, "validation_batches": 4, "test_batches": 6}
+    assert speed.epochs_that_fit(1.1 * (once + 3.5 * epoch), **sizes) == 3
+    assert speed.epochs_that_fit(1.0, **sizes) == 1
+
+
+def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
+    asked = []
+
+    def measure(*_):
+        asked.append(1)
+        return Speed(beginning=1.0, step=0.1, evaluation=0.0, saving=0.0)
+
+    monkeypatch.setattr("keras_sepnets.training.plan.measure_speed", measure)
+    auto = load_config(options=TINY | {"training.epochs": "auto"})
+    filled = make_plan(auto, max_seconds=1000.0)
+    assert 700 < filled.epochs < 910  # a second each, less 10 % and the beginning
+    assert filled.chosen["training.epochs"] == "what fits 1,000 s, measured"
+    assert make_plan(load_config(options=TINY), max_seconds=1000.0).epochs == 1
+    assert 20 < make_plan(load_config(options=TINY | {"training.epochs": 500}), max_seconds=60.0).epochs < 50
+    assert len(asked) == 3
+    with pytest.raises(SepnetsError, match="As many epochs as fit a time need that time"):
+        make_plan(auto)
+
+
+def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():
+    plan = make_plan(load_config(options=TINY | {"training.epochs": "auto"}), max_seconds=3600.0)
+    assert plan.epochs > 20
+    fresh = make_plan(load_config(options=TINY))  # measuring leaves no trace in the weights
+    for one, other in zip(plan.trained.trainable_variables, fresh.trained.trainable_variables, strict=True):
+        assert one.numpy().tobytes() == other.numpy().tobytes()
+
+
+def test_a_run_whose_time_is_up_stops_and_goes_on_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.training.plan._epochs_that_fit", lambda *_: 400)
+    config = load_config(options=TINY | {"training.epochs": 400})
+    with pytest.raises(TimeUpError, match=r"The time was up in epoch \d+.*sepnets train --resume") as caught:
+        train(config, output=tmp_path / "run", max_seconds=12.0)
+    assert caught.value.exit_code == 124
+    run = Run.open(tmp_path / "run")
+    assert run.is_resumable
+    with pytest.raises(TimeUpError):
+        resume(run, max_seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400)]
+)
+def test_times_are_read(text, seconds):
+    from keras_sepnets.cli.options import Duration
+
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--max-time", "soon"], "'soon' is no time; write it as 2h"),
+        (["--max-time", "0s"], "is no time"),
+        (["--batch-size", "some"], "neither a whole number nor auto"),
+        (
+            ["--batch-size", "0"],
+            "training.batch_size: Input should be greater than or equal to 1 or input",
+        ),
+        (["--checkpoint-every", "0"], "no checkpoint every 0 steps"),
+        (["--checkpoint-every", "often"], "write it as 2h"),
+        (["--overfit", "5000", "--accelerate", "on"], "no more than 1293 training pictures"),
+        (["--recipe", "finetun"], 'Did you mean "finetune"?'),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(arguments, sentence):
+    result = CliRunner().invoke(main, ["train", *arguments, "--dry-run"])
+    assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
+
+
+def test_some_pictures_can_be_learned_by_heart(tmp_path):
+    arguments = [
+        "--alpha",
+        "0.25",
+        "--image-size",
+        "32",
+        "--overfit",
+        "16",
+        "--json",
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(main, ["train", *arguments])
+    assert "overfit: the network learned its 16 pictures by heart" in done.stderr, done.stderr
+    assert json.loads(done.stdout)["test"]["num_examples"] == 16
+    run = Run.open(tmp_path / "run")
+    data = run.read_json("data.json")
+    assert data["train"] == data["validation"] == data["test"]
+    assert data["test"]["from"] == "the same pictures of train for everything"
+
+
+def test_every_part_of_a_run_is_tried_on_a_batch_and_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        "--alpha",
+        "0.0625",
+        "--image-size",
+        "32",
+        "--set",
+        "training.ema_momentum=0.9",
+        "--smoke",
+        "--json",
+    ]
+    done = CliRunner().invoke(main, ["train", *arguments])
+    assert done.exit_code == 0, done.output
+    steps = json.loads(done.stdout)["steps"]
+    assert [step["name"] for step in steps] == ["data", "train", "validate", "resume", "evaluate"]
+    assert "equal to the bit" in steps[3]["outcome"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_smoke_run_finds_what_breaks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("keras_sepnets.training.smoke.Checkpoints.restore", lambda *_: None)
+    done = CliRunner().invoke(main, ["train", "--alpha", "0.0625", "--image-size", "32", "--smoke"])
+    assert (done.exit_code, "is not the one that was saved" in done.stderr) == (1, True)

@@ -1,0 +1,215 @@
+"""The form in which a network is trained: which there are, which is chosen, what is kept of a trial."""
+
+import pytest
+
+from keras_sepnets.base.errors import FailedRunError
+from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.plan import make_plan
+from keras_sepnets.training.tuning import form as form_trial
+from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
+from keras_sepnets.training.tuning.turns import StepSpeeds
+
+LONG = 10_000  # steps
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache folder of each test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """Trials with given speeds; the sides that were measured."""
+
+    def set_speeds(speeds):
+        asked = []
+
+        def measure_steps(tasks, *, rounds):
+            asked.append(tasks)
+            if speeds is None:
+                raise FailedRunError("accelerated could not be measured: no memory")
+            return StepSpeeds({name: speeds[name] for name in tasks}, [], 0)
+
+        monkeypatch.setattr(form_trial, "measure_steps", measure_steps)
+        return asked
+
+    return set_speeds
+
+
+def config(*, intra_op_threads=0, image_size=64, **options):
+    options |= {"intra_op_threads": intra_op_threads}
+    return load_config(
+        options={f"training.{key}": value for key, value in options.items()} | {"data.image_size": image_size}
+    )
+
+
+def choose(settings, steps=LONG):
+    training = settings.training
+    return choose_form(settings, classes=10, num_examples=steps // training.epochs * training.batch_size)
+
+
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ({}, {"not accelerated", "accelerated"}),
+        ({"precision": "auto"}, {"not accelerated", "accelerated", "accelerated, bfloat16"}),
+        ({"precision": "auto", "accelerate": "on"}, {"accelerated", "accelerated, bfloat16"}),
+    ],
+)
+def test_what_is_open_is_tried(options, sides, trials):
+    asked = trials({name: [1.0] for name in sides})
+    choose(config(**options))
+    (tasks,) = asked
+    assert tasks.keys() == sides
+    for name, task in tasks.items():
+        assert task["training"]["intra_op_threads"] == 0
+        assert (task["training"].get("accelerate") or "on") == ("off" if name.startswith("not") else "on")
+
+
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ({}, {"not accelerated", "accelerated", "accelerated, one thread an operation"}),
+        (
+            {"precision": "bfloat16"},
+            {"accelerated, bfloat16", "accelerated, bfloat16, one thread an operation"},
+        ),
+        (
+            {"precision": "mixed_bfloat16"},
+            {"not accelerated, mixed_bfloat16", "not accelerated, mixed_bfloat16, one thread an operation"},
+        ),
+    ],
+)
+def test_one_thread_an_operation_is_tried_for_small_pictures(options, sides, trials):
+    asked = trials({name: [2.0 if "one thread" in name else 1.0] for name in sides})
+    assert choose(config(intra_op_threads="auto", **options)).settings["intra_op_threads"] == 1
+    (tasks,) = asked
+    assert tasks.keys() == sides
+    for name, task in tasks.items():
+        assert task["training"]["intra_op_threads"] == ("one thread" in name)
+        assert task["training"]["accelerate"] == ("off" if name.startswith("not") else "on")
+        assert task["training"]["precision"] == options.get("precision", "float32")
+
+
+def test_larger_pictures_are_not_tried_with_one_thread(trials):
+    asked = trials({})
+    assert choose(config(intra_op_threads="auto", accelerate="on", image_size=224)).settings == {
+        "jit_compile": "off",
+        "intra_op_threads": 0,
+    }
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ({"precision": "bfloat16"}, {"accelerate": "on", "jit_compile": "off"}),
+        ({"precision": "mixed_bfloat16"}, {"accelerate": "off", "jit_compile": "off"}),
+        ({"precision": "auto", "accelerate": "off"}, {"precision": "float32", "jit_compile": "off"}),
+        ({"accelerate": "off", "jit_compile": "on"}, {}),
+    ],
+)
+def test_where_there_is_one_form_nothing_is_tried(options, settings, trials):
+    asked = trials({})
+    assert choose(config(**options)).settings == settings
+    assert not asked
+
+
+def test_a_form_is_chosen_that_is_faster_in_every_round(trials, cache):
+    settings = config(precision="auto")
+    trials({"not accelerated": [9.0, 30.0], "accelerated": [10.0, 20.0], "accelerated, bfloat16": [15.0, 24.0]})
+    form = choose(settings)
+    assert form.settings == {"accelerate": "on", "precision": "bfloat16", "jit_compile": "off"}
+    assert form.why.startswith("measured: accelerated, bfloat16, 1.23 times as fast as not accelerated and 1.35 ")
+
+    asked = trials({})
+    again = choose(settings)
+    assert again.settings == form.settings
+    assert again.why.startswith(form.why)
+    assert not asked  # what was found is kept ...
+    other = settings.model_copy(
+        update={"training": settings.training.model_copy(update={"seed": 3, "epochs": 99})}
+    )
+    assert choose(other).settings == form.settings  # ... whatever else the run is like,
+    assert choose(settings, steps=12).settings == form.settings  # and short runs use it too
+
+    (file,) = cache.rglob("*.json")
+    for damage in (b"{", b'{"settings": {"accelerate": "never"}, "why": "x", "date": "2026-01-01"}', b"[]"):
+        file.write_bytes(damage)
+        asked = trials({"not accelerated": [1.0], "accelerated": [2.0], "accelerated, bfloat16": [1.0]})
+        assert choose(settings).settings["precision"] == "float32"
+        assert asked
+
+
+def test_without_a_measured_gain_the_usual_form_is_taken(trials, cache):
+    trials({"not accelerated": [11.0, 9.0], "accelerated": [10.0, 10.0]})
+    assert choose(config()).settings["accelerate"] == "on"
+    trials(None)
+    failed = choose(config(batch_size=7))
+    assert failed.settings["accelerate"] == "on"
+    assert failed.why == "usual; accelerated could not be measured: no memory"
+    assert len(list(cache.rglob("*.json"))) == 1  # a failure is tried again
+    asked = trials({})
+    assert choose(config(batch_size=8, epochs=1), steps=form_trial.FEWEST_STEPS - 1).why.startswith(
+        "usual; in a run of fewer"
+    )
+    assert not asked
+
+
+def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_config):
+    monkeypatch.setattr(form_trial, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(form_trial, "ROUNDS", 1)
+    monkeypatch.setattr(form_trial, "SECONDS", 0.1)
+    told = []
+    plan = make_plan(tiny_config, on_progress=told.append)
+    training = plan.config.training
+    assert (training.accelerate, training.jit_compile) in {("on", "off"), ("off", "off")}
+    assert plan.chosen["training.accelerate"].startswith("measured: ")
+    (progress,) = told  # in which each form has the one thread that tests are run with
+    forms = "not accelerated, one thread an operation, accelerated, one thread an operation"
+    assert progress == f"measuring which form of the network trains fastest here: {forms}"
+    again = make_plan(tiny_config, on_progress=told.append)
+    assert again.config.training == training
+    assert len(told) == 1
+
+
+def test_a_gpu_has_forms_compiled_by_xla():
+    training = config(precision="auto", intra_op_threads="auto").training
+    forms = form_trial._forms(training, has_gpu=True, is_small=True)
+    assert len(forms) == 6
+    usual = form_trial._usual(config(intra_op_threads="auto").training, has_gpu=True)
+    assert (usual.accelerate, usual.jit_compile) == ("off", "on")
+    assert forms[form_trial._name(usual)] == {
+        "accelerate": "off",
+        "precision": "float32",
+        "jit_compile": "on",
+        "intra_op_threads": 0,
+    }
+
+
+def test_what_runs_of_0_1_0_say_is_understood():
+    assert load_config(options={"training.accelerate": True}).training.accelerate == "on"
+    assert load_config(options={"training.accelerate": False}).training.accelerate == "off"
+
+
+@pytest.mark.parametrize(("precision", "speed"), [("bfloat16", 0.25), ("mixed_bfloat16", 0.5)])
+def test_bfloat16_that_the_machine_is_slow_with_is_warned_of(precision, speed, monkeypatch):
+    monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: speed)
+    with pytest.warns(UserWarning, match=rf"{1 / speed:.1f} times slower .* leave --precision {precision} out"):
+        warn_of_slow_products(config(precision=precision).training)
+
+
+@pytest.mark.parametrize(("precision", "speed"), [("bfloat16", 0.9), ("bfloat16", 7.0), ("float32", 0.25)])
+def test_what_is_not_slower_is_not_warned_of(precision, speed, monkeypatch, recwarn):
+    monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: speed)
+    warn_of_slow_products(config(precision=precision).training)
+    assert not recwarn
+
+
+def test_a_plan_warns_of_slow_bfloat16(tiny_config, monkeypatch):
+    monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: 0.25)
+    slow = tiny_config.training.model_copy(update={"precision": "bfloat16"})
+    with pytest.warns(UserWarning, match="4.0 times slower"):
+        make_plan(tiny_config.model_copy(update={"training": slow}))

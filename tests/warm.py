@@ -1,0 +1,106 @@
+"""Processes that start with TensorFlow imported: forked from a server that has imported it and done nothing else.
+
+Importing TensorFlow takes longer than most of what tests run in processes. Where a test needs a process that can be
+killed, has settings of its own or a fresh state, but not a fresh interpreter, it starts one here. They are real
+processes: signals, exit codes, files and pipes are those of any other.
+"""
+
+import multiprocessing
+import os
+import sys
+import time
+from subprocess import CompletedProcess
+
+PRELOADED = ["tensorflow", "keras", "keras_sepnets.cli", "keras_sepnets.training.trainer"]
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+class WarmProcess:
+    """A started process with the interface of `subprocess.Popen` in text mode, as far as tests need it."""
+
+    def __init__(self, target, arguments, *, cwd=None, env=None):
+        """Start `target(*arguments)`, a function that the child can import."""
+        (out, child_out), (err, child_err) = (CONTEXT.Pipe(duplex=False) for _ in range(2))
+        environment = dict(os.environ if env is None else env)
+        self._process = CONTEXT.Process(
+            target=_run, args=(child_out, child_err, str(cwd or os.getcwd()), environment, target, arguments)
+        )
+        self._process.start()
+        child_out.close()
+        child_err.close()
+        self.pid = self._process.pid
+        self.stdout, self.stderr = (os.fdopen(os.dup(pipe.fileno()), "r") for pipe in (out, err))
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def kill(self):
+        self._process.kill()
+
+    def communicate(self, timeout=120):
+        """Return what is left of stdout and stderr; neither may be more than a pipe holds (64 kB)."""
+        deadline = time.monotonic() + timeout
+        self.wait(timeout)
+        if self.returncode is None or time.monotonic() > deadline:
+            self.kill()
+            raise TimeoutError(f"the process did not end in {timeout} s")
+        return self.stdout.read(), self.stderr.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stdout.close()
+        self.stderr.close()
+        self.wait()
+
+
+def start_sepnets(*arguments, **options):
+    """Start the command line."""
+    return WarmProcess(_sepnets, tuple(map(str, arguments)), **options)
+
+
+def start_code(code, *arguments, **options):
+    """Start a program, as `python -c CODE ARGUMENTS` would."""
+    return WarmProcess(_code, (code, *map(str, arguments)), **options)
+
+
+def run_code(code, *arguments, **options):
+    """Run a program to its end."""
+    with start_code(code, *arguments, **options) as process:
+        out, err = process.communicate()
+        return CompletedProcess(["-c"], process.returncode, out, err)
+
+
+def _run(out, err, cwd, environment, target, arguments):
+    os.dup2(out.fileno(), 1)
+    os.dup2(err.fileno(), 2)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*arguments)
+    sys.stdout.flush()
+
+
+def _sepnets(*arguments):
+    from keras_sepnets.cli import main
+
+    sys.argv = ["sepnets", *arguments]
+    main(list(arguments), prog_name="sepnets")
+
+
+def _code(code, *arguments):
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<code>", "exec"), {"__name__": "__main__"})

@@ -194,7 +194,7 @@ def _mutated() -> dict[str, bytes]:
 
 
 def _write_odd_files(folder: Path) -> None:
-    """Write what is no regular file, or may not be read."""
+    """Write what is not a regular file, or may not be read."""
     (folder / "folder.jpg").mkdir()
     os.mkfifo(folder / "pipe.jpg")
     (folder / "zero.jpg").symlink_to("/dev/zero")

@@ -1,1 +1,1 @@
-"""What a trained run says: evaluation of a split, prediction for picture files."""
+"""What a trained run makes of pictures: evaluation of a split, prediction for files."""

@@ -9,10 +9,12 @@ from tiny_builder import PHOTOS
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.data.batches.examples import DecodedExamples, StreamedExamples
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.batches.stores import decode_all
 from keras_sepnets.data.catalogue.checking import check_source
 from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 

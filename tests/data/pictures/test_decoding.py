@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_sepnets.data.pictures import decoding as pictures
-from keras_sepnets.data.pictures.decoding import UnreadablePictureError, check_signatures, list_faults, read_header
+from keras_sepnets.data.pictures.files import UnreadablePictureError, check_signatures, list_faults, read_header
 
 
 def read_picture(path, shortest=1000):
@@ -112,7 +112,7 @@ def test_checking_many_names_those_whose_first_bytes_are_no_picture(tmp_path):
         (str(paths[3]), "is not a JPEG, PNG, BMP, GIF or WebP picture"),
         (str(paths[4]), "is not a JPEG, PNG, BMP, GIF or WebP picture"),
         (str(tmp_path / "none.png"), "does not exist"),
-        (str(tmp_path), "is no regular file"),
+        (str(tmp_path), "is not a regular file"),
     ]
     assert list_faults(faults[:1]) == str(faults[0])
     assert list_faults(faults * 4).startswith("16 files cannot be used")

@@ -15,7 +15,8 @@ MOST_SECONDS, MOST_BYTES = 5.0, 300e6
 READ_ALL = """
 import json, sys, threading, time, psutil
 from pathlib import Path
-from keras_sepnets.data.pictures import UnreadablePictureError, read_picture
+from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.pictures.files import UnreadablePictureError
 from PIL import Image
 import tensorflow as tf
 
@@ -94,7 +95,8 @@ def test_what_is_only_rare_is_read(outcomes, name):
 
 
 def test_a_run_that_skips_goes_through_them_all(hostile_folder, picture_folder, tmp_path, outcomes):
-    from keras_sepnets.data.batches.splits import Splits, open_source
+    from keras_sepnets.data.batches.splits import Splits
+    from keras_sepnets.data.sources.opening import open_source
     from keras_sepnets.settings.schema import DataConfig
 
     root = tmp_path / "set"

@@ -8,11 +8,14 @@ from PIL import Image
 
 from keras_sepnets import SepnetsError
 from keras_sepnets.base.errors import FailedRunError
+from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.examples import DecodedExamples, FileExamples
-from keras_sepnets.data.batches.reading import PictureReader, memory_budget
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import read_picture
 from keras_sepnets.data.pictures.preprocessing import prepare_picture
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 
@@ -68,7 +71,7 @@ def test_files_that_are_no_pictures_by_name_are_counted(picture_folder, tmp_path
     shutil.copytree(picture_folder, tmp_path / "set")
     (tmp_path / "set" / "red" / "notes.txt").write_text("x")
     source = open_source(f"folder:{tmp_path / 'set'}")
-    assert source.notes == ["ignored: 1 files that are no pictures by their names"]
+    assert source.notes == ["ignored: 1 files without the suffix of a picture"]
     assert source.num_examples("train") == 60
 
 
@@ -113,7 +116,7 @@ def test_a_split_of_which_nothing_can_be_read_is_told_so(picture_folder, tmp_pat
     if "memory" in way or "cache_folder" in way:
         assert listed(splits, "test") == []
     else:
-        with pytest.raises(FailedRunError, match="Not one picture of the split could be read"):
+        with pytest.raises(FailedRunError, match="No picture of the split could be read"):
             listed(splits, "test")
 
 
@@ -121,7 +124,7 @@ def test_a_class_of_which_nothing_can_be_read_is_named(picture_folder, tmp_path)
     root = shutil.copytree(picture_folder, tmp_path / "set")
     for file in (root / "red").iterdir():
         file.write_text("words")
-    with pytest.raises(SepnetsError, match='Not one training picture of the class "red" can be read'):
+    with pytest.raises(SepnetsError, match='No training picture of the class "red" can be read'):
         open_source(f"folder:{root}", skip_bad=True)
 
 
@@ -142,15 +145,13 @@ def test_the_file_that_stopped_a_pipeline_is_found_among_many(damaged, monkeypat
 def test_the_memory_that_decoded_pictures_take_is_known_before(picture_folder):
     source = open_source(f"folder:{picture_folder}")
     sizes = [3 * np.prod(Image.open(path).size) for split in source.splits for path in source.paths(split)]
-    assert PictureReader(source, 1000, None, 2 * sum(sizes)).decodes_at_once
-    assert not PictureReader(source, 1000, None, 2 * sum(sizes) - 1).decodes_at_once
+    assert FileStore(source, 1000, None, 2 * sum(sizes)).decodes_at_once
+    assert not FileStore(source, 1000, None, 2 * sum(sizes) - 1).decodes_at_once
 
 
 def test_a_container_gets_a_quarter_of_its_own_memory(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("max\n")
-    monkeypatch.setattr(
-        "keras_sepnets.data.batches.reading.CONTAINER_LIMITS", (tmp_path / "max", tmp_path / "none")
-    )
+    monkeypatch.setattr("keras_sepnets.base.machine.CONTAINER_LIMITS", (tmp_path / "max", tmp_path / "none"))
     assert memory_budget() == psutil.virtual_memory().total // 4
     (tmp_path / "max").write_text("4000000\n")
     assert memory_budget() == 1_000_000

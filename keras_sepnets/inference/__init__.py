@@ -1,1 +1,1 @@
-"""What a trained run makes of pictures: evaluation of a split, prediction for files."""
+"""What to do with a trained run: evaluate it on a split, predict the classes of picture files."""

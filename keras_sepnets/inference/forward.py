@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# Of both, because the last bits of a probability may depend on the size of its batch.
+# One for both, because the last bits of a probability may depend on the size of its batch and the place in it.
 BATCH_SIZE = 64
 
 

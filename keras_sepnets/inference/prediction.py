@@ -35,7 +35,7 @@ class Prediction(Result):
     labels: tuple[str, ...] = Field(exclude=True)
     """Names of the classes."""
     probabilities: tuple[float, ...] = Field(exclude=True)
-    """Fractions, one a class."""
+    """Fractions, in the order of the labels."""
 
     @computed_field
     def predictions(self) -> list[ClassProbability]:

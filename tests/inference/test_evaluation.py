@@ -62,7 +62,7 @@ def test_every_example_of_a_split_counts_once(run, split, count):
 
 
 @pytest.mark.parametrize("split", ["training", "dataset", "order", ""])  # two of them are keys of data.json
-def test_a_split_that_is_none_is_named(run, split):
+def test_a_split_that_does_not_exist_is_named(run, split):
     with pytest.raises(SepnetsError, match="A split is train, validation, test. Received"):
         evaluate(run, split)
 

@@ -13,7 +13,7 @@ from keras_sepnets.data.batches.reading import PictureReader
 if TYPE_CHECKING:
     from keras_sepnets.data.sources.tfds import TfdsSource
 
-LOOKED_UP_AT_ONCE = 64
+LOOKED_UP_AT_ONCE = 64  # examples
 SHUFFLE_BUFFER = 10_000  # examples, for data sets that can only be read in the order of their files
 NOTHING_READ = "No picture of the split could be read; sepnets data check names the files."
 
@@ -29,7 +29,7 @@ class Examples(Protocol):
     def shuffled(
         self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None, first: int = 0
     ) -> tf.data.Dataset:
-        """Return an endless (position, picture, label): `per_epoch` different examples, then the next epoch.
+        """Return endless (position, picture, label): `per_epoch` different examples, then the next epoch.
 
         Positions start at `first`; each of n workers gets every n-th one.
         """
@@ -50,7 +50,7 @@ class _IndexedExamples:
     def shuffled(
         self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None, first: int = 0
     ) -> tf.data.Dataset:
-        """Return an endless (position, picture, label); the order of an epoch follows from (seed, epoch)."""
+        """Return endless (position, picture, label); the order of an epoch follows from (seed, epoch)."""
 
         def order(epoch: tf.Tensor) -> tf.data.Dataset:
             # Not tf.random.experimental.index_shuffle: over many epochs it is far from uniform (chi-squared 15
@@ -210,7 +210,7 @@ class StreamedExamples:
     def __init__(
         self, source: "TfdsSource", split: str, chosen: np.ndarray | None, shortest: int | None = None
     ) -> None:
-        """Choose examples; they are read anew in every epoch.
+        """Choose examples; every epoch reads them again.
 
         Args:
             source: The records.
@@ -237,7 +237,7 @@ class StreamedExamples:
     def shuffled(
         self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None, first: int = 0
     ) -> tf.data.Dataset:
-        """Return an endless (position, picture, label): files and a buffer of 10,000 examples are shuffled.
+        """Return endless (position, picture, label): files and a buffer of 10,000 examples are shuffled.
 
         Examples before the position `first` are read again, but not decoded.
         """

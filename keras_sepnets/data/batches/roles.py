@@ -14,7 +14,7 @@ ROLES = ("train", "validation", "test")
 
 
 def assign_parts(source: Source, holdout_fraction: float) -> dict[str, Part]:
-    """Return the examples of each role; a role without a split of its own is cut from train.
+    """Return the examples of each role; a role that no split serves is cut from train.
 
     Args:
         source: The data set.
@@ -47,7 +47,7 @@ def assign_parts(source: Source, holdout_fraction: float) -> dict[str, Part]:
 
 
 def choose_few(source: Source, train: Part, count: int) -> Part:
-    """Return `count` of the training examples, each class in its proportion, for a run that learns them by heart.
+    """Return `count` training examples, in proportion to the classes, for a run that overfits on purpose.
 
     Raises:
         SepnetsError: There are not enough examples.

@@ -1,4 +1,4 @@
-"""The decoded pictures of a source: kept in memory, kept on disk, or decoded anew in every epoch."""
+"""The decoded pictures of a source: kept in memory, kept on disk, or decoded again in every epoch."""
 
 import contextlib
 import hashlib
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DECODED_AT_ONCE = (
     5_000  # up to this number, files are decoded before training; of more, each when it is first needed
 )
-SAMPLE = 64  # pictures whose size estimates that of a large data set
+SAMPLE = 64  # pictures that are measured to estimate the size of a large data set
 
 
 class Store(Protocol):

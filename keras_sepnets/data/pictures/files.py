@@ -24,8 +24,8 @@ COLOURS = {  # Pillow's mode -> in words
     "RGBA": "transparent",
     "RGBa": "transparent",
 }
-# Decoding takes up to 6 bytes a pixel for a progressive JPEG, 16 for WebP and 8 for the others in Pillow: these
-# limits keep it below 300 MB.
+# Decoding takes up to 6 bytes per pixel for a progressive JPEG, 16 for WebP and 8 for other formats: these limits
+# keep it below 300 MB.
 MAXIMUM_PIXELS = {"JPEG": 49_000_000, "WEBP": 16_000_000}
 MAXIMUM_PIXELS_OF_OTHERS = 25_000_000
 LARGEST_DECODING = 300_000_000  # bytes
@@ -63,7 +63,7 @@ class BadPictures(dict[str, str]):
 
 
 class Header(NamedTuple):
-    """What the header of a picture file promises."""
+    """What a picture file declares before it is decoded."""
 
     format: str
     mode: str  # Pillow's: L, RGB, RGBA, P, I;16, CMYK, ...
@@ -151,16 +151,16 @@ def read_header(path: os.PathLike | str, file: BinaryIO) -> Header:
 
 
 def exif_orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation of an open picture, 1 to 8; 1 where there is none or it is invalid."""
+    """Return the EXIF orientation of an open picture, 1 to 8; 1 if it is missing or invalid."""
     value = picture.getexif().get(EXIF_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def check_signatures(paths: Iterable[str]) -> Iterator[UnreadablePictureError]:
-    """Yield an error for every file whose first bytes are not those of a picture; decodes nothing."""
+    """Yield an error for every file that does not start like a picture; decode nothing."""
     paths = list(paths)
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor() as pool:  # one task a file would take longer than reading it
+    with ThreadPoolExecutor() as pool:  # one task per file would take longer than reading it
         for faults in pool.map(
             lambda chunk: [fault for path in chunk if (fault := _signature_fault(path))], chunks
         ):

@@ -62,7 +62,7 @@ class FileSource:
             name: Opens the same files anywhere on this machine.
             files: The files of each split, in a fixed order.
             skip_bad: Whether to leave out files that cannot be read; otherwise one is an error.
-            notes: Remarks on the files for the plan of a run.
+            notes: Remarks for the plan of a run.
 
         Raises:
             SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is not

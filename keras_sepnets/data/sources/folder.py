@@ -1,4 +1,4 @@
-"""Picture files in folders: `folder:PATH`, with one folder a class, inside split folders or without splits."""
+"""Picture files in folders: `folder:PATH`, with one folder per class, inside split folders or without splits."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What every source of labelled pictures offers, so that nobody needs to know where the pictures come from."""
+"""The protocol of a source of labelled pictures; its users need not know where the pictures come from."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,8 +44,8 @@ class Inspected(NamedTuple):
 class Source(Protocol):
     """Labelled pictures in splits.
 
-    A split is what a source has: a folder, a value in a column, a TFDS split. A role is what a run uses examples
-    for: train, validation or test. `data.batches.roles` assigns the roles; a source knows only splits.
+    A split is what the source has: a folder, the rows with one value in a column, a TFDS split. A role is what a
+    run uses examples for: train, validation or test. `data.batches.roles` assigns roles to examples.
     """
 
     name: str  # opens the same data anywhere on this machine: with the version, or the absolute path

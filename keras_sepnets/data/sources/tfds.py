@@ -25,7 +25,7 @@ INDEXED_AT_ONCE = 4096  # records
 
 
 class TfdsSource:
-    """A prepared TFDS data set whose examples have one picture and one class label."""
+    """A prepared TFDS data set with one picture and one class label per example."""
 
     def __init__(self, name: str, *, download: bool = False) -> None:
         """Open a data set; `digits` is prepared when needed, others only with `download`.

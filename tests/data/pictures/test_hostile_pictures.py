@@ -1,4 +1,4 @@
-"""No picture file ends in a traceback, takes more than 5 s or 300 MB, or reaches the terminal with its escapes."""
+"""No picture file causes a traceback, takes more than 5 s or 300 MB, or gets its escapes to the terminal."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ for file in sorted(warm.iterdir()):
 process, peak = psutil.Process(), [0]
 def watch():
     while True:
-        this = peak  # of the file whose turn it was when this line ran
+        this = peak  # the current file's
         this[0] = max(this[0], process.memory_info().rss)
         time.sleep(0.001)
 threading.Thread(target=watch, daemon=True).start()
@@ -39,7 +39,7 @@ for file in sorted(folder.iterdir()):
         outcome = "read" if pixels.dtype == "uint8" and pixels.ndim == 3 and pixels.shape[2] == 3 else "wrong"
         del pixels
     except UnreadablePictureError as error:
-        outcome = "refused" if str(error).isprintable() else f"said {error!r}"
+        outcome = "refused" if str(error).isprintable() else f"unprintable {error!r}"
     print(json.dumps([file.name, outcome, time.perf_counter() - begin, peak[0] - idle]), flush=True)
 """
 
@@ -53,7 +53,7 @@ def hostile_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcomes(hostile_folder, tmp_path_factory):
-    """Outcome, seconds and growth of memory of every file, read one after the other in a process of its own."""
+    """Outcome, seconds and memory growth of every file, read one after the other in a fresh process."""
     warm = tmp_path_factory.mktemp("warm")
     for suffix, name in ((".jpg", "JPEG"), (".png", "PNG"), (".webp", "WEBP")):
         (warm / f"a{suffix}").write_bytes(encode(Image.new("RGB", (9, 9)), name))
@@ -90,7 +90,7 @@ def test_what_must_not_be_decoded_is_refused(outcomes, name):
     ["limit.jpg", "limit-rgba.png", "jpeg.png", "cmyk.jpg", "deep.png", "palette.png", "frames.gif", "archive.jpg",
      "long.png", "dot.png", "orientation-9.jpg", "exif-loop.jpg", "-rf.png"],
 )  # fmt: skip
-def test_what_is_only_rare_is_read(outcomes, name):
+def test_what_is_merely_rare_is_read(outcomes, name):
     assert outcomes[name][0] == "read"
 
 

@@ -18,7 +18,9 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
 from keras_sepnets.benchmarks.input import BATCH_SIZE, generated_folder
-from keras_sepnets.data.batches.splits import Splits, open_source, resolve_data
+from keras_sepnets.data.batches.resolution import resolve_data
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 SIZE = 224

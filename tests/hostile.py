@@ -1,4 +1,4 @@
-"""Picture files that break careless programs, made on the spot."""
+"""Picture files that break careless programs, generated on the fly."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ def write_hostile_pictures(folder: Path) -> list[Path]:
 
 
 def encode(picture: Image.Image, file_format: str, **options: object) -> bytes:
-    """Return a picture as a file's content."""
+    """Return the content of a picture file."""
     file = io.BytesIO()
     picture.save(file, file_format, **options)
     return file.getvalue()
@@ -49,7 +49,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _bombs() -> dict[str, bytes]:
-    """Small files that say that they are large, or are so once they are decoded."""
+    """Small files that declare a huge picture, or decode to one."""
     jpeg = bytearray(encode(_photo(), "JPEG"))
     place = jpeg.index(b"\xff\xc0") + 5
     jpeg[place : place + 4] = struct.pack(">HH", 65_535, 65_535)
@@ -63,8 +63,8 @@ def _bombs() -> dict[str, bytes]:
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 22_000, 22_000, 1, 0, 0, 0, 0))
     inflating = b"k\0\0" + zlib.compress(b"x" * 50_000_000)
     frames = [Image.new("P", (32, 32), number % 256) for number in range(500)]
-    solid = Image.new("RGB", (8_000, 6_120), (200, 30, 30))  # just under what a JPEG may have
-    smaller = solid.resize((5_000, 4_990))  # and another format
+    solid = Image.new("RGB", (8_000, 6_120), (200, 30, 30))  # just below the limit of a JPEG
+    smaller = solid.resize((5_000, 4_990))  # just below the limit of other formats
     return {
         "declared.png": png(2**31 - 1, 2**31 - 1),
         "black22000.png": b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", rows) + _chunk(b"IEND", b""),
@@ -115,7 +115,7 @@ def _truncated() -> dict[str, bytes]:
 
 
 def _no_pictures() -> dict[str, bytes]:
-    """What is no picture, under a picture's name."""
+    """Files with the suffix of a picture that are something else."""
     tiff = encode(_photo(), "TIFF")
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40
     archive = io.BytesIO(encode(_photo(), "JPEG"))
@@ -139,7 +139,7 @@ def _no_pictures() -> dict[str, bytes]:
 
 
 def _strange() -> dict[str, bytes]:
-    """Rare forms of pictures, right ones and wrong ones."""
+    """Rare kinds of pictures, valid and invalid."""
     jpeg = encode(_photo(), "JPEG")
     start = jpeg.index(b"\xff\xc0")
     length = struct.unpack(">H", jpeg[start + 2 : start + 4])[0] + 2
@@ -194,7 +194,7 @@ def _mutated() -> dict[str, bytes]:
 
 
 def _write_odd_files(folder: Path) -> None:
-    """Write what is no regular file, or may not be read."""
+    """Write what is not a regular file, or may not be read."""
     (folder / "folder.jpg").mkdir()
     os.mkfifo(folder / "pipe.jpg")
     (folder / "zero.jpg").symlink_to("/dev/zero")
@@ -205,7 +205,7 @@ def _write_odd_files(folder: Path) -> None:
 
 
 def _write_odd_names(folder: Path) -> None:
-    """Write files whose names do something to a careless terminal or shell; some are pictures, some are not."""
+    """Write files with names that mislead a careless terminal or shell; some are pictures, some are not."""
     picture = encode(_photo(), "PNG")
     for name in (ESCAPES.replace("/", "\\") + ".png", "-rf.png", "a" * 251 + ".png", "=cmd|' '!A1.png", " .png"):
         (folder / name).write_bytes(picture)

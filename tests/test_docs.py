@@ -93,9 +93,9 @@ def keys_of(value):
 def test_json_keys_are_as_shown(finished):
     from keras_sepnets.benchmarks.input import InputBenchmark
     from keras_sepnets.benchmarks.steps import TrainingBenchmark
-    from keras_sepnets.data.batches.splits import open_source
     from keras_sepnets.data.catalogue.checking import check_source
     from keras_sepnets.data.catalogue.info import describe_data_set, list_data_sets
+    from keras_sepnets.data.sources.opening import open_source
     from keras_sepnets.models.weights import LoadReport
     from keras_sepnets.runs.table import summarize_run
     from keras_sepnets.settings.recipes import read_recipe

@@ -19,8 +19,9 @@ from PIL import Image
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.intervals import Ratio, compare_rounds
 from keras_sepnets.base.machine import describe_machine
-from keras_sepnets.data.batches.splits import Splits, open_source, resolve_data
-from keras_sepnets.data.sources.files import FileSource
+from keras_sepnets.data.batches.resolution import resolve_data
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.training.tuning.turns import take_turns
 
@@ -126,12 +127,12 @@ def benchmark_input(
             for _ in sides["cached"].take(1 + kept.num_examples("train") // BATCH_SIZE):
                 pass
     if against_naive:
-        if not isinstance(source, FileSource):
+        paths = source.paths("train")
+        if paths is None:
             raise SepnetsError(
                 "A naive pipeline reads picture files; name a folder:PATH or manifest:FILE to compare with it. "
                 f"Received: {dataset}"
             )
-        paths = source.paths("train")
         sides["naive"] = _naive_batches(paths, image_size, parallel=True)
         sides["naive, sequential"] = _naive_batches(paths, image_size, parallel=False)
     return InputBenchmark(

@@ -135,7 +135,7 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
     from rich.table import Table
 
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.data.batches.reading import in_bytes
+    from keras_sepnets.data.batches.caches import in_bytes
 
     console = make_console(as_json=False)
     table = Table("data set", "", box=None)
@@ -165,7 +165,7 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
 def _show_description(description: "DataSetDescription", *, brief: bool = False) -> None:
     from keras_sepnets.base.text import printable
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.data.batches.reading import in_bytes
+    from keras_sepnets.data.batches.caches import in_bytes
 
     rows = [("name", f"{description.name} ({description.status})")]
     names = ", ".join(description.classes[:CLASSES_SHOWN])

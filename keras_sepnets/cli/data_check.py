@@ -38,8 +38,8 @@ def check(context: click.Context, source: str, sheet: Path | None, as_json: bool
         check_writable(sheet)
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
-        from keras_sepnets.data.batches.splits import open_source
         from keras_sepnets.data.catalogue.checking import check_source
+        from keras_sepnets.data.sources.opening import open_source
         from keras_sepnets.runs.plots import draw_rows
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -97,14 +97,16 @@ def show(
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.data.batches.labels import describe_label
-        from keras_sepnets.data.batches.splits import Splits, open_source, resolve_data
-        from keras_sepnets.data.catalogue.builders import is_own_pictures
+        from keras_sepnets.data.batches.resolution import resolve_data
+        from keras_sepnets.data.batches.splits import Splits
+        from keras_sepnets.data.sources.name import DatasetName
+        from keras_sepnets.data.sources.opening import open_source
         from keras_sepnets.runs.plots import draw_pictures
 
     opened = open_source(source, skip_bad=True)
     config = resolve_data(settings.data, opened, default_size=SHOWN_AT)
     # Files can be had in the order of a run without decoding them all before; records cannot.
-    splits = Splits(opened, config, memory=0 if is_own_pictures(source) else None)
+    splits = Splits(opened, config, memory=0 if DatasetName.parse(source).is_own_pictures else None)
     pictures = min(pictures, splits.num_examples("train"))
     with splits.translated_failures():
         batch, labels = next(splits.training_batches(pictures, 1, seed).as_numpy_iterator())

@@ -14,7 +14,7 @@ from rich.table import Table
 from keras_sepnets.base.text import printable
 from keras_sepnets.benchmarks.input import InputBenchmark
 from keras_sepnets.benchmarks.steps import TrainingBenchmark
-from keras_sepnets.data.batches.splits import ROLES
+from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.inference.evaluation import Evaluation
 from keras_sepnets.inference.prediction import Prediction
 from keras_sepnets.lab.ablation import Ablation, AblationResult

@@ -1,1 +1,1 @@
-"""Data: sources of labelled pictures, their split into train, validation and test, and batches (tf.data)."""
+"""Data: picture files, sources of labelled pictures, batches for a network, and the catalogue of data sets."""

@@ -1,1 +1,1 @@
-"""What a trained run says: evaluation of a split, prediction for picture files."""
+"""What to do with a trained run: evaluate it on a split, predict the classes of picture files."""

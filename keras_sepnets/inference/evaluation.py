@@ -1,47 +1,46 @@
 """Accuracy of a run on a split: every example exactly once."""
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
+from pydantic import Field
 from sklearn.metrics import confusion_matrix, log_loss
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.intervals import wilson_interval
+from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.batches.examples import NOTHING_READ
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.runs.plots import draw_confusion
 
-BATCH_SIZE = 64
 MOST_CLASSES = 1000  # of a confusion matrix
+NAMED = 20  # classes that an error names
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a network gets right on a split; accuracies are fractions."""
+class Evaluation(Result):
+    """How well a network classifies the examples of a split."""
 
-    split: str
+    split: str = Field(exclude=True)
+    """train, validation or test, as the run uses them."""
     top1: float
+    """Fraction of examples whose most probable class is right."""
     top5: float
-    loss: float  # mean cross-entropy, nats
+    """Fraction of examples whose class is among the five most probable."""
+    loss: float
+    """Mean cross-entropy in nats."""
     num_examples: int
-    top1_interval: tuple[float, float]  # 95 %, Wilson
-    confusion: np.ndarray | None  # rows true, columns predicted; None of more than 1,000 classes
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers, without the confusion matrix."""
-        return {
-            "top1": self.top1,
-            "top5": self.top5,
-            "loss": self.loss,
-            "num_examples": self.num_examples,
-            "top1_interval": list(self.top1_interval),
-        }
+    """Number of examples."""
+    top1_interval: tuple[float, float]
+    """95 % Wilson interval of top1."""
+    confusion: np.ndarray | None = Field(exclude=True)
+    """Number of examples by true class (rows) and predicted class (columns); None for more than 1,000 classes."""
 
 
 def evaluate(
@@ -56,53 +55,40 @@ def evaluate(
 
     Args:
         run: The run.
-        split: "train", "validation" or "test", as the run cut them.
-        checkpoint: "final" or "best"; by default the final network, or the best of an unfinished run.
-        splits: The run's data where it is at hand; by default it is opened as config.json says.
-        cache_folder: Where decoded pictures are kept, when the data is opened.
+        split: "train", "validation" or "test", as the run uses them.
+        checkpoint: "final" or "best"; default: the final network, or the best one of an unfinished run.
+        splits: The data of the run, if they are open already; by default they are opened as config.json says.
+        cache_folder: Folder for decoded pictures; used only where the data are opened here.
 
     Returns:
-        Top-1, top-5, loss and confusion matrix. Also written: evaluation-SPLIT.json, confusion-SPLIT.csv, .png.
+        The result. Its numbers are also written to evaluation-SPLIT.json, the confusion matrix to
+        confusion-SPLIT.csv and confusion-SPLIT.png.
 
     Raises:
-        SepnetsError: The run has no such network, the split is unknown, or the data set is not to be had or has
+        SepnetsError: The run has no such network, the split is unknown, or the data set cannot be opened or has
             other classes than the run.
+        FailedRunError: A picture cannot be read.
     """
-    config = run.config
     file = run.network_file(checkpoint)
     if splits is None:
-        source = open_source(config.data.dataset, skip_bad=config.data.on_bad_picture == "skip")
-        splits = Splits(source, config.data, cache_folder=cache_folder)
-        _check_unchanged(run, splits, split)
+        splits = _open_splits(run, split, cache_folder)
     if splits.class_names != run.class_names:
         raise SepnetsError(
-            f"The data set {printable(config.data.dataset)} no longer has the classes that the run was trained "
-            "for. "
-            f"Received: {printable(', '.join(splits.class_names[:20]))}; "
-            f"expected: {printable(', '.join(run.class_names[:20]))}"
+            f"The data set {printable(run.config.data.dataset)} no longer has the classes that the run was "
+            f"trained for. Received: {printable(', '.join(splits.class_names[:NAMED]))}; "
+            f"expected: {printable(', '.join(run.class_names[:NAMED]))}"
         )
     model = run.load_model(checkpoint)
     with splits.translated_failures():
-        batches = splits.evaluation_batches(split, BATCH_SIZE)
-        probabilities, labels = _predict_all(model, batches)
+        probabilities, labels = _classify_split(model, splits, split)
     run.write_bad_pictures(splits.bad_pictures)
     evaluation = summarize(probabilities, labels, split)
-    run.write_json(
-        f"evaluation-{split}.json",
-        {"run": str(run.path), "split": split, "checkpoint": file.stem, **evaluation.to_json()},
-    )
-    confusion = evaluation.confusion
-    if confusion is not None:
-        rows = [["true \\ predicted", *splits.class_names]]
-        rows += [[name, *row] for name, row in zip(splits.class_names, confusion.tolist(), strict=True)]
-        run.write_csv(f"confusion-{split}.csv", rows)
-        title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
-        run.write_picture(f"confusion-{split}.png", lambda: draw_confusion(confusion, splits.class_names, title))
+    _write_evaluation(run, evaluation, file.stem)
     return evaluation
 
 
 def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Evaluation:
-    """Return the metrics of predicted probabilities (examples, classes) for true labels (examples,)."""
+    """Return the metrics of probabilities (examples, classes) for the true labels (examples,)."""
     num_examples, classes = probabilities.shape
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
     hits = ranked == labels[:, None]
@@ -119,27 +105,50 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
     )
 
 
-def _check_unchanged(run: Run, splits: Splits, split: str) -> None:
-    """Refuse what was cut from other pictures than the run's: it may hold some that the run was trained on."""
-    if split not in ROLES:  # which is said where its examples are asked for
+def _open_splits(run: Run, role: str, cache_folder: Path | None) -> Splits:
+    data = run.config.data
+    source = open_source(data.dataset, skip_bad=data.on_bad_picture == "skip")
+    splits = Splits(source, data, cache_folder=cache_folder)
+    _check_unchanged(run, splits, role)
+    return splits
+
+
+def _check_unchanged(run: Run, splits: Splits, role: str) -> None:
+    """Refuse to test on pictures that the run may have been trained on, because the files have changed."""
+    if role not in ROLES:  # refused where its examples are read
         return
-    recorded = run.read_json("data.json").get(split, {}).get("digest")
-    if recorded in (None, splits.digest(split)):
+    recorded = run.read_json("data.json").get(role, {}).get("digest")
+    if recorded in (None, splits.digest(role)):
         return
-    changed = f"The {split} pictures of {printable(splits.source.name)} are not those of the run's beginning"
-    if splits.is_held_out(split):
+    changed = f"The {role} pictures of {printable(splits.source.name)} have changed since the run started"
+    if splits.is_held_out(role):
         raise SepnetsError(
-            f"{changed}: files were added or removed, so that what is held out now may have been trained on. "
-            f"Restore the files, or put pictures that are new to the run into a {split} folder or split."
+            f"{changed}: files were added or removed, so the run may have been trained on what is held out now. "
+            f"Restore the files, or put pictures that are new to the run into a {role} folder or split."
         )
-    warnings.warn(f"{changed}: the result is of the pictures as they are now.", stacklevel=2)
+    warnings.warn(f"{changed}; the result is for the pictures as they are now.", stacklevel=4)
 
 
-def _predict_all(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
-    probabilities, labels = [], []
-    for pictures, batch_labels in batches:
-        probabilities.append(model.predict_on_batch(pictures))
-        labels.append(batch_labels.numpy())
-    if not labels:
+def _classify_split(model: keras.Model, splits: Splits, role: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities (examples, classes) and labels (examples,) of a role."""
+    results = list(classify_batches(model, splits.evaluation_batches(role, BATCH_SIZE)))
+    if not results:
         raise FailedRunError(NOTHING_READ)
+    probabilities, labels = zip(*results, strict=True)
     return np.concatenate(probabilities), np.concatenate(labels)
+
+
+def _write_evaluation(run: Run, evaluation: Evaluation, checkpoint: str) -> None:
+    split, confusion, class_names = evaluation.split, evaluation.confusion, run.class_names
+    run.write_json(
+        f"evaluation-{split}.json",
+        {"run": str(run.path), "split": split, "checkpoint": checkpoint, **evaluation.to_json()},
+    )
+    if confusion is None:
+        return
+    rows = [["true \\ predicted", *class_names]]
+    rows += [[name, *row] for name, row in zip(class_names, confusion.tolist(), strict=True)]
+    run.write_csv(f"confusion-{split}.csv", rows)
+    config = run.config
+    title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
+    run.write_picture(f"confusion-{split}.png", lambda: draw_confusion(confusion, class_names, title))

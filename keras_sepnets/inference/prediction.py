@@ -1,81 +1,86 @@
-"""The classes of picture files, by a trained run."""
+"""The most probable classes of picture files, by a trained run."""
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import Field, computed_field
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.data.pictures.decoding import is_picture_name
-from keras_sepnets.data.pictures.preprocessing import load_picture
+from keras_sepnets.base.results import Result
+from keras_sepnets.data.batches.examples import FileExamples
+from keras_sepnets.data.batches.pipeline import evaluation_batches
+from keras_sepnets.data.batches.reading import PictureReader
+from keras_sepnets.data.pictures.files import BadPictures, is_picture_name
+from keras_sepnets.data.pictures.preprocessing import needed_side
+from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.runs.folder import Run
 
-BATCH_SIZE = 32
+
+class ClassProbability(Result):
+    """A class and how probable it is."""
+
+    label: str
+    """Name of the class."""
+    probability: float
+    """Fraction, 0 to 1."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable classes of one picture, the most probable first."""
+class Prediction(Result):
+    """The most probable classes of a picture, the most probable first."""
 
     path: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    """Path of the picture."""
+    labels: tuple[str, ...] = Field(exclude=True)
+    """Names of the classes."""
+    probabilities: tuple[float, ...] = Field(exclude=True)
+    """Fractions, in the order of the labels."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the path and its labels with their probabilities."""
+    @computed_field
+    def predictions(self) -> list[ClassProbability]:
+        """The most probable classes, the most probable first."""
         pairs = zip(self.labels, self.probabilities, strict=True)
-        return {
-            "path": self.path,
-            "predictions": [{"label": label, "probability": probability} for label, probability in pairs],
-        }
+        return [ClassProbability(label=label, probability=probability) for label, probability in pairs]
 
 
 def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | None = None) -> list[Prediction]:
-    """Classify picture files.
+    """Classify picture files, in the batches and by the code of `evaluate`.
 
     Args:
-        run: A trained run; its folder says how pictures are prepared.
-        paths: Picture files, and folders whose pictures are found at any depth.
-        top: How many classes to name for each picture.
-        checkpoint: "final" or "best"; by default the final network, or the best of an unfinished run.
+        run: A trained run; its settings determine how pictures are prepared.
+        paths: Picture files, and folders that are searched for pictures at any depth.
+        top: Number of classes to name for each picture.
+        checkpoint: "final" or "best"; default: the final network, or the best one of an unfinished run.
 
     Returns:
-        One prediction a picture, in the order given, folders in the order of their paths.
+        One prediction for each picture, in the order given; the pictures of a folder in the order of their paths.
 
     Raises:
-        SepnetsError: A path does not exist, a folder has no pictures, or a file is no picture.
+        SepnetsError: A path does not exist, a folder has no pictures, or a file is not a readable picture.
     """
     if top < 1:
-        raise SepnetsError(f"top counts classes: at least 1. Received: top={top}")
-    files = list(find_pictures([Path(path) for path in paths]))
+        raise SepnetsError(f"top is a number of classes, at least 1. Received: top={top}")
+    files = [os.fspath(file) for file in find_pictures([Path(path) for path in paths])]
     data = run.config.data
-    image_size = data.image_size
-    if image_size is None:
+    if data.image_size is None:
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
     model = run.load_model(checkpoint)
-    class_names = run.class_names
-    predictions = []
-    remaining = iter(files)
-    while batch := list(islice(remaining, BATCH_SIZE)):
-        pictures = np.stack([load_picture(file, image_size, data.crop_fraction) for file in batch])
-        for file, probabilities in zip(batch, model.predict_on_batch(pictures.astype(np.float32)), strict=True):
-            best = np.argsort(-probabilities, kind="stable")[:top]
-            predictions.append(
-                Prediction(
-                    os.fsencode(file).decode(errors="replace"),
-                    tuple(class_names[label] for label in best),
-                    tuple(float(probabilities[label]) for label in best),
-                )
-            )
-    return predictions
+    encoded = np.array([os.fsencode(file) for file in files])
+    reader = PictureReader(encoded, BadPictures(), needed_side(data.image_size, data.crop_fraction))
+    batches = evaluation_batches(
+        FileExamples(encoded, np.zeros(len(files), np.int32), reader),  # labels are unknown
+        batch_size=BATCH_SIZE,
+        image_size=data.image_size,
+        crop_fraction=data.crop_fraction,
+    )
+    with reader.naming_bad_pictures():
+        rows = (row for probabilities, _ in classify_batches(model, batches) for row in probabilities)
+        return [_name_classes(file, row, run.class_names, top) for file, row in zip(files, rows, strict=True)]
 
 
 def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
-    """Give the files among `paths` and the pictures below the folders among them."""
+    """Yield the files among `paths` and the pictures below the folders among them."""
     for path in paths:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file() and is_picture_name(file.name))
@@ -87,4 +92,13 @@ def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise SepnetsError(f"There is no such picture or folder. Received: {str(path)!r}")
+            raise SepnetsError(f"The picture or folder does not exist. Received: {str(path)!r}")
+
+
+def _name_classes(file: str, probabilities: np.ndarray, class_names: Sequence[str], top: int) -> Prediction:
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return Prediction(
+        path=os.fsencode(file).decode(errors="replace"),
+        labels=tuple(class_names[label] for label in best),
+        probabilities=tuple(float(probabilities[label]) for label in best),
+    )

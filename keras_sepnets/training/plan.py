@@ -13,9 +13,12 @@ from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.cost.counting import Cost, count_cost
 from keras_sepnets.data.batches.labels import balanced_weights, smooth, weigh
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source, resolve_data
-from keras_sepnets.data.catalogue.builders import is_own_pictures
-from keras_sepnets.inference.evaluation import BATCH_SIZE
+from keras_sepnets.data.batches.resolution import resolve_data
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.inference.forward import BATCH_SIZE
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.stages import BACKBONE, frozen_stages
 from keras_sepnets.models.weights import LoadReport
@@ -226,7 +229,7 @@ def _check(config: RunConfig, *, download: bool, max_seconds: float | None) -> N
             "Training needs Keras on TensorFlow; unset KERAS_BACKEND or set it to tensorflow. "
             f"Received: {keras.backend.backend()}"
         )
-    own = is_own_pictures(config.data.dataset)
+    own = DatasetName.parse(config.data.dataset).is_own_pictures
     if download and own:
         raise SepnetsError(
             "--download is for data sets of TFDS; leave it out. "

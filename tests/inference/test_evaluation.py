@@ -35,6 +35,14 @@ def test_rows_of_the_confusion_matrix_are_true_classes():
     assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]]
 
 
+def test_json_has_the_numbers_alone():
+    result = summarize(np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 1]), "test")
+    written = result.to_json()
+    assert list(written) == ["top1", "top5", "loss", "num_examples", "top1_interval"]
+    assert written["top1_interval"] == list(result.top1_interval)
+    assert json.loads(json.dumps(written)) == written
+
+
 @pytest.fixture(scope="module")
 def run(finished, tmp_path_factory):
     """A copy of the finished run, to write evaluations into."""
@@ -54,13 +62,14 @@ def test_every_example_of_a_split_counts_once(run, split, count):
 
 
 @pytest.mark.parametrize("split", ["training", "dataset", "order", ""])  # two of them are keys of data.json
-def test_a_split_that_is_none_is_named(run, split):
+def test_a_split_that_does_not_exist_is_named(run, split):
     with pytest.raises(SepnetsError, match="A split is train, validation, test. Received"):
         evaluate(run, split)
 
 
 def test_agrees_with_keras_own_evaluation(run):
-    from keras_sepnets.data.batches.splits import Splits, open_source
+    from keras_sepnets.data.batches.splits import Splits
+    from keras_sepnets.data.sources.opening import open_source
 
     config = run.config
     batches = Splits(open_source("digits"), config.data).evaluation_batches("test", 7).as_numpy_iterator()

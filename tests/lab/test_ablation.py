@@ -8,7 +8,7 @@ import pytest
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import InterruptedRunError
-from keras_sepnets.data.batches.splits import resolve_data
+from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.lab.ablation import (
     _apply,
     _with_threads_of_runs,

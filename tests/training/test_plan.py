@@ -141,7 +141,7 @@ def test_times_are_read(text, seconds):
         ),
         (["--checkpoint-every", "0"], "no checkpoint every 0 steps"),
         (["--checkpoint-every", "often"], "write it as 2h"),
-        (["--overfit", "5000", "--accelerate", "on"], "no more than 1293 training pictures"),
+        (["--overfit", "5000", "--accelerate", "on"], "only 1293 training pictures"),
         (["--recipe", "finetun"], 'Did you mean "finetune"?'),
     ],
 )

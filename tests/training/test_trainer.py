@@ -11,7 +11,8 @@ from PIL import Image
 
 from keras_sepnets import Run, SepnetsError, evaluate
 from keras_sepnets.base.errors import FailedRunError, InterruptedRunError
-from keras_sepnets.data.batches.splits import Splits, open_source
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.training.optimization import choose_momentum, compile_model
 from keras_sepnets.training.plan import make_plan
@@ -281,7 +282,7 @@ def test_a_validation_of_which_nothing_can_be_read_is_told_so(tiny_config, pictu
         file.write_bytes(file.read_bytes()[:-400])
     config = changed(tiny_config, data__dataset=f"folder:{tmp_path / 'set'}", data__on_bad_picture="skip")
     for cache_folder in (None, tmp_path / "cache"):
-        with pytest.raises(FailedRunError, match="Not one picture of the split could be read"):
+        with pytest.raises(FailedRunError, match="No picture of the split could be read"):
             train(config, output=tmp_path / "run", cache_folder=cache_folder)
 
 
@@ -292,7 +293,7 @@ def test_what_is_held_out_after_files_were_added_is_not_the_test_of_the_run(tiny
     assert evaluate(run).num_examples == 6
     for number in range(20):
         shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"new{number}.jpg")
-    with pytest.raises(SepnetsError, match="test pictures of .* are not those of the run's beginning.*trained on"):
+    with pytest.raises(SepnetsError, match="test pictures of .* have changed since the run started.*trained on"):
         evaluate(run)
     with pytest.warns(match="train pictures of .* are not those"):
         evaluate(run, "train")

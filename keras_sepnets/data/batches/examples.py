@@ -1,19 +1,21 @@
-"""The examples of one role (train, validation, test): picture files, decoded records, or a stream of records."""
+"""Labelled pictures as tf.data sets: picture files, decoded pictures, or a stream of records."""
 
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.data.batches.reading import PictureReader
-from keras_sepnets.data.sources.records import TfdsSource
 
-LOOKED_UP_AT_ONCE = 64
-SHUFFLE_BUFFER = 10_000  # examples, for sets that can only be read in the order of their files
-NOTHING_READ = "Not one picture of the split could be read; sepnets data check names them."
+if TYPE_CHECKING:
+    from keras_sepnets.data.sources.tfds import TfdsSource
+
+LOOKED_UP_AT_ONCE = 64  # examples
+SHUFFLE_BUFFER = 10_000  # examples, for data sets that can only be read in the order of their files
+NOTHING_READ = "No picture of the split could be read; sepnets data check names the files."
 
 
 class Examples(Protocol):
@@ -27,31 +29,32 @@ class Examples(Protocol):
     def shuffled(
         self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None, first: int = 0
     ) -> tf.data.Dataset:
-        """Return (position, picture, label) without end: `per_epoch` different examples, then the next epoch.
+        """Return endless (position, picture, label): `per_epoch` different examples, then the next epoch.
 
-        It begins at the position `first`; of several workers each gets every n-th position.
+        Positions start at `first`; each of n workers gets every n-th one.
         """
 
 
 class _IndexedExamples:
-    """Examples that can be had by number: the order of any epoch follows from (seed, epoch) alone.
+    """Examples that can be read by number: the order of an epoch follows from (seed, epoch) alone.
 
-    What they need to be loaded is looked up for many at once, since each operation costs more than its work.
+    Paths, places and labels are looked up for many examples at once, because an operation costs more than its
+    arithmetic.
     """
 
     def __init__(self, labels: np.ndarray) -> None:
         self.num_examples = len(labels)
-        with tf.device("CPU"):  # where tf.data runs; on a GPU they would take its memory and travel back
+        with tf.device("CPU"):  # where tf.data runs; on a GPU they would take its memory and be copied back
             self._labels = tf.constant(labels)
 
     def shuffled(
         self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None, first: int = 0
     ) -> tf.data.Dataset:
-        """Return (position, picture, label) without end; the order of an epoch follows from (seed, epoch)."""
+        """Return endless (position, picture, label); the order of an epoch follows from (seed, epoch)."""
 
         def order(epoch: tf.Tensor) -> tf.data.Dataset:
-            # Not tf.random.experimental.index_shuffle: over many epochs it puts examples at some places far more
-            # often than at others (chi-squared 15 times its degrees of freedom for 10, 50 and 1293 examples).
+            # Not tf.random.experimental.index_shuffle: over many epochs it is far from uniform (chi-squared 15
+            # times its degrees of freedom for 10, 50 and 1293 examples).
             numbers = tf.range(tf.constant(self.num_examples, tf.int64))
             permutation = tf.random.experimental.stateless_shuffle(numbers, [tf.constant(seed, tf.int64), epoch])
             seen = tf.where(epoch == first // per_epoch, first % per_epoch, 0)
@@ -82,11 +85,11 @@ class _IndexedExamples:
         return examples.map(lambda _position, picture, label: (picture, label))
 
     def _look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Return what `_load` needs of many examples."""
+        """Return the arguments of `_load` for many examples."""
         raise NotImplementedError
 
     def _load(self, *found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the picture and label of one."""
+        """Return the picture and label of one example."""
         raise NotImplementedError
 
     def _load_for_training(self, *found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -96,26 +99,26 @@ class _IndexedExamples:
 class FileExamples(_IndexedExamples):
     """Picture files, read when they are needed."""
 
-    def __init__(self, paths: np.ndarray, labels: np.ndarray, reader: PictureReader, *, skip_bad: bool) -> None:
-        """Keep paths and labels.
+    def __init__(self, paths: np.ndarray, labels: np.ndarray, reader: PictureReader) -> None:
+        """Keep paths (bytes) and labels (int32).
 
-        Where pictures that cannot be read are skipped, evaluation leaves them out and training takes the next
-        picture in the order of the index, mostly one of the same class: so the k-th example of an epoch stays the
-        k-th, however often a run is interrupted.
+        Where the reader skips bad pictures, evaluation leaves them out, and training takes the next picture in the
+        order of the index, usually of the same class. So the k-th example of an epoch stays the k-th, however
+        often a run is interrupted.
         """
         super().__init__(labels)
         with tf.device("CPU"):
             self._paths = tf.constant(paths)
         self._reader = reader
-        self._skip_bad = skip_bad
+        self._skip_bad = reader.bad.skip
 
     def in_order(self) -> tf.data.Dataset:
-        """Return (picture, label) of every example that can be read once, always in the same order."""
+        """Return (picture, label) of every readable example once, always in the same order."""
         pictures = self.with_gaps()
         return pictures.filter(lambda picture, _: _is_read(picture)) if self._skip_bad else pictures
 
     def with_gaps(self) -> tf.data.Dataset:
-        """Return (picture, label) of every example, with pictures of height 0 where files cannot be read."""
+        """Return (picture, label) of every example; the picture of an unreadable file has height 0."""
         return self._in_order(tf.data.Dataset.range(self.num_examples))
 
     def _look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -149,18 +152,18 @@ class FileExamples(_IndexedExamples):
 
 
 class DecodedExamples(_IndexedExamples):
-    """Decoded pictures one behind the other: in memory, or in a file."""
+    """Decoded pictures in one array of pixels: in memory, or memory-mapped from a file."""
 
     def __init__(self, buffer: np.ndarray, shapes: np.ndarray, labels: np.ndarray) -> None:
-        """Keep pictures.
+        """Keep the pictures.
 
         Args:
-            buffer: uint8 (bytes,); an np.memmap stays on disk.
-            shapes: int32 (examples, 2), heights and widths; heights of 0 where a file could not be read.
+            buffer: The pixels of all examples one after the other, uint8 (bytes,); an np.memmap stays on disk.
+            shapes: int32 (examples, 2), heights and widths; the height is 0 if a file could not be read.
             labels: int32 (examples,).
 
         Raises:
-            FailedRunError: Not one of the pictures could be read.
+            FailedRunError: No picture could be read.
         """
         super().__init__(labels)
         readable = np.flatnonzero(shapes[:, 0])
@@ -174,13 +177,13 @@ class DecodedExamples(_IndexedExamples):
         with tf.device("CPU"):
             if not isinstance(buffer, np.memmap):
                 self._buffer = tf.constant(buffer)
-            # In the place of one that cannot be read stands the next that can.
+            # The next readable picture stands in for an unreadable one.
             self._stand_ins = tf.constant(readable[following])
             shapes = np.pad(shapes, [(0, 0), (0, 1)], constant_values=3)
             self._starts, self._lengths, self._shapes = map(tf.constant, (starts, lengths, shapes))
 
     def in_order(self) -> tf.data.Dataset:
-        """Return (picture, label) of every example that could be read once, always in the same order."""
+        """Return (picture, label) of every readable example once, always in the same order."""
         return self._in_order(tf.data.Dataset.from_tensor_slices(self._readable))
 
     def _look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -202,14 +205,18 @@ class DecodedExamples(_IndexedExamples):
 
 
 class StreamedExamples:
-    """Records too many for memory, which can only be read in the order of their files."""
+    """Records that do not fit in memory and can only be read in the order of their files."""
 
     def __init__(
-        self, source: TfdsSource, split: str, chosen: np.ndarray | None, shortest: int | None = None
+        self, source: "TfdsSource", split: str, chosen: np.ndarray | None, shortest: int | None = None
     ) -> None:
-        """Read the chosen examples (a boolean array in file order, None for all) anew in every epoch.
+        """Choose examples; every epoch reads them again.
 
-        Much larger pictures are reduced, but not below `shortest` px of the shorter side.
+        Args:
+            source: The records.
+            split: The split to read.
+            chosen: bool, in the order of the index; None for all.
+            shortest: Much larger pictures are reduced, but their shorter side keeps at least this many px.
         """
         self.num_examples = source.num_examples(split) if chosen is None else int(chosen.sum())
         self._source = source
@@ -230,9 +237,9 @@ class StreamedExamples:
     def shuffled(
         self, seed: int, per_epoch: int, worker: tf.distribute.InputContext | None = None, first: int = 0
     ) -> tf.data.Dataset:
-        """Return (position, picture, label) without end: files and a buffer of 10,000 examples are shuffled.
+        """Return endless (position, picture, label): files and a buffer of 10,000 examples are shuffled.
 
-        What lies before the position `first` is read once more, but not decoded.
+        Examples before the position `first` are read again, but not decoded.
         """
         number, count = (worker.input_pipeline_id, worker.num_input_pipelines) if worker else (0, 1)
         epoch = self._read(shuffle_seed=seed, worker=worker)

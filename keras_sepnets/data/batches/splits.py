@@ -1,8 +1,6 @@
 """A data set as a run sees it: train, validation and test examples of one picture size."""
 
 import contextlib
-import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,101 +10,33 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.text import printable
+from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.examples import Examples
-from keras_sepnets.data.batches.holdout import assign_roles, stratified_holdout
 from keras_sepnets.data.batches.pipeline import draw_sample, evaluation_batches, training_batches
-from keras_sepnets.data.batches.reading import memory_budget
-from keras_sepnets.data.batches.stores import FileStore, RecordStore
-from keras_sepnets.data.pictures.preprocessing import SMALL_PICTURE, needed_side
-from keras_sepnets.data.sources.files import FileSource
-from keras_sepnets.data.sources.folder import open_folder
-from keras_sepnets.data.sources.manifest import open_manifest
-from keras_sepnets.data.sources.records import TfdsSource
+from keras_sepnets.data.batches.roles import ROLES, assign_parts, choose_few
+from keras_sepnets.data.pictures.files import UnreadablePictureError
+from keras_sepnets.data.pictures.preprocessing import needed_side
+from keras_sepnets.data.sources.source import Source
 from keras_sepnets.settings.schema import AUGMENTATIONS, AugmentationConfig, DataConfig
-
-ROLES = ("train", "validation", "test")
-# Sets of symbols whose mirror image is another symbol, or none.
-SYMBOLS = ("digits", "emnist", "kmnist", "mnist", "mnist_corrupted", "omniglot", "svhn_cropped")
-
-
-PHOTO_CROP = 0.875  # of the shorter side: the central square that ImageNet's literature evaluates on
-SMALL_SHIFT = 0.125  # how far small pictures are padded and cropped, in place of a random crop
-FILES = {"folder": open_folder, "manifest": open_manifest}
-
-
-def open_source(dataset: str, *, download: bool = False, skip_bad: bool = False) -> FileSource | TfdsSource:
-    """Return the data set of a name: `folder:PATH`, `manifest:FILE` or a TFDS name.
-
-    Args:
-        dataset: The name.
-        download: Whether a TFDS data set may be downloaded.
-        skip_bad: Whether to go on without picture files that cannot be read.
-
-    Raises:
-        SepnetsError: There is no such data set, or it cannot be used.
-    """
-    scheme, colon, path = dataset.partition(":")
-    if colon and scheme in FILES:
-        return FILES[scheme](path, skip_bad=skip_bad)
-    return TfdsSource(dataset, download=download)
-
-
-def resolve_data(
-    config: DataConfig, source: FileSource | TfdsSource, *, default_size: int, minimum_size: int = 1
-) -> DataConfig:
-    """Fill in what the user left open: the picture size, the crop and the augmentation that fit the data set.
-
-    Args:
-        config: The settings; what is set stays.
-        source: The data set.
-        default_size: The network's own picture size in pixels.
-        minimum_size: The smallest that the network takes.
-
-    Returns:
-        The settings with the data set's full name; `image_size` (twice the size of small pictures, at least 64 and
-        what the network needs, at most the network's own); `crop_fraction` (1 for pictures of at most 64 px, else
-        .875); `augment` ("none" where pictures are to be learned by heart, "light" for symbols, which must not be
-        mirrored, else "standard") and its amounts.
-    """
-    image_size = config.image_size
-    if image_size is None and source.picture_size:
-        image_size = min(default_size, max(64, minimum_size, 2 * source.picture_size))
-    small = source.picture_size is not None and source.picture_size <= SMALL_PICTURE
-    symbols = re.split("[/:]", source.name)[0] in SYMBOLS
-    augment = config.augment or ("none" if config.overfit else "light" if symbols else "standard")
-    preset = AUGMENTATIONS[augment]
-    if small and preset.smallest_crop < 1:
-        preset = preset.model_copy(update={"smallest_crop": 1.0, "shift": SMALL_SHIFT})
-    said = config.augmentation.model_dump(exclude_unset=True) if config.augmentation else {}
-    return config.model_copy(
-        update={
-            "dataset": source.name,
-            "image_size": image_size or default_size,
-            "crop_fraction": config.crop_fraction or (1.0 if small else PHOTO_CROP),
-            "augment": augment,
-            # Complete, so that a run keeps its policy when a preset changes.
-            "augmentation": AugmentationConfig(**{**preset.model_dump(), **said}),
-        }
-    )
 
 
 class Splits:
-    """The three roles of a data set. What it has no split for is cut from train by a fixed stratified hash."""
+    """The three roles of a data set and their batches; see `roles` for what sets a role apart from a split."""
 
     def __init__(
         self,
-        source: FileSource | TfdsSource,
+        source: Source,
         config: DataConfig,
         *,
         cache_folder: Path | None = None,
         memory: int | None = None,
     ) -> None:
-        """Assign each role its examples; nothing is decoded yet.
+        """Assign each role its examples; decode nothing.
 
         Args:
             source: The data set.
             config: Resolved settings: `image_size` is set.
-            cache_folder: Where decoded pictures are kept; None for memory, if they fit it.
+            cache_folder: Folder for decoded pictures; None for memory, if they fit.
             memory: Bytes that decoded pictures may take; None for a quarter of this machine's memory.
 
         Raises:
@@ -123,10 +53,9 @@ class Splits:
         self.class_names = source.class_names
         self.config = config
         self._size = config.image_size
-        # Of each role the split and, as a boolean array over its index, which examples; None for all.
-        self.parts = self._assign(config.holdout_fraction)
+        self.parts = assign_parts(source, config.holdout_fraction)
         if config.overfit:
-            self.parts = dict.fromkeys(ROLES, ("train", self._choose(config.overfit)))
+            self.parts = dict.fromkeys(ROLES, choose_few(source, self.parts["train"], config.overfit))
         for role in ROLES:
             if not self.num_examples(role):
                 raise SepnetsError(
@@ -135,22 +64,17 @@ class Splits:
                     f"Received: {source.num_examples('train')} train examples"
                 )
         memory = memory_budget() if memory is None else memory
-        shortest = needed_side(self._size, config.crop_fraction)
-        self._store: FileStore | RecordStore
-        if isinstance(source, FileSource):
-            self._store = FileStore(source, shortest, cache_folder, memory)
-        else:
-            self._store = RecordStore(source, shortest, cache_folder, memory)
-        self._examples: dict[str, Examples] = {}  # by role: what is decoded at once is decoded once
+        self._store = source.open_store(needed_side(self._size, config.crop_fraction), cache_folder, memory)
+        self._examples: dict[str, Examples] = {}  # by role, so that nothing is decoded into memory twice
         self.place = self._store.place
 
     def num_examples(self, role: str) -> int:
-        """Return how many examples play a role."""
+        """Return the number of examples of a role."""
         split, chosen = self.parts[role]
         return self.source.num_examples(split) if chosen is None else int(chosen.sum())
 
     def describe(self, role: str) -> str:
-        """Return where a role's examples come from, in words."""
+        """Return in words where the examples of a role come from."""
         split, chosen = self.parts[role]
         if self.config.overfit:
             return "the same pictures of train for everything"
@@ -170,21 +94,15 @@ class Splits:
         }
 
     def digest(self, role: str) -> str | None:
-        """Return a hash of the picture files and classes of a role; None for TFDS, whose sets are fixed."""
-        if not isinstance(self.source, FileSource):
-            return None
-        split, chosen = self.parts[role]
-        keys, labels = self.source.index(split)
-        chosen = np.ones(len(keys), bool) if chosen is None else chosen
-        lines = sorted(f"{keys[place]}\0{self.class_names[labels[place]]}\n" for place in np.flatnonzero(chosen))
-        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+        """Return a hash of the keys and classes of a role; None for TFDS, whose data sets never change."""
+        return self.source.digest(self.parts[role])
 
     def is_held_out(self, role: str) -> bool:
-        """Tell whether a role's examples were cut from train, by a choice that depends on all that is there."""
-        return role != "train" and self.parts[role][1] is not None and not self.config.overfit
+        """Return whether a role was cut from train, so that it changes when files are added or removed."""
+        return role != "train" and self.parts[role].chosen is not None and not self.config.overfit
 
     def examples(self, role: str) -> Examples:
-        """Return the examples of a role; raise SepnetsError if there is no such role."""
+        """Return the examples of a role; raise SepnetsError for an unknown role."""
         if role not in ROLES:
             raise SepnetsError(f"A split is {', '.join(ROLES)}. Received: {role!r}")
         if role not in self._examples:
@@ -194,13 +112,13 @@ class Splits:
         return self._examples[role]
 
     def sample(self, role: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return some pictures of a role, always the same, as evaluation sees them; see `pipeline`."""
+        """Return some pictures of a role as evaluation sees them, always the same ones; see `pipeline`."""
         return draw_sample(self.examples(role), count, self._size, self.config.crop_fraction)
 
     def training_batches(
         self, batch_size: int, steps_per_epoch: int, seed: int, *, start: int = 0
     ) -> tf.data.Dataset:
-        """Return endless batches of the training examples, varied as the settings say; see `pipeline`."""
+        """Return endless batches of the training examples, augmented as configured; see `pipeline`."""
         return training_batches(
             self.examples("train"),
             batch_size=batch_size,
@@ -225,77 +143,30 @@ class Splits:
 
     @property
     def policy(self) -> AugmentationConfig:
-        """How training pictures vary."""
+        """How training pictures are augmented."""
         return self.config.augmentation or AUGMENTATIONS[self.config.augment or "none"]
 
     def class_counts(self, role: str) -> np.ndarray:
-        """Return how many examples of each class play a role: int64 (classes,)."""
+        """Return the number of examples of each class in a role: int64 (classes,)."""
         split, chosen = self.parts[role]
         labels = self.source.index(split).labels
         return np.bincount(labels if chosen is None else labels[chosen], minlength=len(self.class_names))
 
     @contextlib.contextmanager
     def translated_failures(self) -> Iterator[None]:
-        """Turn TensorFlow's text about a picture that could not be decoded into the sentence that names it."""
+        """Turn TensorFlow's error about a picture into a FailedRunError that names the file and the way out."""
         try:
-            yield
-        except tf.errors.OpError as error:
-            failure = self._store.failure()
-            if failure is None:
-                raise
-            raise FailedRunError(f"{failure} sepnets train --on-bad-picture skip goes on without it.") from error
+            with self._store.naming_bad_pictures():
+                yield
+        except UnreadablePictureError as error:
+            raise FailedRunError(f"{error} sepnets train --on-bad-picture skip leaves it out.") from error
 
     @property
     def bad_pictures(self) -> dict[str, str]:
-        """The picture files that were left out so far, each with the reason."""
-        return dict(self.source.bad) if isinstance(self.source, FileSource) else {}
+        """The picture files left out so far: path -> reason."""
+        return dict(self.source.bad)
 
     def _describe_role(self, role: str) -> dict[str, Any]:
         described = {"num_examples": self.num_examples(role), "from": self.describe(role)}
         digest = self.digest(role)
         return described | ({"digest": digest} if digest else {})
-
-    def _choose(self, count: int) -> np.ndarray:
-        """Return which of the training examples are the only ones, each class in its proportion."""
-        chosen = self.parts["train"][1]
-        index = self.source.index("train")
-        places = np.arange(len(index.keys)) if chosen is None else np.flatnonzero(chosen)
-        if count >= len(places):
-            raise SepnetsError(
-                f"There are no more than {len(places)} training pictures to choose from. Received: overfit={count}"
-            )
-        held = stratified_holdout([index.keys[at] for at in places], index.labels[places], count, salt="overfit")
-        if not held.any():
-            raise SepnetsError(
-                "Every class has one picture only, of which none is chosen; add some, or leave data.overfit out. "
-                f"Received: overfit={count}"
-            )
-        result = np.zeros(len(index.keys), bool)
-        result[places[held]] = True
-        return result
-
-    def _assign(self, holdout_fraction: float) -> dict[str, tuple[str, np.ndarray | None]]:
-        parts: dict[str, tuple[str, np.ndarray | None]] = {}
-        roles = assign_roles(self.source.splits)
-        remaining = None
-        for role in ("test", "validation"):
-            split = roles[role]
-            if split is not None:
-                parts[role] = (split, None)
-                continue
-            index = self.source.index("train")
-            if remaining is None:
-                remaining = np.ones(len(index.keys), bool)
-            places = np.flatnonzero(remaining)
-            held_out = stratified_holdout(
-                [index.keys[place] for place in places],
-                index.labels[places],
-                round(holdout_fraction * len(index.keys)),
-                salt=role,
-            )
-            chosen = np.zeros(len(index.keys), bool)
-            chosen[places[held_out]] = True
-            remaining &= ~chosen
-            parts[role] = ("train", chosen)
-        parts["train"] = ("train", remaining)
-        return parts

@@ -1,76 +1,109 @@
-"""Where the decoded pictures of a data set are kept: in memory, on disk, or nowhere."""
+"""The decoded pictures of a source: kept in memory, kept on disk, or decoded again in every epoch."""
 
+import contextlib
 import hashlib
 import io
 import math
+import os
 import re
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import filelock
 import numpy as np
 import tensorflow as tf
 
-from keras_sepnets.base.errors import FailedRunError, SepnetsError
+from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.files import written_aside
-from keras_sepnets.data.batches.examples import DecodedExamples, Examples, FileExamples, StreamedExamples
-from keras_sepnets.data.batches.reading import (
+from keras_sepnets.data.batches.caches import (
     CACHE_VERSION,
-    PictureReader,
+    Cache,
+    DiskCache,
+    MemoryCache,
     describe_place,
     in_bytes,
     make_cache_folder,
 )
-from keras_sepnets.data.sources.files import FileSource
-from keras_sepnets.data.sources.records import TfdsSource
+from keras_sepnets.data.batches.examples import DecodedExamples, Examples, FileExamples, StreamedExamples
+from keras_sepnets.data.batches.reading import PictureReader
+from keras_sepnets.data.pictures.files import UnreadablePictureError, open_picture, read_header
 
-SAMPLE = 64  # records that are decoded to estimate how much memory a set would take
+if TYPE_CHECKING:
+    from keras_sepnets.data.sources.files import FileSource
+    from keras_sepnets.data.sources.tfds import TfdsSource
+
+DECODED_AT_ONCE = (
+    5_000  # up to this number, files are decoded before training; of more, each when it is first needed
+)
+SAMPLE = 64  # pictures that are measured to estimate the size of a large data set
+
+
+class Store(Protocol):
+    """The examples of a source, with their pictures decoded."""
+
+    place: str  # where decoded pictures are kept, in words
+    order: str  # in which training sees the examples, in words
+
+    def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
+        """Return the chosen examples of a split: bool, in the order of the index; None for all."""
+
+    def naming_bad_pictures(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that turns TensorFlow's error about a picture into an UnreadablePictureError."""
 
 
 class FileStore:
-    """The picture files of a source; decoded ones are kept where there is room."""
+    """The picture files of a source, cached decoded where there is room."""
 
-    def __init__(self, source: FileSource, shortest: int, cache_folder: Path | None, memory: int) -> None:
-        """Read a few headers to decide where decoded pictures are kept; see `PictureReader`."""
+    def __init__(self, source: "FileSource", shortest: int, cache_folder: Path | None, memory: int) -> None:
+        """Read some headers to decide where decoded pictures are kept; see `Source.open_store`."""
+        paths = np.concatenate([source.paths(split) for split in source.splits])
+        few = len(paths) <= DECODED_AT_ONCE
+        sample = paths if few else np.random.default_rng(0).choice(paths, SAMPLE, replace=False)
+        needed = _bytes_of_files(sample, len(paths), shortest)
+        in_memory = cache_folder is None and 2 * needed <= memory  # twice while they are copied
+        cache: Cache | None = None
+        if cache_folder is not None:
+            cache = DiskCache(cache_folder, shortest)
+        elif in_memory and not few:
+            cache = MemoryCache(memory)
+        self.decodes_at_once = in_memory and few
+        self.order = "by number"
+        self.place = describe_place(needed, in_memory=in_memory, cache_folder=cache_folder)
         self._source = source
         self._memory = memory
-        self._reader = PictureReader(source, shortest, cache_folder, memory)
-        self.order = "by number"
-        self.place = self._reader.place
+        self._reader = PictureReader(paths, source.bad, shortest, cache)
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
-        """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""
+        """Return the chosen examples of a split; see `Store`."""
         keep = slice(None) if chosen is None else chosen
         labels = self._source.index(split).labels[keep]
-        examples = FileExamples(
-            self._source.paths(split)[keep], labels, self._reader, skip_bad=self._source.skip_bad
-        )
-        if self._reader.decodes_at_once:
+        examples = FileExamples(self._source.paths(split)[keep], labels, self._reader)
+        if self.decodes_at_once:
             return decode_all(examples.with_gaps(), len(labels), self._memory)
         return examples
 
-    def failure(self) -> SepnetsError | None:
-        """Return the error of the picture that stopped a pipeline, if it was one."""
-        return self._reader.failure()
+    def naming_bad_pictures(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that names the picture that stopped a pipeline; see `PictureReader`."""
+        return self._reader.naming_bad_pictures()
 
 
 class RecordStore:
-    """The records of a TFDS data set: decoded in memory if they fit, or in a folder, or as a stream."""
+    """The records of a TFDS data set: decoded in memory if they fit, in a file, or as a stream."""
 
-    def __init__(self, source: TfdsSource, shortest: int, cache_folder: Path | None, memory: int) -> None:
-        """Decide where decoded pictures are kept."""
+    def __init__(self, source: "TfdsSource", shortest: int, cache_folder: Path | None, memory: int) -> None:
+        """Decode some records to decide where decoded pictures are kept; see `Source.open_store`."""
         self._source = source
         self._shortest = shortest
         self._cache_folder = cache_folder
         self._memory = memory
-        needed = decoded_bytes(source, shortest)
-        self._in_memory = not cache_folder and 2 * needed <= memory  # twice, while they are read
+        needed = _bytes_of_records(source, shortest)
+        self._in_memory = not cache_folder and 2 * needed <= memory  # twice while they are copied
         self.place = describe_place(needed, in_memory=self._in_memory, cache_folder=cache_folder)
         self.order = "by number" if self._in_memory or cache_folder else "by files and a buffer"
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
-        """Return the chosen examples of a split (a boolean array in the order of the index, None for all)."""
+        """Return the chosen examples of a split; see `Store`."""
         streamed = StreamedExamples(self._source, split, chosen, self._shortest)
         if self._in_memory:
             return decode_all(streamed.in_order(), streamed.num_examples, self._memory)
@@ -80,13 +113,13 @@ class RecordStore:
         name = f"{self._source.name} {split} {selection} {self._shortest} {self._source.fingerprint}"
         return decode_into_file(streamed, name, self._cache_folder)
 
-    def failure(self) -> None:
-        """Return nothing: TFDS verified its pictures when it prepared them."""
-        return None
+    def naming_bad_pictures(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that does nothing: TFDS verified its pictures when it prepared them."""
+        return contextlib.nullcontext()
 
 
 def decode_all(pictures: tf.data.Dataset, count: int, memory: int) -> DecodedExamples:
-    """Return all (picture, label) of a data set decoded in memory.
+    """Decode all (picture, label) of a data set into memory.
 
     Raises:
         FailedRunError: There are not `count` pictures, or they take more than `memory` bytes.
@@ -97,21 +130,21 @@ def decode_all(pictures: tf.data.Dataset, count: int, memory: int) -> DecodedExa
 
 
 def decode_into_file(streamed: StreamedExamples, name: str, folder: Path) -> DecodedExamples:
-    """Decode a stream once, into a file that later runs find again.
+    """Decode a stream once into a file, or find the file that an earlier run wrote; see `caches`.
 
     Args:
         streamed: The records.
-        name: Says what they are, for the file's name; what has another name or version gets another file.
-        folder: Where the file lies.
+        name: Identifies the records and how they are decoded; every name has its own file.
+        folder: The folder of the file.
 
     Raises:
-        FailedRunError: The data set does not hold what it promises, or the file cannot be written.
+        FailedRunError: The data set has another number of examples than it should, or the file cannot be written.
     """
     digest = hashlib.sha256(f"{CACHE_VERSION}/{name}".encode()).hexdigest()[:16]
     file = make_cache_folder(folder) / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:40]}-{digest}.pixels"
     index = file.with_suffix(".npz")
     try:
-        with filelock.FileLock(file.with_suffix(".lock")):  # of runs that begin together one decodes
+        with filelock.FileLock(file.with_suffix(".lock")):  # if several runs start together, one decodes
             found = _open_pixels(file, index)
             if found is not None:
                 return found
@@ -125,7 +158,7 @@ def decode_into_file(streamed: StreamedExamples, name: str, folder: Path) -> Dec
 
 
 def _open_pixels(file: Path, index: Path) -> DecodedExamples | None:
-    """Return the pictures that an earlier run decoded, or None if they are not there or not whole."""
+    """Return the pictures that an earlier run decoded; None if the files are missing or damaged."""
     try:
         with np.load(index) as rest:
             shapes, labels = rest["shapes"], rest["labels"]
@@ -140,7 +173,7 @@ def _open_pixels(file: Path, index: Path) -> DecodedExamples | None:
 def _write_pixels(
     pictures: tf.data.Dataset, count: int, file: BinaryIO, most: float = math.inf
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write the pixels of every example one behind the other, at most so many bytes; return shapes and labels."""
+    """Write the pixels of all examples one after the other, at most `most` bytes; return shapes and labels."""
     shapes, labels = [], []
     for picture, label in pictures.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
         shapes.append(picture.shape[:2])
@@ -148,16 +181,30 @@ def _write_pixels(
         file.write(picture.tobytes())
         if file.tell() > most:
             raise FailedRunError(
-                f"The decoded pictures take more than {in_bytes(int(most))}, a quarter of the memory, although "
-                "the first of them did not look so; keep them on disk with --cache DIR."
+                f"The decoded pictures take more than {in_bytes(int(most))}, a quarter of the memory, although a "
+                "sample of them promised less; keep them on disk with --cache DIR."
             )
     if len(labels) != count:
-        raise FailedRunError(f"The data set promises {count} examples and gives {len(labels)}; prepare it anew.")
+        raise FailedRunError(f"The data set should have {count} examples but has {len(labels)}; prepare it again.")
     return np.array(shapes, np.int32), np.array(labels, np.int32)
 
 
-def decoded_bytes(source: TfdsSource, shortest: int) -> int:
-    """Return about how many bytes all pictures of a data set take when they are decoded."""
+def _bytes_of_files(sample: np.ndarray, count: int, shortest: int) -> int:
+    """Estimate from the headers of a sample how many bytes `count` files take decoded."""
+    sizes = []
+    for path in map(os.fsdecode, sample):
+        try:
+            with open_picture(path) as file:
+                header = read_header(path, file)
+        except UnreadablePictureError:
+            continue  # reported when it is read
+        reduction = header.reduction(shortest)
+        sizes.append(3 * -(-header.width // reduction) * -(-header.height // reduction))
+    return round(count * float(np.mean(sizes))) if sizes else 0
+
+
+def _bytes_of_records(source: "TfdsSource", shortest: int) -> int:
+    """Estimate how many bytes all pictures of a data set take decoded."""
     count = sum(source.num_examples(split) for split in source.splits)
     if source.picture_size and source.picture_size < 2 * shortest:
         return 3 * count * source.picture_size**2

@@ -18,8 +18,8 @@ from tensorflow_datasets.core.download import downloader
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.text import did_you_mean, one_line, printable
 from keras_sepnets.data.catalogue import digits  # registers the builder
+from keras_sepnets.data.sources.name import DatasetName
 
-OWN_PICTURES = ("folder", "manifest")
 ABANDONED_AFTER = 3600  # seconds
 MAX_RETRIES = 5  # of a download: seconds; TFDS' own ten take minutes to find that there is no network
 
@@ -127,15 +127,9 @@ def prepare(name: str, *, show_output: bool = False) -> bool:
     return True
 
 
-def is_own_pictures(name: str) -> bool:
-    """Tell whether a name is of a folder or a manifest, not of TFDS."""
-    scheme, colon, _ = name.partition(":")
-    return bool(colon) and scheme in OWN_PICTURES
-
-
 def refuse_own_pictures(name: str) -> None:
     """Raise SepnetsError for a folder or a manifest, which need no preparation."""
-    if is_own_pictures(name):
+    if DatasetName.parse(name).is_own_pictures:
         raise SepnetsError(
             "Pictures of your own need no preparation; use them as they are: sepnets train --dataset "
             f'"{printable(name)}". Received: {printable(name)}'

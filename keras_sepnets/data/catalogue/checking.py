@@ -1,37 +1,26 @@
 """What is wrong with a data set, before anyone trains on it: every picture is read and decoded once."""
 
-import hashlib
-import io
-import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.batches.reading import memory_budget
-from keras_sepnets.data.batches.splits import ROLES, Splits, resolve_data
-from keras_sepnets.data.pictures.decoding import UnreadablePictureError, decode_picture, read_file, read_header
-from keras_sepnets.data.sources.files import FileSource
-from keras_sepnets.data.sources.records import TfdsSource
+from keras_sepnets.data.batches.resolution import resolve_data
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.source import Inspected, Part, Source
 from keras_sepnets.settings.schema import DataConfig
 
 TINY = 32  # px of the shorter side
 LONG = 3.0  # times as wide as high, or as high as wide
 IMBALANCE = 10.0  # pictures of the largest class of train to those of the smallest
 DECODED_SIDE = 224  # px; larger pictures are decoded at a half, a quarter or an eighth
-LARGEST_DECODING = 300_000_000  # bytes, see `pictures`
-AT_ONCE = 256  # files in flight: what bounds the memory
 SHEET_CLASSES, SHEET_COLUMNS, SHEET_SIDE = 20, 8, 96
-SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",), "WEBP": (".webp",)}
-COLOURS = {"L": "grey", "1": "grey", "LA": "grey", "P": "palette", "PA": "palette", "CMYK": "CMYK"}
 
 
 @dataclass(frozen=True)
@@ -77,22 +66,7 @@ class Check:
         }
 
 
-class _Finding(NamedTuple):
-    """What one picture is."""
-
-    name: str  # its path, or its TFDS id
-    role: str
-    label: int
-    digest: bytes = b""
-    width: int = 0
-    height: int = 0
-    colour: str = ""
-    fault: str = ""  # why it cannot be read
-    wrong_name: bool = False
-    thumbnail: np.ndarray | None = None
-
-
-def check_source(source: FileSource | TfdsSource, on_progress: Callable[[int, int], None] | None = None) -> Check:
+def check_source(source: Source, on_progress: Callable[[int, int], None] | None = None) -> Check:
     """Read and decode every picture of a data set once and report what would hurt.
 
     Args:
@@ -108,18 +82,17 @@ def check_source(source: FileSource | TfdsSource, on_progress: Callable[[int, in
         parts = Splits(source, data, memory=0).parts
     except SepnetsError as error:  # too small to be split
         issues.append(Issue("too small", "error", str(error)))
-        parts = {split: (split, None) for split in source.splits}
+        parts = {split: Part(split) for split in source.splits}
     total = sum(
         len(source.index(split).keys) if chosen is None else chosen.sum() for split, chosen in parts.values()
     )
     findings = []
     thumbnails: dict[str, list[np.ndarray]] = {name: [] for name in source.class_names[:SHEET_CLASSES]}
-    checked = _check_files(source, parts) if isinstance(source, FileSource) else _check_records(source, parts)
-    for finding in checked:
+    for finding in source.inspect(parts, DECODED_SIDE):
         row = thumbnails.get(source.class_names[finding.label])
-        if finding.thumbnail is not None and row is not None and len(row) < SHEET_COLUMNS:
-            row.append(finding.thumbnail)
-        findings.append(finding._replace(thumbnail=None))
+        if finding.pixels is not None and row is not None and len(row) < SHEET_COLUMNS:
+            row.append(_thumbnail(finding.pixels))
+        findings.append(finding._replace(pixels=None))
         if on_progress:
             on_progress(len(findings), int(total))
     good = [finding for finding in findings if not finding.fault]
@@ -152,7 +125,7 @@ def check_source(source: FileSource | TfdsSource, on_progress: Callable[[int, in
 
 
 def _find_issues(
-    findings: list[_Finding], class_names: tuple[str, ...], classes: dict[str, dict[str, int]]
+    findings: list[Inspected], class_names: tuple[str, ...], classes: dict[str, dict[str, int]]
 ) -> list[Issue]:
     good = [finding for finding in findings if not finding.fault]
     copies = defaultdict(list)
@@ -235,80 +208,16 @@ def _find_issues(
     return missing
 
 
-def _names(findings: Iterable[_Finding], has_it: Callable[[_Finding], bool]) -> tuple[str, ...]:
+def _names(findings: Iterable[Inspected], has_it: Callable[[Inspected], bool]) -> tuple[str, ...]:
     return tuple(finding.name for finding in findings if has_it(finding))
 
 
-def _differ(group: list[_Finding], field_name: str) -> bool:
+def _differ(group: list[Inspected], field_name: str) -> bool:
     return len({getattr(finding, field_name) for finding in group}) > 1
 
 
-def _joined(group: list[_Finding], word: Callable[[_Finding], str]) -> str:
+def _joined(group: list[Inspected], word: Callable[[Inspected], str]) -> str:
     return " = ".join(f"{finding.name} ({word(finding)})" for finding in group)
-
-
-def _check_files(source: FileSource, parts: dict[str, tuple[str, Any]]) -> Iterator[_Finding]:
-    def all_files() -> Iterator[tuple[str, str, int]]:
-        for role, (split, chosen) in parts.items():
-            keep = slice(None) if chosen is None else chosen
-            labels = source.index(split).labels[keep]
-            for path, label in zip(source.paths(split)[keep], labels, strict=True):
-                yield role, os.fsdecode(path), int(label)
-
-    files = all_files()
-    # Reading and decoding let other threads run; the largest pictures take 300 MB each while they are decoded.
-    threads = max(1, min(os.cpu_count() or 1, memory_budget() // LARGEST_DECODING))
-    with ThreadPoolExecutor(threads) as pool:
-        while chunk := list(islice(files, AT_ONCE)):
-            yield from pool.map(lambda file: _check_file(*file), chunk)
-
-
-def _check_file(role: str, path: str, label: int) -> _Finding:
-    try:
-        content = read_file(path)
-        header = read_header(path, io.BytesIO(content))
-        pixels = decode_picture(path, content, header, DECODED_SIDE)
-    except UnreadablePictureError as error:
-        return _Finding(path, role, label, fault=error.reason)
-    width, height = header.width, header.height
-    if (width > height) != (pixels.shape[1] > pixels.shape[0]):  # its EXIF orientation lays it on its side
-        width, height = height, width
-    return _Finding(
-        path,
-        role,
-        label,
-        hashlib.sha256(content).digest(),
-        width,
-        height,
-        _colour(header.mode),
-        wrong_name=not path.lower().endswith(SUFFIXES[header.format]),
-        thumbnail=_thumbnail(pixels),
-    )
-
-
-def _check_records(source: TfdsSource, parts: dict[str, tuple[str, Any]]) -> Iterator[_Finding]:
-    for split in dict.fromkeys(own_split for own_split, _ in parts.values()):  # others play no part in a run
-        roles = np.empty(source.num_examples(split), object)
-        for role, (own_split, chosen) in parts.items():
-            if own_split == split:
-                roles[slice(None) if chosen is None else chosen] = role
-        records = source.read(split).map(
-            lambda key, label, encoded: (key, label, encoded, source.decode(encoded)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        for role, (key, label, encoded, pixels) in zip(roles, records.as_numpy_iterator(), strict=True):
-            height, width, _ = pixels.shape
-            digest = hashlib.sha256(encoded).digest()
-            name = key.decode()
-            yield _Finding(
-                name, role, int(label), digest, width, height, source.colour, thumbnail=_thumbnail(pixels)
-            )
-
-
-def _colour(mode: str) -> str:
-    if mode.startswith("I"):
-        return "16-bit"
-    return COLOURS.get(mode, "transparent" if mode in ("RGBA", "RGBa") else mode)
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:

@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_sepnets.base.text import one_line
-from keras_sepnets.data.batches.splits import open_source
 from keras_sepnets.data.catalogue import builders
 from keras_sepnets.data.catalogue.offline import original_name
 from keras_sepnets.data.sources.files import FileSource
+from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.opening import open_source
 
 # Where TFDS keeps builders of labelled pictures; others ask a network when they are merely opened.
 PICTURE_MODULES = ("tensorflow_datasets.image_classification.", "tensorflow_datasets.datasets.")
@@ -89,7 +90,7 @@ def describe_data_set(name: str) -> DataSetDescription:
     Raises:
         SepnetsError: There is no such data set, or it cannot be used.
     """
-    if builders.is_own_pictures(name):
+    if DatasetName.parse(name).is_own_pictures:
         source = open_source(name, skip_bad=True)
         return _describe_files(cast("FileSource", source))
     builder = builders.find_builder(name)
@@ -130,7 +131,7 @@ def _describe_files(source: FileSource) -> DataSetDescription:
         classes=source.class_names,
         splits={split: source.num_examples(split) for split in source.splits},
         class_counts=counts,
-        path=source.name.partition(":")[2],
+        path=DatasetName.parse(source.name).place,
         bytes=sum(Path(path).stat().st_size for path in paths if Path(path).is_file()),
         notes=tuple(source.notes),
     )

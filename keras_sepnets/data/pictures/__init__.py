@@ -1,1 +1,1 @@
-"""From a picture file to pixels, and from pixels to what a network sees."""
+"""From a picture file to pixels, and from pixels to the input of a network."""

@@ -1,43 +1,21 @@
-"""From a picture's pixels to what a network sees: RGB, the central square, `image_size`."""
+"""From the pixels of a picture to the input of a network: the central square, resized."""
 
 import math
-import os
 
-import numpy as np
 import tensorflow as tf
 
-from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.pictures.colours import to_pixels
 
-SMALL_PICTURE = 64  # px; up to here a set's pictures are seen whole and varied by pad and crop
-
-
-def to_rgb(picture: tf.Tensor) -> tf.Tensor:
-    """Return a decoded record as RGB; picture files are so already.
-
-    Args:
-        picture: uint8 or uint16 (height, width, channels) with 1 (grey), 3 or 4 (RGBA) channels.
-
-    Returns:
-        uint8 tensor (height, width, 3): of 16 bits the high byte, transparency over white.
-    """
-    if picture.dtype == tf.uint16:
-        picture = tf.cast(tf.bitwise.right_shift(picture, tf.constant(8, tf.uint16)), tf.uint8)
-    channels = picture.shape[-1]
-    if channels == 1:
-        return tf.repeat(picture, 3, axis=-1)
-    if channels == 4:
-        alpha = tf.cast(picture[..., 3:], tf.float32) / 255
-        return to_pixels(tf.cast(picture[..., :3], tf.float32) * alpha + 255 * (1 - alpha))
-    return picture
+SMALL_PICTURE = 64  # px; pictures up to this size are evaluated uncropped, and augmented by padding and cropping
 
 
 def prepare_picture(picture: tf.Tensor, image_size: int, crop_fraction: float | None = None) -> tf.Tensor:
-    """Return the central square of a picture, resized: what evaluation and prediction see.
+    """Return the resized central square of a picture, as evaluation and prediction see it.
 
     Args:
         picture: uint8 (height, width, 3).
         image_size: Height and width of the result in pixels.
-        crop_fraction: Side of the square as a share of the picture's shorter side; None for 1.
+        crop_fraction: Side of the square as a fraction of the picture's shorter side; None for 1.
 
     Returns:
         uint8 tensor (image_size, image_size, 3).
@@ -49,24 +27,20 @@ def prepare_picture(picture: tf.Tensor, image_size: int, crop_fraction: float | 
     return to_pixels(crop_and_resize(picture, (shape - size) // 2, size, image_size))
 
 
-def load_picture(path: os.PathLike | str, image_size: int, crop_fraction: float | None = None) -> np.ndarray:
-    """Return a picture file as evaluation sees it: uint8 (image_size, image_size, 3).
-
-    Raises:
-        UnreadablePictureError: See `read_picture`.
-    """
-    with tf.device("CPU"):  # where the pipelines of training and evaluation run: the very same pixels
-        picture = read_picture(path, needed_side(image_size, crop_fraction))
-        return prepare_picture(picture, image_size, crop_fraction).numpy()
-
-
 def crop_and_resize(picture: tf.Tensor, corner: tf.Tensor, size: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Return a rectangle of a picture at image_size x image_size, bilinear: float32, 0..255.
+    """Return a rectangle of a picture, resized with bilinear interpolation.
 
-    Corner and size are int32 (down, across, channels).
+    A side that shrinks to less than half is antialiased. That takes five times as long; picture files are decoded
+    at a size that avoids it.
 
-    It is antialiased where a side shrinks to less than half: that takes five times as long, and picture files are
-    decoded at a size that spares it.
+    Args:
+        picture: uint8 (height, width, 3).
+        corner: Top left corner of the rectangle, int32: row, column, channel.
+        size: Its size, int32: height, width, channels.
+        image_size: Height and width of the result in pixels.
+
+    Returns:
+        float32 tensor (image_size, image_size, 3), values 0..255.
     """
     picture = tf.slice(picture, corner, size)
     square = (image_size, image_size)
@@ -78,11 +52,6 @@ def crop_and_resize(picture: tf.Tensor, corner: tf.Tensor, size: tf.Tensor, imag
     return tf.ensure_shape(resized, (*square, 3))
 
 
-def to_pixels(values: tf.Tensor) -> tf.Tensor:
-    """Return float values, 0..255, as uint8."""
-    return tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
-
-
 def needed_side(image_size: int, crop_fraction: float | None) -> int:
-    """Return how many px the shorter side of a picture needs, so that the central square is not enlarged."""
+    """Return the length in px that a picture's shorter side needs so that the central square is not enlarged."""
     return math.ceil(image_size / (crop_fraction or 1.0))

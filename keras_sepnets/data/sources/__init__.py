@@ -1,1 +1,1 @@
-"""Where labelled pictures come from: folders, manifests, TFDS data sets."""
+"""Sources of labelled pictures: folders, manifests, TFDS data sets."""

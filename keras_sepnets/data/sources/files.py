@@ -1,18 +1,34 @@
-"""Labelled picture files: what a folder and a manifest have in common."""
+"""Labelled picture files: what folders and manifests have in common."""
 
+import hashlib
+import io
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.pictures.decoding import UnreadablePictureError, check_signatures, list_faults
-from keras_sepnets.data.sources.source import Index
+from keras_sepnets.data.batches.caches import memory_budget
+from keras_sepnets.data.batches.stores import FileStore
+from keras_sepnets.data.pictures.decoding import decode_picture
+from keras_sepnets.data.pictures.files import (
+    LARGEST_DECODING,
+    BadPictures,
+    UnreadablePictureError,
+    check_signatures,
+    has_suffix,
+    list_faults,
+    read_file,
+    read_header,
+)
+from keras_sepnets.data.sources.source import Index, Inspected, Part
 
-SPLIT_WORDS = {  # lower-case word -> split
+SPLIT_WORDS = {  # lower-case name of a folder, or value in a manifest -> split
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -21,54 +37,54 @@ SPLIT_WORDS = {  # lower-case word -> split
     "test": "test",
     "testing": "test",
 }
+NAMED = 5  # missing classes that a note names
 
 
 class LabelledFile(NamedTuple):
     """A picture file with its class."""
 
-    key: str  # identifies the picture wherever the set lies: its path within it
+    key: str  # its path within the data set, which is the same on every machine
     path: str
     label: str
 
 
 class FileSource:
-    """Picture files with labels, in splits; they stay files until they are needed."""
+    """Picture files with labels, in splits; each is decoded only when it is needed."""
 
-    picture_size: int | None = None  # pictures may be of any size
+    picture_size: int | None = None  # pictures may have any size
 
     def __init__(
         self, name: str, files: dict[str, list[LabelledFile]], *, skip_bad: bool = False, notes: Sequence[str] = ()
     ) -> None:
-        """Look at the first bytes of every file; nothing is decoded yet.
+        """Check the classes and the first bytes of every file; decode nothing.
 
         Args:
             name: Opens the same files anywhere on this machine.
-            files: Of each split, in their fixed order.
-            skip_bad: Whether to go on where a file cannot be read; else that is an error.
-            notes: What the plan should say of these files.
+            files: The files of each split, in a fixed order.
+            skip_bad: Whether to leave out files that cannot be read; otherwise one is an error.
+            notes: Remarks for the plan of a run.
 
         Raises:
-            SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is no
-                picture.
+            SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is not
+                a picture.
         """
         self.name = name
         self.splits = tuple(split for split in ("train", "validation", "test") if files.get(split))
         self.class_names = tuple(sorted({file.label for file in files.get("train", ())}))
-        self.skip_bad = skip_bad
-        self.bad: dict[str, str] = {}  # path -> why it cannot be read, as far as is known
+        self.bad = BadPictures(skip=skip_bad)
         self._files = files
         self._check_classes()
         self.notes = [*notes, *self._missing_classes()]
         faults = list(check_signatures(file.path for file in itertools.chain(*files.values())))
         if faults and not skip_bad:
-            raise SepnetsError(f"{list_faults(faults)} sepnets train --on-bad-picture skip goes on without them.")
+            raise SepnetsError(f"{list_faults(faults)} sepnets train --on-bad-picture skip leaves them out.")
         self.bad |= {fault.path: fault.reason for fault in faults}
-        self._check_what_is_left()
+        self._check_remaining_classes()
         if faults:
             self.notes.append(f"left out: {list_faults(faults)}")
 
     def num_examples(self, split: str) -> int:
-        """Return how many pictures a split has; 0 if there is none of this name."""
+        """Return the number of pictures of a split; 0 if it does not exist."""
         return len(self._files.get(split, ()))
 
     def index(self, split: str) -> Index:
@@ -81,18 +97,40 @@ class FileSource:
         """Return the path of every picture, as bytes, in the order of `index`."""
         return np.array([os.fsencode(file.path) for file in self._files[split]])
 
-    def note_bad(self, error: UnreadablePictureError) -> None:
-        """Remember a picture that could not be read; raise its error unless the source may skip it."""
-        self.bad[error.path] = error.reason
-        if not self.skip_bad:
-            raise error
+    def digest(self, part: Part) -> str:
+        """Return a hash of the keys and classes of some pictures, whatever their order."""
+        keys, labels = self.index(part.split)
+        places = np.arange(len(keys)) if part.chosen is None else np.flatnonzero(part.chosen)
+        lines = sorted(f"{keys[place]}\0{self.class_names[labels[place]]}\n" for place in places)
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+    def open_store(self, shortest: int, cache_folder: Path | None, memory: int) -> FileStore:
+        """Return where decoded pictures are kept; see `Source`."""
+        return FileStore(self, shortest, cache_folder, memory)
+
+    def inspect(self, parts: Mapping[str, Part], shortest: int) -> Iterator[Inspected]:
+        """Read and decode every picture of the part of each role once, several at a time; see `Source`."""
+        files = (
+            (role, os.fsdecode(path), int(label))
+            for role, part in parts.items()
+            for path, label in self._paths_and_labels(part)
+        )
+        # Reading and decoding release Python's lock; the largest pictures take 300 MB each while they are decoded.
+        threads = max(1, min(os.cpu_count() or 1, memory_budget() // LARGEST_DECODING))
+        with ThreadPoolExecutor(threads) as pool:
+            while chunk := list(itertools.islice(files, 4 * threads)):  # bounds the pixels in memory
+                yield from pool.map(lambda file: _inspect(shortest, *file), chunk)
+
+    def _paths_and_labels(self, part: Part) -> Iterator[tuple[bytes, int]]:
+        keep = slice(None) if part.chosen is None else part.chosen
+        return zip(self.paths(part.split)[keep], self.index(part.split).labels[keep], strict=True)
 
     def _check_classes(self) -> None:
         if "train" not in self.splits:
             raise SepnetsError(f"There are no training pictures. Received: {printable(self.name)}")
         if len(self.class_names) < 2:
             raise SepnetsError(
-                "A classifier needs pictures of at least two classes to train on. "
+                "A classifier needs training pictures of at least two classes. "
                 f"Received: {printable(self.name)} with {', '.join(map(printable, self.class_names))}"
             )
         for name in self.class_names:
@@ -111,12 +149,12 @@ class FileSource:
                     f"Received: {printable(self.name)}"
                 )
 
-    def _check_what_is_left(self) -> None:
-        left = {file.label for file in self._files["train"] if file.path not in self.bad}
+    def _check_remaining_classes(self) -> None:
+        remaining = {file.label for file in self._files["train"] if file.path not in self.bad}
         for name in self.class_names:
-            if name not in left:
+            if name not in remaining:
                 raise SepnetsError(
-                    f'Not one training picture of the class "{printable(name)}" can be read; replace them or '
+                    f'No training picture of the class "{printable(name)}" can be read; replace them or '
                     f"remove the class. Received: {printable(self.name)}"
                 )
 
@@ -125,7 +163,30 @@ class FileSource:
         for split in self.splits:
             missing = sorted(set(self.class_names).difference(file.label for file in self._files[split]))
             if missing:
-                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-                named = ", ".join(map(printable, missing[:5]))
+                more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+                named = ", ".join(map(printable, missing[:NAMED]))
                 notes.append(f"no {split} picture of {named}{more}")
         return notes
+
+
+def _inspect(shortest: int, role: str, path: str, label: int) -> Inspected:
+    try:
+        content = read_file(path)
+        header = read_header(path, io.BytesIO(content))
+        pixels = decode_picture(path, content, header, shortest)
+    except UnreadablePictureError as error:
+        return Inspected(role, path, label, error.reason)
+    width, height = header.width, header.height
+    if (width > height) != (pixels.shape[1] > pixels.shape[0]):  # its EXIF orientation turns it by 90 degrees
+        width, height = height, width
+    return Inspected(
+        role,
+        path,
+        label,
+        digest=hashlib.sha256(content).digest(),
+        width=width,
+        height=height,
+        colour=header.colour,
+        wrong_name=not has_suffix(path, header.format),
+        pixels=pixels,
+    )

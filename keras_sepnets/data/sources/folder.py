@@ -1,4 +1,4 @@
-"""Pictures of one's own: `folder:PATH`, one sub-folder a class, in split folders or all together."""
+"""Picture files in folders: `folder:PATH`, with one folder per class, inside split folders or without splits."""
 
 import os
 from collections.abc import Iterator
@@ -6,26 +6,27 @@ from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.pictures.decoding import is_picture_name
+from keras_sepnets.data.pictures.files import is_picture_name
 from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
+from keras_sepnets.data.sources.name import DatasetName
 
-LAYOUT = "expected train/CLASS/PICTURE, and validation/ and test/ alike, or CLASS/PICTURE"
+LAYOUT = "expected train/CLASS/PICTURE, optionally with validation/ and test/, or CLASS/PICTURE"
 
 
 def open_folder(path: str, *, skip_bad: bool = False) -> FileSource:
     """List the pictures of a folder.
 
     Args:
-        path: The folder. Its class folders, or split folders of class folders, may be links; below them links to
-            folders are not followed.
-        skip_bad: Whether to go on where a file cannot be read.
+        path: The folder. Its split folders and class folders may be links; below them, links to folders are not
+            followed.
+        skip_bad: Whether to leave out files that cannot be read.
 
     Raises:
-        SepnetsError: The folder does not exist, has no classes or only one, a split has a class that train lacks,
-            a class has no pictures, or a file is no picture.
+        SepnetsError: The folder does not exist, it has fewer than two classes, a split has a class that train
+            lacks, a class has no pictures, or a file is not a picture.
     """
     root = Path(path).expanduser().resolve()
-    name = f"folder:{root}"
+    name = str(DatasetName("folder", str(root)))
     if not root.is_dir():
         raise SepnetsError(f"The picture folder does not exist. Received: {printable(name)}")
     files: dict[str, list[LabelledFile]] = {}
@@ -53,12 +54,12 @@ def open_folder(path: str, *, skip_bad: bool = False) -> FileSource:
             f"A picture folder needs at least two class folders with pictures; {LAYOUT}. "
             f"Received: {printable(name)} with {', '.join(map(printable, classes)) or 'no class folder'}"
         )
-    notes = [f"ignored: {ignored:,} files that are no pictures by their names"] if ignored else []
+    notes = [f"ignored: {ignored:,} files without the suffix of a picture"] if ignored else []
     return FileSource(name, files, skip_bad=skip_bad, notes=notes)
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Return the folder of each split; a folder of classes only is all train."""
+    """Return the folder of each split; without split folders, everything is train."""
     folders: dict[str, Path] = {}
     others = []
     for folder in _sub_folders(root):
@@ -68,7 +69,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
         elif split in folders:
             raise SepnetsError(
                 f"The picture folder has two folders for {split}: {folders[split].name} and {folder.name}; "
-                f"leave one of them out. Received: {printable(root)}"
+                f"remove one of them. Received: {printable(root)}"
             )
         else:
             folders[split] = folder
@@ -86,7 +87,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Give every path below a folder that is no folder; links to folders lead nowhere, so no loop is endless."""
+    """Yield every file below a folder; links to folders are not followed, so that no loop is endless."""
     for parent, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             yield f"{parent}/{name}"

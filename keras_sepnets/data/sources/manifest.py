@@ -1,4 +1,4 @@
-"""Pictures listed in a file: `manifest:FILE`, CSV or JSON Lines with path, label and, if wanted, split."""
+"""Picture files listed in a file: `manifest:FILE`, CSV or JSON Lines with path, label and optionally split."""
 
 import csv
 import functools
@@ -12,27 +12,28 @@ from typing import Any
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import one_line, printable
 from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
+from keras_sepnets.data.sources.name import DatasetName
 
-FORM = "expected CSV with the columns path, label and, if wanted, split, or JSON Lines with these keys"
+FORM = "expected CSV with the columns path, label and optionally split, or JSON Lines with these keys"
 
 
 def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
     """List the pictures of a manifest.
 
     Args:
-        path: A CSV file with a header row, or JSON Lines where its name ends in .jsonl, .ndjson or .json. Paths
-            in it are relative to its own folder, or absolute. Without splits, all pictures are train, and what
-            is held out is cut from it. Other columns are not read.
-        skip_bad: Whether to go on where a file is missing or cannot be read.
+        path: A CSV file with a header row, or JSON Lines if its suffix is .jsonl, .ndjson or .json. Paths in it
+            are absolute or relative to its folder. A row without a split belongs to train. Other columns are
+            ignored.
+        skip_bad: Whether to leave out files that are missing or cannot be read.
 
     Raises:
-        SepnetsError: The manifest cannot be read, a row lacks a path or a label, names a split that is none or
-            a picture that an earlier row names; or what `FileSource` says.
+        SepnetsError: The manifest cannot be read, a row lacks a path or a label, has an unknown split or repeats a
+            picture; or `FileSource` refuses the files.
     """
     file = Path(path).expanduser().resolve()
-    name = f"manifest:{file}"
+    name = str(DatasetName("manifest", str(file)))
     files: dict[str, list[LabelledFile]] = {split: [] for split in ("train", "validation", "test")}
-    lines: dict[str, int] = {}  # path -> the line that names it
+    lines: dict[str, int] = {}  # path -> its line
     for line, row in _read_rows(file):
         where = f"line {line} of {printable(file)}"
         key, label = _text(row, "path", where), _text(row, "label", where)
@@ -45,8 +46,8 @@ def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
         picture = _locate(file.parent, key, where)
         if picture in lines:
             raise SepnetsError(
-                f"The picture {printable(key)} is listed twice, in lines {lines[picture]} and {line}; leave one "
-                f"out. Received: {printable(name)}"
+                f"The picture {printable(key)} is listed twice, in lines {lines[picture]} and {line}; remove "
+                f"one of them. Received: {printable(name)}"
             )
         lines[picture] = line
         files[split].append(LabelledFile(key, picture, label))
@@ -66,7 +67,7 @@ def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
 
 
 def _read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give the number and the content of each row."""
+    """Yield the line number and the content of each row."""
     try:
         text = file.read_text(encoding="utf-8-sig")
         yield from _json_rows(text) if file.suffix in (".jsonl", ".ndjson", ".json") else _csv_rows(text)
@@ -88,7 +89,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):  # JSON may hold what else ends a line for Python
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may hold other line ends
         if line.strip():
             try:
                 row = json.loads(line)
@@ -109,14 +110,14 @@ def _text(row: dict[str, Any], key: str, where: str) -> str:
 
 
 def _locate(folder: Path, key: str, where: str) -> str:
-    """Return the path of a picture by which it is recognised when it is listed twice."""
+    """Return the path of a picture, one for each file however it is spelled, so that repetitions are found."""
     parent, name = os.path.split(folder / key)
     try:
         os.fsencode(name)
-        return os.path.join(_real_folder(parent), name)  # noqa: PTH118  pathlib would take ten times as long
+        return os.path.join(_real_folder(parent), name)  # noqa: PTH118  pathlib takes ten times as long
     except ValueError:
         raise SepnetsError(
-            f"A path has no zero bytes and no lone surrogates; correct {where}. Received: {printable(key)!r}"
+            f"A path must have no zero bytes and no lone surrogates; correct {where}. Received: {printable(key)!r}"
         ) from None
 
 

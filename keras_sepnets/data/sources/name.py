@@ -1,4 +1,4 @@
-"""The name of a data set: `folder:PATH`, `manifest:FILE` or a TFDS name. The only place that takes it apart."""
+"""The name of a data set: `folder:PATH`, `manifest:FILE` or a TFDS name. Only this module takes it apart."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ class DatasetName(NamedTuple):
     """A name in its two parts."""
 
     kind: Literal["folder", "manifest", "tfds"]
-    place: str  # a path, or the name that TFDS knows
+    place: str  # a path, or the TFDS name
 
     @classmethod
     def parse(cls, name: str) -> "DatasetName":
-        """Take a name apart; whatever is neither `folder:` nor `manifest:` is a TFDS name."""
+        """Take a name apart; anything without the prefix `folder:` or `manifest:` is a TFDS name."""
         kind, colon, place = name.partition(":")
         if colon and kind == "folder":
             return cls("folder", place)
@@ -23,7 +23,7 @@ class DatasetName(NamedTuple):
 
     @property
     def is_own_pictures(self) -> bool:
-        """Whether the data set is picture files of the user's own, not a TFDS data set."""
+        """Whether the data set consists of the user's picture files rather than of TFDS records."""
         return self.kind != "tfds"
 
     @property
@@ -37,7 +37,7 @@ class DatasetName(NamedTuple):
         return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
 
     def resolve(self) -> "DatasetName":
-        """Return the name with an absolute path, where it has a path."""
+        """Return the name with an absolute path, if it has a path."""
         if not self.is_own_pictures:
             return self
         return self._replace(place=str(Path(self.place).expanduser().resolve()))

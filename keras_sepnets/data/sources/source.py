@@ -1,28 +1,88 @@
-"""What a data set has to offer, wherever its pictures come from."""
+"""The protocol of a source of labelled pictures; its users need not know where the pictures come from."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+
+from keras_sepnets.data.pictures.files import BadPictures
+
+if TYPE_CHECKING:
+    from keras_sepnets.data.batches.stores import Store
 
 
 class Index(NamedTuple):
     """Every example of a split."""
 
-    keys: list[str]  # a text that identifies the example on every machine
+    keys: list[str]  # identify the examples on every machine
     labels: np.ndarray  # int32
 
 
+class Part(NamedTuple):
+    """Some or all examples of a split."""
+
+    split: str
+    chosen: np.ndarray | None = None  # bool, in the order of the index; None for all
+
+
+class Inspected(NamedTuple):
+    """An example as it is stored, with its pixels."""
+
+    role: str  # the key of its part
+    name: str  # its path, or its TFDS id
+    label: int
+    fault: str = ""  # why it cannot be read; the fields below are then empty
+    digest: bytes = b""  # SHA-256 of the encoded picture
+    width: int = 0  # px, upright
+    height: int = 0
+    colour: str = ""  # RGB, grey, palette, transparent, 16-bit or CMYK
+    wrong_name: bool = False  # a file whose suffix belongs to another format
+    pixels: np.ndarray | None = None  # uint8 (height, width, 3), reduced if much larger than needed
+
+
 class Source(Protocol):
-    """Labelled pictures in named splits."""
+    """Labelled pictures in splits.
+
+    A split is what the source has: a folder, the rows with one value in a column, a TFDS split. A role is what a
+    run uses examples for: train, validation or test. `data.batches.roles` assigns roles to examples.
+    """
 
     name: str  # opens the same data anywhere on this machine: with the version, or the absolute path
     class_names: tuple[str, ...]
-    splits: tuple[str, ...]  # those with labels
-    picture_size: int | None  # the longer side in pixels where all pictures are of one size
-    notes: list[str]  # what the plan should say of the data
+    picture_size: int | None  # the longer side in px where all pictures have one size
+    notes: list[str]  # remarks for the plan of a run
+    bad: BadPictures  # unreadable files found so far; always empty for TFDS, which verified its pictures
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have labels."""
 
     def num_examples(self, split: str) -> int:
-        """Return how many examples a split has; 0 if there is none of this name."""
+        """Return the number of examples of a split; 0 if it does not exist."""
 
     def index(self, split: str) -> Index:
         """Return the key and label of every example, in a fixed order."""
+
+    def paths(self, split: str) -> np.ndarray | None:
+        """Return the path of every example, as bytes, in the order of `index`; None if they are not files."""
+
+    def digest(self, part: Part) -> str | None:
+        """Return a hash of the keys and classes of some examples; None if the source never changes."""
+
+    def open_store(self, shortest: int, cache_folder: Path | None, memory: int) -> "Store":
+        """Return where decoded pictures are kept.
+
+        Args:
+            shortest: Much larger pictures are reduced, but their shorter side keeps at least this many px.
+            cache_folder: Folder for decoded pictures; None for memory, if they fit.
+            memory: Bytes that decoded pictures may take.
+        """
+
+    def inspect(self, parts: Mapping[str, Part], shortest: int) -> Iterator[Inspected]:
+        """Read and decode every example of the part of each role once.
+
+        Args:
+            parts: By role; together they cover their splits without overlap.
+            shortest: Much larger picture files are reduced, but their shorter side keeps at least this many px.
+        """

@@ -10,10 +10,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_sepnets.data.batches.caches import DiskCache
 from keras_sepnets.data.batches.examples import DecodedExamples, FileExamples, StreamedExamples
 from keras_sepnets.data.batches.pipeline import evaluation_batches, training_batches
 from keras_sepnets.data.batches.reading import PictureReader
-from keras_sepnets.data.batches.splits import Splits, open_source
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import AUGMENTATIONS, DataConfig
 
 
@@ -100,7 +102,7 @@ def test_a_picture_varies_from_epoch_to_epoch():
 
 @pytest.fixture
 def streamed(monkeypatch):
-    monkeypatch.setattr("keras_sepnets.data.batches.reading.MEMORY_SHARE", 0)
+    monkeypatch.setattr("keras_sepnets.data.batches.caches.MEMORY_SHARE", 0)
     return digits("validation")
 
 
@@ -154,10 +156,9 @@ def test_mixed_labels_are_probabilities_and_the_pictures_mix_as_they_say():
 def folder_examples(request, picture_folder, tmp_path):
     """Files that are decoded in the graph, guarded in Python, and from a cache on disk."""
     source = open_source(f"folder:{picture_folder}", skip_bad=request.param == "skip")
-    reader = PictureReader(source, 16, tmp_path / "cache" if request.param == "disk" else None)
-    return FileExamples(
-        source.paths("train"), source.index("train").labels, reader, skip_bad=request.param == "skip"
-    )
+    cache = DiskCache(tmp_path / "cache", 16) if request.param == "disk" else None
+    reader = PictureReader(source.paths("train"), source.bad, 16, cache)
+    return FileExamples(source.paths("train"), source.index("train").labels, reader)
 
 
 def whole_epoch(examples):

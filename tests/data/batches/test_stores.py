@@ -9,10 +9,12 @@ from tiny_builder import PHOTOS
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.data.batches.examples import DecodedExamples, StreamedExamples
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.batches.stores import decode_all
 from keras_sepnets.data.catalogue.checking import check_source
 from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 
@@ -30,7 +32,7 @@ def digits(**options):
 
 @pytest.mark.parametrize("name", PHOTOS)
 @pytest.mark.parametrize("shortest", [40, 150, 300, None])
-def test_a_record_has_the_very_pixels_of_the_same_file(photos, tmp_path, name, shortest):
+def test_a_record_has_the_same_pixels_as_the_file(photos, tmp_path, name, shortest):
     (tmp_path / "a.jpg").write_bytes(PHOTOS[name])
     records = tf.data.Dataset.from_tensors(PHOTOS[name]).map(lambda encoded: photos.decode(encoded, shortest))
     (pixels,) = records.as_numpy_iterator()
@@ -51,14 +53,14 @@ def test_records_are_the_same_wherever_they_are_kept(photos, tmp_path, options):
     assert seen == sorted(expected)
 
 
-def test_a_labelled_split_that_plays_no_part_is_not_checked(photos):
+def test_a_labelled_split_without_a_role_is_not_checked(photos):
     result = check_source(photos)
     assert sum(result.num_examples.values()) == 24
     assert result.sizes["width"] == {"smallest": 90, "median": 500, "largest": 1500}
 
 
 @pytest.mark.parametrize("damage", ["pixels", "npz", "no pixels", "no npz"])
-def test_a_damaged_cache_is_written_anew(tmp_path, damage):
+def test_a_damaged_cache_is_written_again(tmp_path, damage):
     def pictures():
         examples = digits(cache_folder=tmp_path / "cache").examples("validation")
         assert isinstance(examples, DecodedExamples)
@@ -79,7 +81,7 @@ def test_a_damaged_cache_is_written_anew(tmp_path, damage):
     assert pixels.stat().st_mtime_ns != before
 
 
-def test_of_runs_that_begin_together_one_decodes(tmp_path):
+def test_if_runs_start_together_one_decodes(tmp_path):
     written = []
     original = StreamedExamples.in_order
 
@@ -100,7 +102,7 @@ def test_of_runs_that_begin_together_one_decodes(tmp_path):
     assert len(written) == 1
 
 
-def test_a_set_prepared_anew_is_decoded_anew(photos, tmp_path):
+def test_a_data_set_prepared_again_is_decoded_again(photos, tmp_path):
     def cached():
         Splits(open_source("tiny_photos"), DataConfig(image_size=32), cache_folder=tmp_path / "c").examples("test")
         return len(list((tmp_path / "c").glob("*.pixels")))
@@ -111,14 +113,14 @@ def test_a_set_prepared_anew_is_decoded_anew(photos, tmp_path):
     assert cached() == 2
 
 
-def test_pictures_larger_than_they_looked_stop_before_memory_is_full():
+def test_pictures_larger_than_estimated_stop_before_memory_is_full():
     pictures = tf.data.Dataset.from_tensors((np.zeros((10, 10, 3), np.uint8), 0)).repeat(5)
     assert decode_all(pictures, 5, memory=1500).num_examples == 5
     with pytest.raises(FailedRunError, match="more than 1.2 kB, .* --cache DIR"):
         decode_all(pictures, 5, memory=1200)
 
 
-def test_every_role_is_whole_wherever_it_is_kept(tmp_path):
+def test_every_role_is_complete_wherever_it_is_kept(tmp_path):
     for options in ({}, {"memory": 0}, {"cache_folder": tmp_path / "cache"}):
         splits = digits(**options)
         counts = {role: sum(1 for _ in splits.examples(role).in_order()) for role in ROLES}

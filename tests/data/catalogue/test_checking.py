@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_sepnets.cli import main
-from keras_sepnets.data.batches.splits import open_source
 from keras_sepnets.data.catalogue.checking import check_source
+from keras_sepnets.data.sources.opening import open_source
 
 
 @pytest.fixture

@@ -4,7 +4,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source, resolve_data
+from keras_sepnets.data.batches.resolution import resolve_data
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 

@@ -12,9 +12,9 @@ import tensorflow_datasets as tfds
 from tiny_builder import FILES, LABELLED, LABELS, NAMES, PICTURES, PIXELS, TinyPictures, without_name
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
-from keras_sepnets.data.batches.splits import open_source
 from keras_sepnets.data.catalogue import builders, originals
 from keras_sepnets.data.catalogue.offline import prepare_from_folder
+from keras_sepnets.data.sources.opening import open_source
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of the Debian package dataset-fashion-mnist
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_sepnets.data.pictures import decoding as pictures
-from keras_sepnets.data.pictures.decoding import UnreadablePictureError, check_signatures, list_faults, read_header
+from keras_sepnets.data.pictures.files import UnreadablePictureError, check_signatures, list_faults, read_header
 
 
 def read_picture(path, shortest=1000):
@@ -84,7 +84,7 @@ def truncated(fraction):
         (None, "does not exist"),
     ],
 )
-def test_what_is_no_picture_is_named(tmp_path, content, reason):
+def test_what_is_not_a_picture_is_named(tmp_path, content, reason):
     path = tmp_path / "a.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -101,7 +101,7 @@ def test_folders_and_huge_pictures_are_refused_before_decoding(tmp_path):
         read_picture(bomb)
 
 
-def test_checking_many_names_those_whose_first_bytes_are_no_picture(tmp_path):
+def test_checking_many_names_those_that_do_not_start_like_a_picture(tmp_path):
     paths = [tmp_path / f"{n}.png" for n in range(5)]
     for path in paths[:3]:
         Image.fromarray(gradient()).save(path)
@@ -112,7 +112,7 @@ def test_checking_many_names_those_whose_first_bytes_are_no_picture(tmp_path):
         (str(paths[3]), "is not a JPEG, PNG, BMP, GIF or WebP picture"),
         (str(paths[4]), "is not a JPEG, PNG, BMP, GIF or WebP picture"),
         (str(tmp_path / "none.png"), "does not exist"),
-        (str(tmp_path), "is no regular file"),
+        (str(tmp_path), "is not a regular file"),
     ]
     assert list_faults(faults[:1]) == str(faults[0])
     assert list_faults(faults * 4).startswith("16 files cannot be used")
@@ -129,7 +129,7 @@ def encode(picture, file_format="JPEG", **options):
 @pytest.mark.parametrize(
     "options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}]
 )
-def test_tensorflow_gives_the_very_pixels_that_pillow_gives(tmp_path, mode, options):
+def test_tensorflow_decodes_to_the_same_pixels_as_pillow(tmp_path, mode, options):
     noise = np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8)
     (tmp_path / "a.jpg").write_bytes(encode(Image.fromarray(noise).convert(mode), **options))
     expected = np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB"))
@@ -180,7 +180,7 @@ def test_a_reduced_transparent_palette_is_laid_over_white(tmp_path):
     assert (read[:, 5:] == 255).all()
 
 
-def test_several_pictures_in_a_jpeg_are_an_ordinary_jpeg(tmp_path):
+def test_a_jpeg_with_several_pictures_is_an_ordinary_jpeg(tmp_path):
     """Phones store a second picture; Pillow calls the format MPO then."""
     first, second = Image.fromarray(gradient()), Image.fromarray(gradient()[::-1])
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second], quality=95)

@@ -1,4 +1,4 @@
-"""No picture file ends in a traceback, takes more than 5 s or 300 MB, or reaches the terminal with its escapes."""
+"""No picture file causes a traceback, takes more than 5 s or 300 MB, or gets its escapes to the terminal."""
 
 import json
 import subprocess
@@ -15,7 +15,8 @@ MOST_SECONDS, MOST_BYTES = 5.0, 300e6
 READ_ALL = """
 import json, sys, threading, time, psutil
 from pathlib import Path
-from keras_sepnets.data.pictures import UnreadablePictureError, read_picture
+from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.pictures.files import UnreadablePictureError
 from PIL import Image
 import tensorflow as tf
 
@@ -25,7 +26,7 @@ for file in sorted(warm.iterdir()):
 process, peak = psutil.Process(), [0]
 def watch():
     while True:
-        this = peak  # of the file whose turn it was when this line ran
+        this = peak  # the current file's
         this[0] = max(this[0], process.memory_info().rss)
         time.sleep(0.001)
 threading.Thread(target=watch, daemon=True).start()
@@ -38,7 +39,7 @@ for file in sorted(folder.iterdir()):
         outcome = "read" if pixels.dtype == "uint8" and pixels.ndim == 3 and pixels.shape[2] == 3 else "wrong"
         del pixels
     except UnreadablePictureError as error:
-        outcome = "refused" if str(error).isprintable() else f"said {error!r}"
+        outcome = "refused" if str(error).isprintable() else f"unprintable {error!r}"
     print(json.dumps([file.name, outcome, time.perf_counter() - begin, peak[0] - idle]), flush=True)
 """
 
@@ -52,7 +53,7 @@ def hostile_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcomes(hostile_folder, tmp_path_factory):
-    """Outcome, seconds and growth of memory of every file, read one after the other in a process of its own."""
+    """Outcome, seconds and memory growth of every file, read one after the other in a fresh process."""
     warm = tmp_path_factory.mktemp("warm")
     for suffix, name in ((".jpg", "JPEG"), (".png", "PNG"), (".webp", "WEBP")):
         (warm / f"a{suffix}").write_bytes(encode(Image.new("RGB", (9, 9)), name))
@@ -89,12 +90,13 @@ def test_what_must_not_be_decoded_is_refused(outcomes, name):
     ["limit.jpg", "limit-rgba.png", "jpeg.png", "cmyk.jpg", "deep.png", "palette.png", "frames.gif", "archive.jpg",
      "long.png", "dot.png", "orientation-9.jpg", "exif-loop.jpg", "-rf.png"],
 )  # fmt: skip
-def test_what_is_only_rare_is_read(outcomes, name):
+def test_what_is_merely_rare_is_read(outcomes, name):
     assert outcomes[name][0] == "read"
 
 
 def test_a_run_that_skips_goes_through_them_all(hostile_folder, picture_folder, tmp_path, outcomes):
-    from keras_sepnets.data.batches.splits import Splits, open_source
+    from keras_sepnets.data.batches.splits import Splits
+    from keras_sepnets.data.sources.opening import open_source
     from keras_sepnets.settings.schema import DataConfig
 
     root = tmp_path / "set"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sepnets.data.pictures.preprocessing import needed_side, prepare_picture, to_rgb
+from keras_sepnets.data.pictures.preprocessing import needed_side, prepare_picture
 
 
 def picture(size=8, seed=0):
@@ -36,17 +36,6 @@ def test_prepare_averages_when_it_shrinks_much():
 def test_prepare_takes_any_size(height, width):
     pixels = tf.constant(np.full((height, width, 3), 9, np.uint8))
     assert (prepare_picture(pixels, 4, 0.875).numpy() == 9).all()
-
-
-def test_records_of_grey_16_bit_and_rgba_become_rgb():
-    grey = picture()[..., :1]
-    assert np.array_equal(to_rgb(tf.constant(grey)), np.repeat(grey, 3, axis=-1))
-    deep = grey.astype(np.uint16) * 256 + 255
-    assert np.array_equal(to_rgb(tf.constant(deep)), np.repeat(grey, 3, axis=-1))
-    clear = np.concatenate([picture(), np.zeros((8, 8, 1), np.uint8)], axis=-1)
-    assert (to_rgb(tf.constant(clear)).numpy() == 255).all()
-    half = np.concatenate([picture(), np.full((8, 8, 1), 128, np.uint8)], axis=-1)
-    np.testing.assert_allclose(to_rgb(tf.constant(half)), 255 + (picture() - 255.0) * 128 / 255, atol=0.51)
 
 
 def test_needed_side_spares_the_central_square_from_growing():

@@ -8,11 +8,14 @@ from PIL import Image
 
 from keras_sepnets import SepnetsError
 from keras_sepnets.base.errors import FailedRunError
+from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.examples import DecodedExamples, FileExamples
-from keras_sepnets.data.batches.reading import PictureReader, memory_budget
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import read_picture
 from keras_sepnets.data.pictures.preprocessing import prepare_picture
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 
@@ -64,17 +67,17 @@ def test_streaming_and_memory_give_the_same_pictures(picture_folder):
             assert np.array_equal(one[0], other[0])
 
 
-def test_files_that_are_no_pictures_by_name_are_counted(picture_folder, tmp_path):
+def test_files_without_the_suffix_of_a_picture_are_counted(picture_folder, tmp_path):
     shutil.copytree(picture_folder, tmp_path / "set")
     (tmp_path / "set" / "red" / "notes.txt").write_text("x")
     source = open_source(f"folder:{tmp_path / 'set'}")
-    assert source.notes == ["ignored: 1 files that are no pictures by their names"]
+    assert source.notes == ["ignored: 1 files without the suffix of a picture"]
     assert source.num_examples("train") == 60
 
 
 @pytest.fixture
 def damaged(picture_folder, tmp_path):
-    """A set with three pictures that are cut off and two files that are no pictures."""
+    """A data set with three truncated pictures."""
     root = shutil.copytree(picture_folder, tmp_path / "damaged")
     for name in ("red/03.jpg", "blue/19.jpg", "green/00.jpg"):
         (root / name).write_bytes((root / name).read_bytes()[:-400])
@@ -104,7 +107,7 @@ def test_a_truncated_picture_is_named_when_it_is_decoded(damaged, tmp_path, way)
 
 
 @WAYS
-def test_a_split_of_which_nothing_can_be_read_is_told_so(picture_folder, tmp_path, way):
+def test_a_split_without_readable_pictures_is_reported(picture_folder, tmp_path, way):
     for split in ("train", "validation"):
         shutil.copytree(picture_folder, tmp_path / "set" / split)
     for file in (tmp_path / "set" / "validation").rglob("*.jpg"):
@@ -113,19 +116,19 @@ def test_a_split_of_which_nothing_can_be_read_is_told_so(picture_folder, tmp_pat
     if "memory" in way or "cache_folder" in way:
         assert listed(splits, "test") == []
     else:
-        with pytest.raises(FailedRunError, match="Not one picture of the split could be read"):
+        with pytest.raises(FailedRunError, match="No picture of the split could be read"):
             listed(splits, "test")
 
 
-def test_a_class_of_which_nothing_can_be_read_is_named(picture_folder, tmp_path):
+def test_a_class_without_readable_pictures_is_named(picture_folder, tmp_path):
     root = shutil.copytree(picture_folder, tmp_path / "set")
     for file in (root / "red").iterdir():
         file.write_text("words")
-    with pytest.raises(SepnetsError, match='Not one training picture of the class "red" can be read'):
+    with pytest.raises(SepnetsError, match='No training picture of the class "red" can be read'):
         open_source(f"folder:{root}", skip_bad=True)
 
 
-def test_a_class_whose_name_is_no_text_is_named(picture_folder, tmp_path):
+def test_a_class_name_that_is_not_utf8_is_named(picture_folder, tmp_path):
     root = shutil.copytree(picture_folder, tmp_path / "set")
     (root / "red").rename(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))
     with pytest.raises(SepnetsError, match="not in UTF-8"):
@@ -139,18 +142,16 @@ def test_the_file_that_stopped_a_pipeline_is_found_among_many(damaged, monkeypat
         listed(splits, "train")
 
 
-def test_the_memory_that_decoded_pictures_take_is_known_before(picture_folder):
+def test_the_memory_of_decoded_pictures_is_known_beforehand(picture_folder):
     source = open_source(f"folder:{picture_folder}")
     sizes = [3 * np.prod(Image.open(path).size) for split in source.splits for path in source.paths(split)]
-    assert PictureReader(source, 1000, None, 2 * sum(sizes)).decodes_at_once
-    assert not PictureReader(source, 1000, None, 2 * sum(sizes) - 1).decodes_at_once
+    assert FileStore(source, 1000, None, 2 * sum(sizes)).decodes_at_once
+    assert not FileStore(source, 1000, None, 2 * sum(sizes) - 1).decodes_at_once
 
 
 def test_a_container_gets_a_quarter_of_its_own_memory(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("max\n")
-    monkeypatch.setattr(
-        "keras_sepnets.data.batches.reading.CONTAINER_LIMITS", (tmp_path / "max", tmp_path / "none")
-    )
+    monkeypatch.setattr("keras_sepnets.base.machine.CONTAINER_LIMITS", (tmp_path / "max", tmp_path / "none"))
     assert memory_budget() == psutil.virtual_memory().total // 4
     (tmp_path / "max").write_text("4000000\n")
     assert memory_budget() == 1_000_000
@@ -280,7 +281,7 @@ def test_unusable_folders_are_explained(tmp_path, files, sentence):
         open_splits(tmp_path)
 
 
-def test_a_file_that_is_no_picture_is_named_at_once(picture_folder, tmp_path):
+def test_a_file_that_is_not_a_picture_is_named_at_once(picture_folder, tmp_path):
     shutil.copytree(picture_folder, tmp_path / "set")
     (tmp_path / "set" / "red" / "bad.png").write_text("no picture")
     with pytest.raises(SepnetsError, match=r'bad\.png" is not a JPEG'):

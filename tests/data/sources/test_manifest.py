@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_sepnets import SepnetsError
-from keras_sepnets.data.batches.splits import ROLES, Splits, open_source
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.files import FileSource
 from keras_sepnets.data.sources.manifest import open_manifest
+from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
 

@@ -113,7 +113,7 @@ def test_json_keys_are_as_shown(finished):
     assert words.keys() == commands | data_commands | {"models", "benchmark input", "benchmark train"}
     assert words["train"] == keys_of(finished.to_json())
     plan = make_plan(finished.run.config).to_json()
-    report = LoadReport("", (), {}, (), ()).to_json()
+    report = LoadReport(source="", loaded=(), adapted={}, fresh=(), unused=()).to_json()
     shown_plan = keys_of({**plan, "config": {}, "num_examples": {}, "weights": report, "sources": {"SETTING": ""}})
     assert words["train --dry-run"] == shown_plan
     assert words["train --smoke"] == {"steps", *SmokeStep("", "", 0.0).to_json()}
@@ -131,7 +131,7 @@ def test_json_keys_are_as_shown(finished):
     assert words["cost --against"] == keys_of(
         [comparison.to_json() for comparison in compare_with_papers("xception")]
     )
-    assert words["cost --grid"] == {field.name for field in dataclasses.fields(GridPoint)}
+    assert words["cost --grid"] == set(GridPoint.model_fields)
     assert words["models"] == keys_of(describe_network("mobilenet"))
     assert words["data list"] == set().union(*(entry.to_json() for entry in list_data_sets()))
     description = describe_data_set("fashion_mnist").to_json()

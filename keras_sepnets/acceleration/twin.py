@@ -1,8 +1,8 @@
-"""A network for training that computes the same as ours, faster.
+"""A twin of a network that computes the same function and trains faster.
 
-Keras 3's BatchNormalization on TensorFlow is made of single operations, and on CPUs it takes more of a training
-step than the convolutions. A twin has TensorFlow's fused operation in its place, and shares every variable with
-the network that it was made from: what is trained in the one is trained in the other, and the other is saved.
+On CPUs, Keras 3's BatchNormalization on TensorFlow, which is composed of many small operations, takes more of a
+training step than the convolutions. A twin uses TensorFlow's fused operation instead. It shares every variable
+with the network that it was made from: training the twin trains the network, and the network is what gets saved.
 """
 
 from typing import Any
@@ -19,9 +19,10 @@ from keras_sepnets.acceleration.fused_layers import (
     wide_channels,
 )
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.models.keras_internals import adam_moments, consumers, producers
 
 PRECISIONS = ("float32", "bfloat16")
-MOST_WIDENING = 4 / 3  # that the speed of whole registers pays for
+MOST_WIDENING = 4 / 3  # above this ratio, extra channels cost more than full registers save
 CHANNEL_BY_CHANNEL = (
     layers.BatchNormalization,
     layers.ReLU,
@@ -32,28 +33,30 @@ CHANNEL_BY_CHANNEL = (
 
 
 def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
-    """Return a twin of a functional model of ours that trains faster, with the same variables.
+    """Return a twin of a network that trains faster and shares its variables.
 
-    Batch normalization is TensorFlow's fused operation; padding before a stride is left to the convolution where
-    that is the same (even sizes). In bfloat16 728 channels get 8 of zeros, as oneDNN is fast with multiples of 16.
-    Everything else is shared with the model.
+    Batch normalization becomes TensorFlow's fused operation. The convolution takes over the padding before a
+    stride where both are equivalent (even sizes). In bfloat16, 728 channels are padded with 8 channels of zeros,
+    as oneDNN is fast with multiples of 16. The twin shares all other layers with the model.
 
     Args:
-        model: As our builders return it.
-        precision: Of what goes into convolutions over all channels and comes out of them: "float32", or "bfloat16"
-            for processors that multiply matrices of these (AMX, AVX512-BF16). Variables, the statistics of batch
-            norm, sums and depthwise convolutions stay float32.
+        model: A functional model, as the builders of this package return it.
+        precision: Of the inputs and outputs of convolutions that mix channels: "float32", or "bfloat16" for
+            processors that multiply bfloat16 matrices (AMX, AVX512-BF16). Variables, the statistics of batch norm,
+            sums and depthwise convolutions stay float32.
 
     Returns:
-        A model with other layers of the same names and the model's own variables.
+        A model whose layers have the same names and hold the model's own variables.
 
     Raises:
-        SepnetsError: There is no such precision, or the model is none of float32 or float64.
+        SepnetsError: The precision is unknown, or the model is neither float32 nor float64.
     """
     if precision not in PRECISIONS:
         raise SepnetsError(f"precision is {' or '.join(PRECISIONS)}. Received: precision={precision!r}")
     if model.dtype_policy.name not in ("float32", "float64"):
-        raise SepnetsError(f"Only a model of float32 can be accelerated. Received: {model.dtype_policy.name}")
+        raise SepnetsError(
+            f"Only a model in float32 or float64 can be accelerated. Received: {model.dtype_policy.name}"
+        )
     folded = _foldable_paddings(model)
     narrow = precision == "bfloat16"
     wide = _widened(model) if narrow else set()
@@ -62,16 +65,16 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
     def replace(layer: layers.Layer) -> layers.Layer:
         if layer.name in rectifiers:
             relu = rectifiers[layer.name]
-            consumers = _consumers(model, relu)
-            goes_on_narrow = bool(consumers) and all(map(_is_dense, consumers))
-            return RectifiedBatchNormalization(layer, relu, "bfloat16" if goes_on_narrow else "float32")
+            readers = consumers(model, relu)
+            stays_narrow = bool(readers) and all(map(_is_dense, readers))
+            return RectifiedBatchNormalization(layer, relu, "bfloat16" if stays_narrow else "float32")
         if type(layer) is layers.BatchNormalization:
             return FusedBatchNormalization(layer)
         if layer.name in folded or layer in rectifiers.values():
             return Nothing(layer)
         if _is_convolution(layer):
             same, narrowed, widened = layer.name in folded.values(), narrow and _is_dense(layer), layer in wide
-            if same or narrowed or widened or not wide.isdisjoint(_producers(model, layer)):
+            if same or narrowed or widened or not wide.isdisjoint(producers(model, layer)):
                 return FusedConvolution(layer, same=same, narrow=narrowed, wide=widened)
         return layer
 
@@ -79,20 +82,20 @@ def accelerate(model: keras.Model, precision: str = "float32") -> keras.Model:
 
 
 class FusedAdamW(keras.optimizers.AdamW):
-    """Keras' AdamW with TensorFlow's fused operation for a variable's update in place of a dozen."""
+    """Keras' AdamW, updating each variable with one fused TensorFlow operation instead of a dozen."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Take Keras' arguments, and Keras' name, by which a checkpoint knows the variables."""
+        """Take Keras' arguments; the name is Keras' too, because checkpoints identify variables by it."""
         super().__init__(*args, **({"name": "adam_w"} | options))
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update a variable and its moments."""
-        index = self._get_variable_index(variable)
+        first, second = adam_moments(self, variable)
         step = tf.cast(self.iterations.value + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=first.value.handle,
+            v=second.value.handle,
             beta1_power=tf.constant(self.beta_1, variable.dtype) ** step,
             beta2_power=tf.constant(self.beta_2, variable.dtype) ** step,
             lr=tf.cast(learning_rate, variable.dtype),
@@ -104,7 +107,7 @@ class FusedAdamW(keras.optimizers.AdamW):
 
 
 def _is_dense(layer: layers.Layer) -> bool:
-    """Tell whether a layer is a convolution over all channels, and nothing else."""
+    """Whether a layer is a convolution over all channels, without bias or activation."""
     plain = type(layer) is layers.Conv2D and layer.groups == 1 and not layer.use_bias
     return plain and layer.activation is keras.activations.linear
 
@@ -122,38 +125,27 @@ def _is_convolution(layer: layers.Layer) -> bool:
     return _is_dense(layer) or _is_depthwise(layer)
 
 
-def _consumers(model: keras.Model, layer: layers.Layer) -> list[keras.Operation]:
-    operations = set(model.operations)  # which are not layers only
-    return [node.operation for node in layer._outbound_nodes if node.operation in operations]
-
-
-def _producers(model: keras.Model, layer: layers.Layer) -> list[keras.Operation]:
-    operations = set(model.operations)
-    parents = [node.operation for inbound in layer._inbound_nodes for node in inbound.parent_nodes]
-    return [producer for producer in parents if producer in operations]
-
-
 def _rectifiers(model: keras.Model) -> dict[str, layers.ReLU]:
-    """Return the batch norms that only a ReLU follows, with that."""
+    """Return the ReLU after each batch norm whose output only that ReLU reads."""
     found = {}
     for layer in model.layers:
-        consumers = _consumers(model, layer)
-        if type(layer) is layers.BatchNormalization and len(consumers) == 1 and type(consumers[0]) is layers.ReLU:
-            found[layer.name] = consumers[0]
+        readers = consumers(model, layer)
+        if type(layer) is layers.BatchNormalization and len(readers) == 1 and type(readers[0]) is layers.ReLU:
+            found[layer.name] = readers[0]
     return found
 
 
 def _foldable_paddings(model: keras.Model) -> dict[str, str]:
-    """Return the layers that pad even sizes at their end for a convolution of stride 2, with that."""
+    """Return the layers that pad even sizes at the end, with the stride 2 convolution that can do so instead."""
     found = {}
     for layer in model.layers:
         if not isinstance(layer, layers.ZeroPadding2D) or layer.padding != ((0, 1), (0, 1)):
             continue
         height, width = layer.input.shape[1:3]
-        consumers = _consumers(model, layer)
-        if None in (height, width) or height % 2 or width % 2 or len(consumers) != 1:
+        readers = consumers(model, layer)
+        if None in (height, width) or height % 2 or width % 2 or len(readers) != 1:
             continue
-        (conv,) = consumers
+        (conv,) = readers
         fits = _is_convolution(conv) and conv.kernel_size == (3, 3) and conv.strides == (2, 2)
         if fits and conv.padding == "valid":
             found[layer.name] = conv.name
@@ -161,9 +153,9 @@ def _foldable_paddings(model: keras.Model) -> dict[str, str]:
 
 
 def _widened(model: keras.Model) -> set[layers.Layer]:
-    """Return the layers whose results are to have channels of 0 up to a multiple of what oneDNN is fast with.
+    """Return the layers whose output gets channels of zeros, up to a multiple of 16, with which oneDNN is fast.
 
-    Such channels begin in 1x1 convolutions, which are products of matrices in bfloat16, and end in the next ones.
+    Such channels start in 1x1 convolutions, which are matrix products in bfloat16, and end in the next ones.
     """
     found = {
         layer
@@ -176,13 +168,13 @@ def _widened(model: keras.Model) -> set[layers.Layer]:
     }
 
     def stays(layer: layers.Layer) -> bool:
-        consumers = _consumers(model, layer)
-        ends = all(_is_pointwise(consumer) or consumer in found for consumer in consumers)
-        begins = _is_pointwise(layer) or all(producer in found for producer in _producers(model, layer))
+        readers = consumers(model, layer)
+        ends = all(_is_pointwise(reader) or reader in found for reader in readers)
+        begins = _is_pointwise(layer) or all(producer in found for producer in producers(model, layer))
         # TensorFlow 2.21 aborts where it fuses a convolution whose kernel is padded with the layer after it.
-        is_fused = _is_convolution(layer) and not (_is_pointwise(layer) or all(map(_is_pointwise, consumers)))
-        return bool(consumers) and ends and begins and not is_fused
+        is_fused = _is_convolution(layer) and not (_is_pointwise(layer) or all(map(_is_pointwise, readers)))
+        return bool(readers) and ends and begins and not is_fused
 
-    while gone := {layer for layer in found if not stays(layer)}:
-        found -= gone
+    while dropped := {layer for layer in found if not stays(layer)}:
+        found -= dropped
     return found

@@ -8,14 +8,14 @@ from typing import Any
 from rich.table import Table
 
 from keras_sepnets.cli.console import make_console
-from keras_sepnets.cost.counting import Cost
+from keras_sepnets.cost.counting import Amounts, Cost
 from keras_sepnets.cost.papers import Comparison
 
 
 def cost_rows(cost: Cost, by: str) -> list[dict[str, Any]]:
     """Return the rows of a cost table by "layer", "type" or "stage", as plain values."""
     if by == "layer":
-        groups = [
+        groups: list[tuple[dict[str, str], Amounts]] = [
             (
                 {
                     "layer": layer.name,
@@ -23,7 +23,7 @@ def cost_rows(cost: Cost, by: str) -> list[dict[str, Any]]:
                     "stage": layer.stage,
                     "output_shape": "x".join(map(str, layer.output_shape)),
                 },
-                layer.amounts,
+                layer,
             )
             for layer in cost.layers
         ]
@@ -51,7 +51,7 @@ def show_cost(title: str, cost: Cost, rows: Sequence[Mapping[str, Any]]) -> None
     parameters = f"{cost.total:,} total, {cost.trainable:,} trainable, {cost.without_bn:,} without batch norm"
     console.print(f"parameters     {parameters}")
     console.print(
-        f"activations    {cost.amounts.activation_bytes:,} bytes in all, at most "
+        f"activations    {cost.activation_bytes:,} bytes in all, at most "
         f"{cost.peak_activation_bytes:,} alive at once"
     )
     if cost.not_counted:

@@ -1,4 +1,4 @@
-"""What the papers print about cost beside what is counted here; MobileNet's grid of widths and resolutions."""
+"""The numbers that the papers print about cost, next to ours; MobileNet's grid of widths and resolutions."""
 
 import math
 from collections.abc import Callable
@@ -8,8 +8,10 @@ from typing import Any
 
 import keras
 from keras import layers
+from pydantic import Field
 
-from keras_sepnets.cost.counting import Amounts, count_cost
+from keras_sepnets.base.results import Result
+from keras_sepnets.cost.counting import Cost, count_cost
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.settings.files import make_config
 
@@ -24,75 +26,89 @@ class Claim:
     table: int
     row: str
     quantity: str
-    printed: str  # as it stands in the paper
+    printed: str  # the digits in the paper
     count: Callable[[], float]  # in the paper's unit
     network: str
-    note: str = ""  # the erratum, or what else explains a difference
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paper's number beside ours."""
-
-    claim: Claim
-    ours: float
-
-    @property
-    def printed(self) -> float:
-        """The paper's number."""
-        return float(self.claim.printed.replace(",", ""))
-
-    @property
-    def difference(self) -> float:
-        """Ours less the paper's."""
-        return self.ours - self.printed
+    note: str = ""  # the erratum, or another reason for a difference
 
     @property
     def decimals(self) -> int:
-        """The number of digits after the point that the paper prints."""
-        return len(self.claim.printed.partition(".")[2])
+        """Digits that the paper prints after the decimal point."""
+        return len(self.printed.partition(".")[2])
+
+
+class Comparison(Result):
+    """A number in a paper next to ours."""
+
+    claim: Claim = Field(exclude=True)
+    paper: str
+    """The paper's short name, such as "MobileNets"."""
+    table: int
+    """Number of the table."""
+    row: str
+    """The row's label in the table."""
+    quantity: str
+    """What the number counts, with its unit, such as "M multiply-adds"."""
+    printed: float
+    """The paper's number."""
+    ours: float
+    """The number counted here, in the same unit."""
+    difference: float
+    """Ours minus the paper's."""
+    agrees: bool
+    """Whether ours, rounded or truncated to the printed digits, equals the paper's."""
+    note: str
+    """The erratum, or another reason for a difference; empty without one."""
 
     @property
-    def agrees(self) -> bool:
-        """Whether ours, rounded or cut to the digits that the paper prints, is the paper's."""
-        digits = 10**self.decimals
-        return round(self.printed * digits) in (round(self.ours * digits), math.floor(self.ours * digits))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as `sepnets cost --against paper --json` prints it."""
-        claim = self.claim
-        return {
-            "paper": claim.paper,
-            "table": claim.table,
-            "row": claim.row,
-            "quantity": claim.quantity,
-            "printed": self.printed,
-            "ours": self.ours,
-            "difference": self.difference,
-            "agrees": self.agrees,
-            "note": claim.note,
-        }
+    def decimals(self) -> int:
+        """Digits that the paper prints after the decimal point."""
+        return self.claim.decimals
 
 
-@dataclass(frozen=True)
-class GridPoint:
-    """A MobileNet of one width and resolution, with published top-1 accuracies on ImageNet, as fractions."""
+class GridPoint(Result):
+    """A MobileNet of one width and resolution, with published top-1 accuracies on ImageNet."""
 
     alpha: float
+    """Width multiplier."""
     image_size: int
+    """Height and width in pixels."""
     multiply_adds: int
-    parameters: int  # without batch norm's
-    top1: float  # of the authors' checkpoint
-    top1_paper: float | None  # where the paper has it
+    """Multiply-adds for one picture."""
+    parameters: int
+    """Parameters without those of batch norm."""
+    top1: float
+    """Top-1 accuracy of the authors' checkpoint, 0 to 1."""
+    top1_paper: float | None
+    """Top-1 accuracy in the paper, 0 to 1; None where it prints none."""
 
 
 def compare_with_papers(network: str | None = None) -> list[Comparison]:
-    """Count what the papers' tables print; of all networks, or of one.
+    """Return every number of the papers' tables next to ours.
 
     The tables are 2 to 7, 9 and 10 of MobileNets (arXiv:1704.04861), 4 of MobileNetV2 (arXiv:1801.04381) and 3 of
-    Xception (arXiv:1610.02357); of rows about networks that this package does not have there is no claim here.
+    Xception (arXiv:1610.02357), without their rows about networks that this package does not have.
+
+    Args:
+        network: Only this network's numbers, such as "xception"; None for all.
     """
-    return [Comparison(claim, claim.count()) for claim in CLAIMS if network in (None, claim.network)]
+    return [_compare(claim) for claim in CLAIMS if network in (None, claim.network)]
+
+
+def _compare(claim: Claim) -> Comparison:
+    printed, ours, digits = float(claim.printed.replace(",", "")), claim.count(), 10**claim.decimals
+    return Comparison(
+        claim=claim,
+        paper=claim.paper,
+        table=claim.table,
+        row=claim.row,
+        quantity=claim.quantity,
+        printed=printed,
+        ours=ours,
+        difference=ours - printed,
+        agrees=round(printed * digits) in (round(ours * digits), math.floor(ours * digits)),
+        note=claim.note,
+    )
 
 
 def mobilenet_grid() -> list[GridPoint]:
@@ -100,16 +116,23 @@ def mobilenet_grid() -> list[GridPoint]:
     points = []
     for (alpha, image_size), top1 in CHECKPOINT_TOP1.items():
         cost = network_cost("mobilenet", alpha=alpha, image_size=image_size)
-        paper = PAPER_TOP1.get((alpha, image_size))
-        points.append(GridPoint(alpha, image_size, cost.multiply_adds, cost.without_bn, top1, paper))
+        point = GridPoint(
+            alpha=alpha,
+            image_size=image_size,
+            multiply_adds=cost.multiply_adds,
+            parameters=cost.without_bn,
+            top1=top1,
+            top1_paper=PAPER_TOP1.get((alpha, image_size)),
+        )
+        points.append(point)
     return points
 
 
 @lru_cache
-def network_cost(network: str, *, image_size: int = 0, classes: int = 1000, **settings: Any) -> Amounts:
-    """Return what a network costs; `image_size` 0 is the paper's."""
+def network_cost(network: str, *, image_size: int = 0, classes: int = 1000, **settings: Any) -> Cost:
+    """Return what a network costs; `image_size` 0 means the paper's."""
     size = image_size or NETWORKS[network].default_size
-    return count_cost(_built(network, classes, tuple(settings.items())), (size, size, 3)).amounts
+    return count_cost(_built(network, classes, tuple(settings.items())), (size, size, 3))
 
 
 @lru_cache(maxsize=4)
@@ -120,26 +143,26 @@ def _built(network: str, classes: int, settings: tuple[tuple[str, Any], ...]) ->
 
 @lru_cache
 def _type_share(layer_type: str, quantity: str) -> float:
-    """Return the percentage of MobileNet's cost that lies in layers of a type (Table 2)."""
+    """Return the percentage of MobileNet's cost in layers of one type (Table 2)."""
     by_type = count_cost(_built("mobilenet", 1000, ())).by("type")
     total = sum(getattr(amounts, quantity) for amounts in by_type.values())
     return 100 * getattr(by_type[layer_type], quantity) / total
 
 
 @lru_cache
-def _layer_cost(separable: bool, channels: int, size: int) -> Amounts:
-    """Return what a 3x3 layer costs that has as many outputs as inputs (Table 3)."""
+def _layer_cost(separable: bool, channels: int, size: int) -> Cost:
+    """Return what a 3x3 layer costs whose output has as many channels as its input (Table 3)."""
     x = inputs = keras.Input((size, size, channels))
     if separable:
         x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
     x = layers.Conv2D(channels, 1 if separable else 3, padding="same", use_bias=False)(x)
-    return count_cost(keras.Model(inputs, x)).amounts
+    return count_cost(keras.Model(inputs, x))
 
 
 def _table_2(
     row: str, layer_type: str, multiply_adds: str, parameters: str, notes: tuple[str, str] = ("", "")
 ) -> list[Claim]:
-    """Return the claims of a row about a type of layers: percentages."""
+    """Return the claims of a row about one type of layer, in percent."""
     claim = partial(Claim, "MobileNets", 2, row, network="mobilenet")
     return [
         claim("% multiply-adds", multiply_adds, partial(_type_share, layer_type, "multiply_adds"), note=notes[0]),
@@ -155,11 +178,11 @@ def _millions(
     parameters: str,
     *,
     notes: tuple[str, str] = ("", ""),
-    count: Callable[[], Amounts] | None = None,
+    count: Callable[[], Cost] | None = None,
     network: str = "mobilenet",
     **settings: Any,
 ) -> list[Claim]:
-    """Return the claims of a row about a network, in millions; parameters without batch norm's."""
+    """Return the claims of a row about a network, in millions; parameters without those of batch norm."""
     count = count or partial(network_cost, network, **settings)
     claim = partial(Claim, paper, table, row, network=network)
     return [
@@ -168,7 +191,7 @@ def _millions(
     ]
 
 
-_CUT = "the paper cuts, it does not round"
+_CUT = "the paper truncates instead of rounding"
 _NO_BIAS = "the paper leaves out the classifier's 1,000 biases"
 _OF_1000_CLASSES = "printed for 1,000 classes; Stanford Dogs has 120"
 _P1 = partial(_millions, "MobileNets")
@@ -246,8 +269,8 @@ CLAIMS = (
     ),
 )
 
-# ImageNet top-1 of the 16 checkpoints that MobileNets' authors published (TF-slim's mobilenet_v1.md), by
-# (alpha, image size); the paper's Figure 4 has a point for each, but prints only some of the numbers.
+# ImageNet top-1 accuracy of the 16 checkpoints that the authors of MobileNets published (TF-slim's
+# mobilenet_v1.md), by (alpha, image size). The paper's Figure 4 has a point for each but prints few numbers.
 CHECKPOINT_TOP1 = {
     (1.0, 224): 0.709,
     (1.0, 192): 0.700,
@@ -266,7 +289,7 @@ CHECKPOINT_TOP1 = {
     (0.25, 160): 0.455,
     (0.25, 128): 0.415,
 }
-# Tables 6, 7 and 9.
+# The accuracies that the paper prints (Tables 6, 7 and 9).
 PAPER_TOP1 = {
     (1.0, 224): 0.706,
     (1.0, 192): 0.691,

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
+from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import one_line
 from keras_sepnets.models.hashes import HASHES
 from keras_sepnets.models.loading import check_run_folder, network_file
@@ -34,22 +34,21 @@ class Published(NamedTuple):
     layers: Sequence[tuple[str, ...]] | None  # in the file's order, the classifier last; None: in the network's
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of a file's weights; `str(report)` is one line."""
+class LoadReport(Result):
+    """Which layers took a file's weights; `str(report)` is one line."""
 
     source: str
-    loaded: tuple[str, ...]  # layers that took the file's weights as they are
-    adapted: dict[str, str]  # layers that took changed ones -> how
-    fresh: tuple[str, ...]  # layers that keep their random start
-    unused: tuple[str, ...]  # layers of the file that the network does not have
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        return asdict(self)
+    """Path of the file."""
+    loaded: tuple[str, ...]
+    """Layers that took the weights as they are."""
+    adapted: dict[str, str]
+    """Layers that took adapted weights, and how they were adapted."""
+    fresh: tuple[str, ...]
+    """Layers that keep their random initialization."""
+    unused: tuple[str, ...]
+    """Layers of the file that the network does not have."""
 
     def __str__(self) -> str:
-        """Return the report as one line."""
         parts = [f"{len(self.loaded)} layers loaded"]
         parts += [f"{name} adapted ({how})" for name, how in self.adapted.items()]
         parts += [f"left random: {', '.join(self.fresh)}"] if self.fresh else []
@@ -199,7 +198,7 @@ def _match(
             )
     names = [layer.name for layer in weighted]
     report = LoadReport(
-        source,
+        source=source,
         loaded=tuple(name for name in names if name in values and name not in adapted),
         adapted=adapted,
         fresh=tuple(name for name in names if name not in values),

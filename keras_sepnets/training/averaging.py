@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import keras
 
+from keras_sepnets.models.keras_internals import averaged_variables
+
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
@@ -19,9 +21,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         return
     trained = [keras.ops.copy(variable) for variable in model.trainable_variables]
     try:
-        for variable, average in zip(
-            model.trainable_variables, optimizer._model_variables_moving_average, strict=True
-        ):
+        for variable, average in zip(model.trainable_variables, averaged_variables(optimizer), strict=True):
             variable.assign(average)
         yield
     finally:

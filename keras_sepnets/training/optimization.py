@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_sepnets.acceleration.twin import FusedAdamW
+from keras_sepnets.models.keras_internals import optimized_variables
 from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.loop import checked_when_trained
 
@@ -157,7 +158,7 @@ def _extend_apply(optimizer: keras.optimizers.Optimizer, l2: float, decayed: Seq
     decays = {id(variable) for variable in decayed} if l2 else set()
 
     def apply_all(grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> Any:
-        variables = trainable_variables or optimizer._trainable_variables
+        variables = trainable_variables or optimized_variables(optimizer)
         with tf.control_dependencies([gradient for gradient in grads if gradient is not None]):
             grads = [
                 gradient + l2 * variable if id(variable) in decays else gradient

@@ -10,9 +10,9 @@ BEGIN = """
 import os
 import tensorflow as tf
 from keras_sepnets import SepnetsError
-from keras_sepnets.config_files import load_config
-from keras_sepnets.planning import make_plan
-from keras_sepnets.threads import settle_threads
+from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.plan import make_plan
+from keras_sepnets.acceleration.threads import settle_threads
 
 def config(threads):
     return load_config(options={"training.intra_op_threads": threads, "training.epochs": 1})

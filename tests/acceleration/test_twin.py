@@ -302,7 +302,7 @@ import keras, numpy as np, tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 from keras_sepnets import build_mobilenet
-from keras_sepnets.acceleration import accelerate
+from keras_sepnets.acceleration.twin import accelerate
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 pictures, labels = np.random.default_rng(0).random((8, 32, 32, 3), np.float32) * 255, np.arange(8) % 5

@@ -143,6 +143,86 @@ def test_unknown_layers_and_functions_are_named_and_their_parameters_counted():
     assert cost.total == model.count_params()
 
 
+class Mixing(layers.Layer):
+    """Multiplies the channels of each pixel by a matrix."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(shape=(shape[-1], shape[-1]))
+
+    def call(self, x):
+        return x @ self.matrix
+
+
+class SlowMixing(Mixing):
+    pass
+
+
+class Blend(layers.Layer):
+    def call(self, tensors):
+        return sum(tensors)
+
+
+def count_mixing(layer, input_shape, output_shape):
+    _, height, width, channels = input_shape
+    assert layer.matrix.shape == (channels, channels)
+    assert output_shape == input_shape == (None, 8, 8, 4)
+    return height * width * channels**2
+
+
+class TestCounters:
+    """Functions of the user's for layers that the package does not know."""
+
+    inputs = keras.Input((8, 8, 4))
+
+    def count(self, outputs, counters):
+        return count_cost(keras.Model(self.inputs, outputs), counters=counters)
+
+    def test_a_custom_layer_is_counted(self):
+        cost = self.count(Mixing(name="mixing")(self.inputs), {Mixing: count_mixing})
+        assert (cost.multiply_adds, cost.not_counted, cost.total) == (64 * 16, (), 16)
+        assert cost.by("type")["Mixing"].multiply_adds == 64 * 16
+
+    def test_a_subclass_needs_its_own_counter(self):
+        outputs = SlowMixing(name="slow")(Mixing()(self.inputs))
+        cost = self.count(outputs, {Mixing: count_mixing})
+        assert (cost.multiply_adds, cost.not_counted) == (64 * 16, ("slow",))
+        assert self.count(outputs, {Mixing: count_mixing, SlowMixing: count_mixing}).not_counted == ()
+
+    def test_a_known_layer_can_be_counted_otherwise(self):
+        outputs = layers.ReLU()(layers.Conv2D(2, 1)(self.inputs))
+        counters = {layers.ReLU: lambda *_: 3, layers.Conv2D: lambda layer, before, after: before[-1] * after[-1]}
+        assert self.count(outputs, counters).multiply_adds == 3 + 4 * 2
+
+    def test_several_tensors_have_a_list_of_shapes(self):
+        shapes = []
+        outputs = Blend()([self.inputs, layers.ReLU()(self.inputs)])
+        self.count(outputs, {Blend: lambda _layer, *both: shapes.extend(both) or 0})
+        assert shapes == [[(None, 8, 8, 4), (None, 8, 8, 4)], (None, 8, 8, 4)]
+
+    def test_a_nested_model_can_be_counted_as_one_layer(self):
+        class Backbone(keras.Model):
+            pass
+
+        x = keras.Input((8, 8, 4))
+        cost = self.count(Backbone(x, layers.Conv2D(2, 1)(x), name="inner")(self.inputs), {Backbone: lambda *_: 7})
+        assert (cost.multiply_adds, cost.total, cost.layers[-1].name) == (7, 4 * 2 + 2, "inner")
+
+    @pytest.mark.parametrize(
+        ("counters", "sentence"),
+        [
+            (
+                {Mixing: lambda *_: 1.5},
+                r"counter of Mixing failed: .*integer.*Received: mixing with shapes \(None",
+            ),
+            ({Mixing: lambda _layer: 1}, "counter of Mixing failed: .*takes .layer, input_shape, output_shape"),
+            ({"Mixing": count_mixing}, "counters maps classes of layers to functions.*Received: 'Mixing'"),
+        ],
+    )
+    def test_a_counter_that_cannot_work_is_reported(self, counters, sentence):
+        with pytest.raises(SepnetsError, match=sentence):
+            self.count(Mixing(name="mixing")(self.inputs), counters)
+
+
 def test_nested_models_count_as_if_they_were_flat_and_at_the_outer_size():
     backbone = build_mobilenet(include_top=False, alpha=0.25)
     inputs = keras.Input((96, 64, 3))
@@ -186,8 +266,8 @@ def test_another_size_can_be_asked_for():
             lambda: build_mobilenet(include_top=False, alpha=0.25),
             r"input_shape, such as \(224, 224, 3\).*\(None, None, 3\)",
         ),
-        (lambda: keras.Sequential([layers.Dense(3)]), "do not show their graph"),
-        (lambda: None, "do not show their graph.*NoneType"),
+        (lambda: keras.Sequential([layers.Dense(3)]), "do not expose their graph"),
+        (lambda: None, "do not expose their graph.*NoneType"),
     ],
 )
 def test_what_cannot_be_counted_is_told(model, sentence):

@@ -4,6 +4,7 @@ from parity import assert_same_outputs, copy_weights, double_precision, randomiz
 
 from keras_sepnets import SepnetsError, build_mobilenet_v2, count_cost
 from keras_sepnets.models import mobilenet_v2
+from keras_sepnets.models.keras_internals import operation_of
 
 SMALL = {"alpha": 0.35, "input_shape": (32, 32, 3), "classes": 4}
 
@@ -102,7 +103,7 @@ def test_bottlenecks_are_linear_unless_asked_for(activation):
         17 if activation else 0
     )
     kind = keras.layers.ReLU if activation else keras.layers.BatchNormalization
-    assert isinstance(model.get_layer("block3_add").input[0]._keras_history.operation, kind)
+    assert isinstance(operation_of(model.get_layer("block3_add").input[0]), kind)
 
 
 def test_filters_are_multiples_of_8_and_never_below_90_percent():

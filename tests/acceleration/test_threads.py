@@ -1,4 +1,4 @@
-"""TensorFlow keeps the number of threads with which it begins; the plan takes what can be had."""
+"""TensorFlow keeps the number of threads that it starts with; the plan takes what is possible."""
 
 import os
 import subprocess
@@ -31,12 +31,12 @@ def refusal(threads):
 OPEN = """
 assert settle_threads(config("auto").training).intra_op_threads == "auto"
 assert plan(1) == plan("auto") == tf.config.threading.get_intra_op_parallelism_threads() == 1
-assert "has begun in this process with 1 threads" in refusal(0)
+assert "already started in this process, with 1 threads" in refusal(0)
 """
 BEGUN = """
 tf.constant(1)
 assert plan("auto") == plan(0) == 0
-assert "has begun in this process with 0 threads" in refusal(1)
+assert "already started in this process, with 0 threads" in refusal(1)
 """
 SAID = """
 assert plan("auto") == plan(2) == 2

@@ -142,7 +142,7 @@ def _pictures(graph: Any, input_shape: tuple[int, ...] | None) -> list[Any]:
 
 @dataclass
 class _Use:
-    """What one call reads and writes; holding the tensors keeps their ids unique."""
+    """The tensors that one call reads and writes; keeping them keeps their ids unique."""
 
     inputs: list[Any]
     outputs: list[Any]

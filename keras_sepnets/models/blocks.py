@@ -1,4 +1,4 @@
-"""What networks share: input, segmented convolution, classification head. All tensors are channels_last."""
+"""Parts that the networks share: input, segmented convolution, head. All tensors are channels_last."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias

@@ -38,14 +38,14 @@ tf.constant(1)
 assert plan("auto") == plan(0) == 0
 assert "already started in this process, with 0 threads" in refusal(1)
 """
-SAID = """
+SET = """
 assert plan("auto") == plan(2) == 2
 """
 
 
-@pytest.mark.parametrize(("program", "said"), [(OPEN, None), (BEGUN, None), (SAID, "2")])
-def test_tensorflow_keeps_the_threads_with_which_it_begins(program, said):
+@pytest.mark.parametrize(("program", "value"), [(OPEN, None), (BEGUN, None), (SET, "2")])
+def test_tensorflow_keeps_the_threads_that_it_starts_with(program, value):
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
-    environment |= {"TF_NUM_INTRAOP_THREADS": said} if said else {}
-    told = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr[-2000:]
+    environment |= {"TF_NUM_INTRAOP_THREADS": value} if value else {}
+    done = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

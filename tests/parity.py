@@ -1,4 +1,4 @@
-"""Comparison of a network with an independent implementation that has been given the same weights."""
+"""Compares a network with an independent implementation that has the same weights."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def randomize(model: keras.Model, seed: int) -> None:
-    """Give batch norm random weights and statistics, and kernels a size that keeps signals alive to the end."""
+    """Randomize batch norm's weights and statistics, and scale kernels so that signals reach the end."""
     random = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         if variable.name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
@@ -23,7 +23,7 @@ def randomize(model: keras.Model, seed: int) -> None:
 
 @contextlib.contextmanager
 def double_precision():
-    """Build what follows in float64, so that rounding does not hide or feign a difference."""
+    """Build models in float64, so that rounding neither hides a difference nor looks like one."""
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     try:
@@ -34,7 +34,7 @@ def double_precision():
 
 
 def copy_weights(source: keras.Model, target: keras.Model, names: dict[str, list[str]]) -> None:
-    """Copy the weights of each layer of `source` to the layers of `target` that share them among themselves."""
+    """Copy the weights of each layer of `source` to the layers of `target` that divide them among themselves."""
     for name, targets in names.items():
         weights = source.get_layer(name).get_weights()
         for target_name in targets:

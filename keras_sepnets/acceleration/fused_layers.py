@@ -1,4 +1,4 @@
-"""Layers that compute what stock ones do, with faster operations and the variables of those."""
+"""Layers that replace stock ones in a twin: same function, same variables, faster operations."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,16 +7,16 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-REGISTER = 16  # channels: oneDNN is fast with multiples of it; in bfloat16 batch norm of others is 5 times slower
+REGISTER = 16  # channels; in bfloat16, oneDNN's batch norm is 5 times slower for other than multiples of it
 
 
 def wide_channels(channels: int) -> int:
-    """Return the next multiple of what oneDNN is fast with."""
+    """Round up to the next number of channels with which oneDNN is fast."""
     return -(-channels // REGISTER) * REGISTER
 
 
 class _Replacement(layers.Layer):
-    """What stands in a twin in the place of a layer, with its name and settings."""
+    """A layer that replaces a stock one in a twin, with its name and settings."""
 
     def __init__(self, layer: layers.Layer) -> None:
         super().__init__(name=layer.name, dtype=layer.dtype_policy, trainable=layer.trainable, autocast=False)
@@ -24,36 +24,33 @@ class _Replacement(layers.Layer):
 
 
 class Nothing(_Replacement):
-    """The place of a layer whose work another one does."""
+    """Placeholder for a layer that was merged into another one."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Return the input."""
         return x
 
 
 class FusedBatchNormalization(_Replacement):
     """Batch normalization over (N, H, W) as TensorFlow's fused operation, equal to Keras'.
 
-    Channels that the input has beyond the variables are 0, and stay so.
+    The input may have more channels than the variables: these are 0 and stay 0.
     """
 
     def __init__(self, layer: layers.BatchNormalization) -> None:
-        """Take the stock layer."""
         super().__init__(layer)
         self.gamma, self.beta = layer.gamma, layer.beta
         self.moving_mean, self.moving_variance = layer.moving_mean, layer.moving_variance
         self._momentum, self._epsilon = layer.momentum, layer.epsilon
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
-        """Return the shape of the input."""
         return input_shape
 
     def call(self, x: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        """Return the normalized input, of the same shape; in training, update the moving statistics."""
+        """Normalize, and in training update the moving averages."""
         return tf.cast(self._normalize(x, training), self.compute_dtype)
 
     def _normalize(self, x: tf.Tensor, training: bool | None) -> tf.Tensor:
-        """Return the result in the type of x, or in float32 where oneDNN has no fast bfloat16."""
+        """Return the result in the dtype of x, or in float32 where oneDNN is slow in bfloat16."""
         if x.dtype == tf.bfloat16 and x.shape[-1] % REGISTER:
             x = tf.cast(x, tf.float32)
         mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
@@ -80,7 +77,7 @@ class FusedBatchNormalization(_Replacement):
             mean = mean * self._momentum + batch_mean * (1 - self._momentum)
             variance = variance * self._momentum + batch_variance * (1 - self._momentum)
         else:
-            # It averages the unbiased variance, and Keras the biased one.
+            # This operation averages the unbiased variance, Keras the biased one.
             count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
             bias = tf.maximum(count - 1, 1) / count
             y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -100,10 +97,10 @@ class FusedBatchNormalization(_Replacement):
 
 
 class RectifiedBatchNormalization(FusedBatchNormalization):
-    """Batch normalization and the ReLU after it, which also takes numbers from and to bfloat16."""
+    """Batch normalization and the ReLU after it, which also converts from and to bfloat16."""
 
     def __init__(self, layer: layers.BatchNormalization, relu: layers.ReLU, result: str) -> None:
-        """Take the layer, the ReLU, and the type of the result."""
+        """Merge a batch norm with the ReLU after it; `result` is the dtype of the output."""
         super().__init__(layer)
         self._highest = float("inf") if relu.max_value is None else float(relu.max_value)
         self._result = tf.as_dtype(result)
@@ -111,16 +108,14 @@ class RectifiedBatchNormalization(FusedBatchNormalization):
     def compute_output_spec(
         self, x: keras.KerasTensor, training: Any = None, mask: Any = None
     ) -> keras.KerasTensor:
-        """Return the shape of the input, and the type of the result."""
         return keras.KerasTensor(x.shape, dtype=self._result.name)
 
     def call(self, x: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        """Return the normalized and rectified input, of the same shape."""
         return rectify(self._normalize(x, training), self._highest, self._result)
 
 
 def rectify(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
-    """Return min(max(x, 0), highest) in another type; it and its gradient go once through the memory each."""
+    """Return min(max(x, 0), highest) as dtype `result`; it and its gradient take one pass over memory each."""
 
     @tf.custom_gradient
     def rectified(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -131,7 +126,7 @@ def rectify(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
     return rectified(x)
 
 
-# Layers of the same shape share what is compiled.
+# Layers of the same shape share the compiled function.
 @tf.function(jit_compile=True, autograph=False)
 def _clip(x: tf.Tensor, highest: float, result: tf.DType) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(x, tf.zeros([], x.dtype), tf.constant(highest, x.dtype)), result)
@@ -144,7 +139,7 @@ def _clip_gradient(gradient: tf.Tensor, x: tf.Tensor, highest: float, result: tf
 
 
 class FusedConvolution(_Replacement):
-    """A convolution without bias that may pad by itself, multiply in bfloat16, and have further channels of 0."""
+    """A convolution without bias that can also pad, multiply in bfloat16, and add output channels of zeros."""
 
     def __init__(
         self,
@@ -154,13 +149,13 @@ class FusedConvolution(_Replacement):
         narrow: bool = False,
         wide: bool = False,
     ) -> None:
-        """Take the layer and how it is to be different.
+        """Replace a stock convolution.
 
         Args:
-            layer: The stock one.
-            same: Whether to pad, at the end first, as TensorFlow does.
-            narrow: Whether to multiply in bfloat16; the result is of that type.
-            wide: Whether the result gets channels of 0 up to a multiple of 16.
+            layer: The stock layer.
+            same: Whether to pad like TensorFlow's "SAME", which pads the end first.
+            narrow: Whether to multiply in bfloat16 and return it.
+            wide: Whether to add output channels of zeros, up to a multiple of 16.
         """
         super().__init__(layer)
         self.kernel = layer.kernel
@@ -173,7 +168,6 @@ class FusedConvolution(_Replacement):
         self._is_narrow = narrow
 
     def compute_output_spec(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the shape and the type of the result."""
         sides = [
             side and -(-(side - (self._padding == "VALID") * dilation * (kernel - 1)) // stride)
             for side, kernel, stride, dilation in zip(
@@ -184,7 +178,6 @@ class FusedConvolution(_Replacement):
         return keras.KerasTensor((x.shape[0], *sides, self._filters), dtype=dtype)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Return the convolution of (N, H, W, C)."""
         dtype = tf.bfloat16 if self._is_narrow else tf.as_dtype(self.compute_dtype)
         kernel, channels = self.kernel.value, x.shape[-1]
         if self.is_depthwise:
@@ -196,13 +189,13 @@ class FusedConvolution(_Replacement):
         if not self._is_narrow or kernel.shape[:2] != (1, 1):
             return tf.nn.conv2d(tf.cast(x, dtype), kernel, self._strides, self._padding, dilations=self._dilation)
         if self._strides != (1, 1):
-            x = tf.nn.avg_pool2d(x, 1, self._strides, "VALID")  # which picks pixels faster than a slice
+            x = tf.nn.avg_pool2d(x, 1, self._strides, "VALID")  # picks pixels faster than a slice
         rows = tf.reshape(tf.cast(x, dtype), [-1, channels])
         result = tf.reshape(rows @ kernel[0, 0], tf.concat([tf.shape(x)[:-1], [self._filters]], 0))
         return tf.ensure_shape(result, (*x.shape[:-1], self._filters))
 
 
 def _widen(values: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Return an array with 0 added at its ends, up to a shape."""
+    """Pad an array with zeros at the end of each axis, up to a shape."""
     paddings = [(0, wide - own) for own, wide in zip(values.shape, shape, strict=True)]
     return tf.pad(values, paddings) if any(more for _, more in paddings) else values

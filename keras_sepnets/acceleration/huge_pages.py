@@ -1,4 +1,4 @@
-"""Memory in huge pages, where Linux gives them on request: steps over large arrays are some percent faster."""
+"""Memory in huge pages, where Linux grants them on request: steps over large arrays get a few percent faster."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ REQUEST = "glibc.malloc.hugetlb=1"
 
 
 def huge_page_settings() -> dict[str, str]:
-    """Return the environment variables by which a process asks for huge pages; none where they change nothing."""
+    """Return the environment variables that request huge pages; empty where they would change nothing."""
     try:
         on_request = "[madvise]" in WHEN.read_text()
     except OSError:
@@ -20,7 +20,7 @@ def huge_page_settings() -> dict[str, str]:
 
 
 def restart_with_huge_pages() -> None:
-    """Begin this process anew with huge pages, as malloc reads its settings only then; or do nothing."""
+    """Restart this process with huge pages if available: malloc reads its settings only at the start."""
     settings = huge_page_settings()
     if settings and sys.executable:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""With how many threads TensorFlow computes an operation on a CPU: it keeps the number with which it begins."""
+"""The number of threads that TensorFlow uses per operation on a CPU, which is fixed once it has started."""
 
 import os
 
@@ -7,14 +7,14 @@ import tensorflow as tf
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.settings.schema import TrainingConfig
 
-VARIABLE = "TF_NUM_INTRAOP_THREADS"  # by which a user says it for all programs
+VARIABLE = "TF_NUM_INTRAOP_THREADS"  # by which users set it for all programs
 
 
 def use_threads(training: TrainingConfig) -> None:
-    """Let TensorFlow use as many threads for an operation as the settings say, if they say it.
+    """Set TensorFlow's number of threads per operation to `intra_op_threads`; do nothing if that is "auto".
 
     Raises:
-        SepnetsError: It has computed something in this process already, with another number of them.
+        SepnetsError: TensorFlow already started in this process, with another number.
     """
     threads = training.intra_op_threads
     if threads in ("auto", _current()):
@@ -23,25 +23,25 @@ def use_threads(training: TrainingConfig) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:
         raise SepnetsError(
-            f"TensorFlow has begun in this process with {_current()} threads an operation (0: one a core) and "
-            f"keeps them; train in a process of its own. Received: training.intra_op_threads={threads}"
+            f"TensorFlow already started in this process, with {_current()} threads per operation (0: one per "
+            f"core), and keeps that number; train in a new process. Received: training.intra_op_threads={threads}"
         ) from None
 
 
 def settle_threads(training: TrainingConfig) -> TrainingConfig:
-    """Return settings with the number of threads of this process, where nothing can be chosen any more."""
+    """Replace "auto" by the number of threads of this process if it can no longer be changed."""
     if training.intra_op_threads != "auto" or _are_open():
         return training
     return training.model_copy(update={"intra_op_threads": _current()})
 
 
 def _current() -> int:
-    said = os.environ.get(VARIABLE, "")
-    return tf.config.threading.get_intra_op_parallelism_threads() or (int(said) if said.isdigit() else 0)
+    value = os.environ.get(VARIABLE, "")
+    return tf.config.threading.get_intra_op_parallelism_threads() or (int(value) if value.isdigit() else 0)
 
 
 def _are_open() -> bool:
-    """Tell whether nobody has said how many threads an operation may use, and TensorFlow has not begun."""
+    """Whether nobody set the number of threads per operation, and TensorFlow has not started."""
     if _current() or VARIABLE in os.environ:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What is known about Keras' layers: their names in tables of cost, their multiply-adds, which have none."""
+"""How Keras' layers are counted: their names in tables of cost, and which have multiply-adds."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from keras import layers
 
 
 def type_of(layer: Any) -> str:
-    """Return what kind of layer it is: as Table 2 of MobileNets has it, or the class's name."""
+    """Return the type of a layer in the terms of MobileNets' Table 2, or the name of its class."""
     kind = type(layer)
     if kind is layers.BatchNormalization:
         return "batch norm"
@@ -25,8 +25,8 @@ def _positions(layer: Any, shape: tuple[int, ...]) -> int:
 
 
 def _convolution(layer: Any, _inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    # The kernel is (h, w, in / groups, out), of a depthwise convolution (h, w, in, multiplier): either way
-    # every one of its entries is used once per output position.
+    # The kernel is (h, w, in / groups, out), that of a depthwise convolution (h, w, in, multiplier): either way,
+    # each entry is used once per output position.
     return math.prod(layer.kernel.shape) * _positions(layer, outputs)
 
 
@@ -43,7 +43,7 @@ def _dense(layer: layers.Dense, inputs: tuple[int, ...], _outputs: tuple[int, ..
     return math.prod(layer.kernel.shape) * math.prod(inputs[1:-1])
 
 
-# What a layer is called, and how its multiply-adds are counted.
+# The name of each type of layer, and the function that counts its multiply-adds.
 COUNTED: dict[type, tuple[str, Callable[..., int]]] = {
     layers.Conv1D: ("conv", _convolution),
     layers.Conv2D: ("conv", _convolution),
@@ -57,7 +57,7 @@ COUNTED: dict[type, tuple[str, Callable[..., int]]] = {
     layers.Conv3DTranspose: ("transposed conv", _transposed),
     layers.Dense: ("dense", _dense),
 }
-# Classes of keras.layers without multiply-adds: those that write over their input, and the others.
+# Classes of keras.layers without multiply-adds: those that overwrite their input, and the others.
 IN_PLACE = frozenset((
     "Activation", "ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten",
     "GaussianDropout", "GaussianNoise", "Identity", "LeakyReLU", "Normalization", "PReLU", "ReLU",
@@ -75,7 +75,7 @@ FREE = frozenset((
     "Subtract", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D",
     "ZeroPadding2D", "ZeroPadding3D"
 ))  # fmt: skip
-# Functions of keras.ops in a model's graph, by the names of their classes, which are not public.
+# Functions of keras.ops without multiply-adds, by the names of their classes, which are not public.
 FREE_OPERATIONS = frozenset((
     "Absolute", "Add", "AveragePool", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "ExpandDims",
     "Gelu", "GetItem", "HardSigmoid", "HardSilu", "LeakyRelu", "Log", "Max", "Maximum", "MaxPool", "Mean",
@@ -86,18 +86,18 @@ FREE_OPERATIONS = frozenset((
 
 
 def is_in_place(operation: Any) -> bool:
-    """Tell whether a layer can write its output over its input."""
+    """Whether a layer can overwrite its input with its output."""
     return _is_stock(operation, IN_PLACE)
 
 
 def is_free(operation: Any) -> bool:
-    """Tell whether a layer or a function of keras.ops is known to have no multiply-adds."""
+    """Whether a layer or a function of keras.ops is known to have no multiply-adds."""
     if isinstance(operation, layers.Layer):
         return _is_stock(operation, IN_PLACE) or _is_stock(operation, FREE)
     return type(operation).__name__ in FREE_OPERATIONS
 
 
 def _is_stock(operation: Any, names: frozenset[str]) -> bool:
-    """Tell whether a layer's class is one of these of keras.layers, and not a stranger of the same name."""
+    """Whether a layer's class is one of these in keras.layers, not another class of the same name."""
     kind = type(operation)
     return kind.__name__ in names and getattr(layers, kind.__name__, None) is kind

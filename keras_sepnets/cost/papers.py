@@ -48,7 +48,7 @@ class Comparison(Result):
     row: str
     """The row's label in the table."""
     quantity: str
-    """What the number counts, with its unit, such as "M multiply-adds"."""
+    """The counted quantity with its unit, such as "M multiply-adds"."""
     printed: float
     """The paper's number."""
     ours: float

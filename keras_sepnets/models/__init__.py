@@ -1,1 +1,15 @@
-"""Networks: one file per paper, made of stock Keras layers (Keras only, no TensorFlow import of our own)."""
+"""Networks made of stock Keras layers, and their weights.
+
+- `mobilenet`, `mobilenet_v2`, `xception`, `inception_v3`: one paper each, as a table of rows and a loop over it.
+- `alpha`: where the width multiplier becomes filter counts.
+- `blocks`: what the networks share: input, segmented convolution, classification head.
+- `inception_modules`: the modules of Inception V3, and the path from there to separable convolutions.
+- `registry`: the networks by name, and a network from its settings.
+- `initialization`: initial weights from (seed, layer name).
+- `weights`: loads weight files into a network; `weight_files` reads them, `hashes` verifies the published ones.
+- `loading`: opens `.keras` files and finds them in run folders.
+- `stages`: the parts of a network (stem, block1, ...) that cost is summed over and that can be frozen.
+- `keras_internals`: every private name of Keras that the package uses.
+
+All tensors are channels_last. Nothing here imports TensorFlow directly.
+"""

@@ -1,6 +1,5 @@
-"""What networks share: input, filter counts, segmented convolution, head. All tensors are channels_last."""
+"""Parts that the networks share: input, segmented convolution, head. All tensors are channels_last."""
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -21,22 +20,22 @@ def network_input(
     include_top: bool,
     include_preprocessing: bool,
 ) -> tuple[Any, Tensor]:
-    """Return the model's inputs and the first feature map: pixels, scaled from 0..255 to -1..1 on request.
+    """Return the model's inputs and its first tensor: the pixels, scaled if `include_preprocessing`.
 
     Args:
-        input_shape: (height, width, channels), or None for the network's own (any size without top).
-        input_tensor: A Keras tensor to build on instead of a new input, or None.
-        default_size: Height and width in pixels when nothing is given.
-        minimum_size: The smallest height or width in pixels for which every layer has an output.
+        input_shape: (height, width, channels); None for the network's default, which is any size without top.
+        input_tensor: Keras tensor to use as the input; None for a new `keras.Input`.
+        default_size: Default height and width in pixels.
+        minimum_size: Smallest height and width in pixels for which every layer has an output.
         include_top: Whether a classifier follows.
-        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
+        include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1.
 
     Raises:
         SepnetsError: The shape is malformed or smaller than `minimum_size`.
     """
     if keras.config.image_data_format() != "channels_last":
         raise SepnetsError(
-            "These networks are built for channels_last pictures; call "
+            "These networks need channels_last pictures; call "
             'keras.config.set_image_data_format("channels_last") or change keras.json. '
             f'Received: image_data_format="{keras.config.image_data_format()}"'
         )
@@ -49,7 +48,7 @@ def network_input(
             x = keras.Input(tensor=x, name="image")
         if input_shape is not None and tuple(input_shape) != tuple(x.shape[1:]):
             raise SepnetsError(
-                f"input_shape contradicts input_tensor, whose pictures are {tuple(x.shape[1:])}; "
+                f"input_shape contradicts input_tensor, which has pictures of shape {tuple(x.shape[1:])}; "
                 f"leave one of them out. Received: input_shape={tuple(input_shape)}"
             )
         check_shape(x.shape[1:], minimum_size)
@@ -60,7 +59,7 @@ def network_input(
 
 
 def check_shape(shape: Any, minimum_size: int) -> tuple[int | None, int | None, int]:
-    """Return (height, width, channels) if the network is defined for it; raise SepnetsError if not."""
+    """Return (height, width, channels); raise SepnetsError if the network is not defined for it."""
     if len(shape) != 3 or not isinstance(shape[2], int) or shape[2] < 1:
         raise SepnetsError(
             "An input shape is (height, width, channels), channels last, with at least one channel; "
@@ -68,50 +67,25 @@ def check_shape(shape: Any, minimum_size: int) -> tuple[int | None, int | None, 
         )
     if any(side is not None and side < minimum_size for side in shape[:2]):
         raise SepnetsError(
-            f"This network needs pictures of at least {minimum_size}x{minimum_size} px: below that a layer "
-            f"has nothing left to look at. Received: {shape[0]}x{shape[1]} px"
+            f"This network needs pictures of at least {minimum_size}x{minimum_size} px: below that, a layer "
+            f"has no output. Received: {shape[0]}x{shape[1]} px"
         )
     height, width, channels = shape
     return height, width, channels
 
 
-def check_alpha(alpha: float, smallest: int | None = None) -> None:
-    """Raise SepnetsError unless `alpha` is positive and leaves the narrowest layer at least one filter.
-
-    `smallest` is that layer's number of filters at alpha 1; None where the network itself rounds up.
-    """
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise SepnetsError(f"alpha, the width multiplier, is a positive number. Received: alpha={alpha}")
-    if smallest and scale_filters(smallest, alpha) < 1:
-        raise SepnetsError(
-            f"alpha is too small: the layer with {smallest} filters at alpha 1 would have none; "
-            f"use at least {1 / smallest:g}. Received: alpha={alpha}"
-        )
-
-
-def scale_filters(filters: int, alpha: float) -> int:
-    """Return the filter count at width `alpha`, rounded down as in MobileNets' reference code."""
-    return int(filters * alpha)
-
-
-def round_filters(filters: float) -> int:
-    """Return the multiple of 8 nearest to `filters`, at least 8 and never below 90 % of it (MobileNetV2)."""
-    rounded = max(8, int(filters + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * filters else rounded + 8
-
-
 def segmented_convolution(x: Tensor, segments: int | None, *, name: str) -> Tensor:
-    """3x3 convolution without bias that mixes channels only within each of `segments` groups of them.
+    """Apply a 3x3 convolution without bias that mixes channels only within each of `segments` groups.
 
-    This is the spectrum of Xception's paper (sections 1.1 and 5): one segment is a standard convolution, 3 or 4
-    are Inception's, one a channel (None, or as many as there are channels) is a depthwise convolution. Sizes of
-    segments differ by at most one channel. Each segment is a convolution of its own, because Keras runs grouped
-    ones on a CPU through XLA, which takes many times as long (scripts/benchmark_segments.py). Dozens of segments
-    make a graph of thousands of layers, which takes long to build.
+    This is the spectrum in Xception's paper (sections 1.1 and 5): one segment is a standard convolution, 3 or 4
+    are typical of Inception, one per channel is a depthwise convolution. Segments differ by at most one channel in
+    size. Each segment is a separate convolution, because Keras runs grouped ones through XLA on CPUs, which takes
+    many times as long (scripts/benchmark_segments.py). With dozens of segments, the graph has thousands of layers
+    and takes long to build.
 
     Args:
         x: (N, H, W, C).
-        segments: Number of segments, 1 to C; more mean C, None means C.
+        segments: Number of segments, 1 to C; None or a larger number means C.
         name: Prefix of the layers' names.
 
     Returns:
@@ -120,8 +94,7 @@ def segmented_convolution(x: Tensor, segments: int | None, *, name: str) -> Tens
     channels = x.shape[-1]
     if segments is not None and (segments < 1 or segments != int(segments)):
         raise SepnetsError(
-            "segments counts parts of the channels: a whole number from 1 up, or None. "
-            f"Received: segments={segments}"
+            f"segments is a number of channel groups: an integer from 1 up, or None. Received: segments={segments}"
         )
     if segments is None or segments >= channels:
         return layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
@@ -136,7 +109,7 @@ def segmented_convolution(x: Tensor, segments: int | None, *, name: str) -> Tens
 
 
 def check_choice(argument: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """Raise SepnetsError unless the value of an argument is one of its choices."""
+    """Raise SepnetsError unless `value` is one of the choices of an argument."""
     if value not in choices:
         known = [f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices]
         raise SepnetsError(f"{argument} is {', '.join(known[:-1])} or {known[-1]}. Received: {argument}={value!r}")
@@ -152,9 +125,10 @@ def classification_head(
     dropout: float,
     fc_units: tuple[int, ...] = (),
 ) -> Tensor:
-    """Pool `x` (N, H, W, C) and classify it to (N, classes); without top only pool it, if asked to.
+    """Pool `x` (N, H, W, C) and classify it to (N, classes); without top, only apply `pooling`.
 
-    `fc_units` are the units of fully connected ReLU layers between the pooling and the classifier.
+    `fc_units` are the units of fully connected ReLU layers between pooling and classifier; the other arguments are
+    those of the builders.
     """
     check_choice("pooling", pooling, (None, "avg", "max"))
     if not 0 <= dropout < 1:
@@ -166,7 +140,7 @@ def classification_head(
         for number, units in enumerate(fc_units, start=1):
             x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
         x = layers.Dropout(dropout, name="dropout")(x)
-        # Probabilities and their logarithms need more than a half precision.
+        # Half precision is too coarse for probabilities and their logarithms.
         dtype = "float32" if keras.config.dtype_policy().name.startswith("mixed") else None
         return layers.Dense(classes, activation=classifier_activation, dtype=dtype, name="predictions")(x)
     if pooling == "avg":

@@ -1,8 +1,8 @@
-"""SHA-256 or MD5 of the weight files that keras.applications publishes, by file name, as far as they are known.
+"""Known SHA-256 or MD5 hashes of the weight files that keras.applications publishes, by file name.
 
-Those of Xception and Inception V3 are in the source of Keras 3.15, MobileNet's in that of a later version
-(keras/src/applications/mobilenet.py, WEIGHTS_HASHES); of MobileNetV2's files two were found in public records of
-downloads, so the others are not verified.
+The hashes for Xception and Inception V3 come from the source of Keras 3.15, MobileNet's from a later version
+(keras/src/applications/mobilenet.py, WEIGHTS_HASHES). Two of MobileNetV2's were found in public records of
+downloads; its other files are not verified.
 """
 
 HASHES = {

@@ -1,6 +1,6 @@
-"""Inception modules: towers side by side, and Xception's path from there to separable convolutions (Figures 1-4).
+"""Inception modules, and the path from them to separable convolutions (Figures 1 to 4 of Xception's paper).
 
-A tower is a tuple of rows; what the towers give is concatenated. All tensors are channels_last.
+A tower is a tuple of rows; a module concatenates the outputs of parallel towers. All tensors are channels_last.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,12 @@ from typing import NamedTuple, TypeAlias
 
 from keras import layers
 
-from keras_sepnets.models.blocks import Tensor, scale_filters, segmented_convolution
+from keras_sepnets.models.alpha import scale_filters
+from keras_sepnets.models.blocks import Tensor, segmented_convolution
 
 
 class Conv(NamedTuple):
-    """A convolution without bias, batch norm and ReLU."""
+    """A convolution without bias, then batch norm and ReLU."""
 
     filters: int
     kernel: int | tuple[int, int] = 1  # (height, width)
@@ -22,12 +23,12 @@ class Conv(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """3x3 pooling; "max" halves the size and pads nothing, "avg" keeps it."""
+    """3x3 pooling: "max" with stride 2 and without padding, "avg" with stride 1, which keeps the size."""
 
     kind: str
 
 
-Fork: TypeAlias = list[Conv]  # convolutions of one input, concatenated
+Fork: TypeAlias = list[Conv]  # parallel convolutions of one input, concatenated
 Tower: TypeAlias = tuple[Conv | Pool | Fork, ...]
 
 
@@ -46,7 +47,7 @@ def conv_unit(x: Tensor, conv: Conv, *, batch_norm: Callable, alpha: float = 1.0
 
 
 def inception_module(x: Tensor, towers: tuple[Tower, ...], *, unit: Callable, name: str) -> Tensor:
-    """Run towers side by side on `x` (N, H, W, C) and concatenate their outputs; `unit` is a bound `conv_unit`."""
+    """Concatenate the outputs of parallel towers on `x` (N, H, W, C); `unit` is a bound `conv_unit`."""
     outputs = []
     for tower_number, tower in enumerate(towers, start=1):
         y = x
@@ -72,7 +73,7 @@ PLAIN_UNIT = partial(conv_unit, batch_norm=layers.BatchNormalization)
 
 
 def canonical_module(x: Tensor, filters: int, *, name: str) -> Tensor:
-    """Return Figure 1: a canonical Inception module, with `filters` filters in each convolution.
+    """Figure 1: a canonical Inception module with `filters` filters in each convolution.
 
     Four towers: 1x1; 1x1, 3x3; 1x1, 3x3, 3x3; average pooling, 1x1. (N, H, W, C) to (N, H, W, 4 * filters).
     """
@@ -82,7 +83,7 @@ def canonical_module(x: Tensor, filters: int, *, name: str) -> Tensor:
 
 
 def simplified_module(x: Tensor, filters: int, *, towers: int = 3, name: str) -> Tensor:
-    """Return Figure 2: towers of 1x1 and 3x3 convolutions only, each with `filters` filters.
+    """Figure 2: towers of 1x1 and 3x3 convolutions only, each with `filters` filters.
 
     (N, H, W, C) to (N, H, W, towers * filters). A ReLU follows both steps, as in Inception.
     """
@@ -91,10 +92,10 @@ def simplified_module(x: Tensor, filters: int, *, towers: int = 3, name: str) ->
 
 
 def segmented_module(x: Tensor, filters: int, *, segments: int | None = 3, name: str) -> Tensor:
-    """Return Figure 3: one 1x1 convolution, then 3x3 convolutions on segments of its output.
+    """Figure 3: one 1x1 convolution, then 3x3 convolutions on segments of its output.
 
-    The same function as `simplified_module` with as many towers as segments and `filters` filters in all of them
-    together. (N, H, W, C) to (N, H, W, filters).
+    The same function as `simplified_module` with one tower per segment and `filters` filters in total.
+    (N, H, W, C) to (N, H, W, filters).
     """
     x = PLAIN_UNIT(x, Conv(filters), name=f"{name}_pointwise")
     x = segmented_convolution(x, segments, name=name)
@@ -103,7 +104,7 @@ def segmented_module(x: Tensor, filters: int, *, segments: int | None = 3, name:
 
 
 def extreme_module(x: Tensor, filters: int, *, name: str) -> Tensor:
-    """Return Figure 4: one 1x1 convolution, then one 3x3 convolution for each channel of its output.
+    """Figure 4: one 1x1 convolution, then one 3x3 convolution for each channel of its output.
 
     (N, H, W, C) to (N, H, W, filters).
     """

@@ -1,4 +1,4 @@
-"""Inception V3, with which Xception is compared: Szegedy et al. 2016, arXiv:1512.00567, as Keras builds it."""
+"""Inception V3, the baseline of Xception's paper: Szegedy et al. 2016, arXiv:1512.00567, as Keras builds it."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_sepnets.models.blocks import check_alpha, classification_head, network_input
+from keras_sepnets.models.alpha import check_alpha
+from keras_sepnets.models.blocks import classification_head, network_input
 from keras_sepnets.models.inception_modules import Conv, Pool, Tower, conv_unit, inception_module, run_row
 from keras_sepnets.models.weights import Published, load_weights
 
@@ -27,7 +28,7 @@ STEM: Tower = (
 
 
 def module_35x35(pool_filters: int) -> tuple[Tower, ...]:
-    """Return the towers of Figure 5, with a 5x5 convolution as Keras and TF-slim have it."""
+    """Return the towers of Figure 5, but with a 5x5 convolution, as in Keras and TF-slim."""
     return (
         (Conv(64),),
         (Conv(48), Conv(64, 5)),
@@ -37,7 +38,7 @@ def module_35x35(pool_filters: int) -> tuple[Tower, ...]:
 
 
 def module_17x17(filters: int) -> tuple[Tower, ...]:
-    """Return the towers of Figure 6: 7x7 convolutions taken apart into 1x7 and 7x1."""
+    """Return the towers of Figure 6: 7x7 convolutions factorized into 1x7 and 7x1."""
     wide, high = (1, 7), (7, 1)
     return (
         (Conv(192),),
@@ -91,24 +92,27 @@ def build_inception_v3(
 ) -> keras.Model:
     """Build Inception V3 (arXiv:1512.00567, Table 1), the same function as `keras.applications.InceptionV3`.
 
-    It has no auxiliary classifier, and its batch norm has no scale.
+    It has no auxiliary classifier, and its batch norm has no gamma.
 
     Args:
-        include_top: Whether to end in pooling, dropout and a classifier.
-        weights: None for random initialization, "imagenet", or a path; see `models.weights.load_weights`.
-        input_tensor: A Keras tensor to build on instead of a new input.
-        input_shape: (height, width, channels), each side at least 75 px or None; (299, 299, 3) by default,
-            (None, None, 3) without top.
-        pooling: Without top: None for the last feature map, "avg" or "max" for a vector.
-        classes: Number of classes.
-        classifier_activation: Of the last layer; None for logits.
-        name: The model's name.
-        alpha: Width multiplier, any positive number; every filter count becomes `int(filters * alpha)`.
-        dropout: Rate before the classifier, in training only; .5 where Xception's paper compares the two
-            (section 4.4).
-        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
-        bn_momentum: Of the moving statistics of batch normalization.
-        bn_epsilon: Added to the variance in batch normalization.
+        include_top: Whether the network ends in global average pooling, dropout and a classifier; True by default.
+        weights: None (the default) for random initialization, "imagenet" for the weights that keras.applications
+            publishes, or the path of a weight file or run folder; see `models.weights.load_weights`.
+        input_tensor: Keras tensor to use as the input; None (the default) for a new `keras.Input`.
+        input_shape: (height, width, channels), each side at least 75 px, or None for any size;
+            (299, 299, 3) by default, (None, None, 3) without top.
+        pooling: Without top: "avg" or "max" for global pooling to a vector; None (the default) for the last
+            feature map.
+        classes: Number of classes; 1000 by default, as in ImageNet.
+        classifier_activation: Activation of the classifier, "softmax" by default; None for logits.
+        name: Name of the model.
+        alpha: Width multiplier, any positive number, 1 (the paper) by default; every filter count becomes
+            `int(filters * alpha)`.
+        dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .5 by default, as in
+            Xception's paper.
+        include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.
+        bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
 
     Input shape:
         (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
@@ -163,5 +167,5 @@ PUBLISHED = Published(
     alphas=(1.0,),
     sizes=(DEFAULT_SIZE,),
     first_layer="stem_1_conv",
-    layers=None,  # Keras' layers have no names of their own, and its graph is the same as ours
+    layers=None,  # Keras' layers are only numbered, and its graph is the same as ours
 )

@@ -1,4 +1,4 @@
-"""Initial weights that depend on a seed and a layer's name only, so that variants of a network can be paired."""
+"""Initial weights that depend only on a seed and a layer's name, so that variants of a network can be paired."""
 
 import hashlib
 
@@ -6,10 +6,10 @@ import keras
 
 
 def initialize_by_name(model: keras.Model, seed: int) -> None:
-    """Draw every kernel and dropout seed of `model` anew from (seed, layer name), by the layer's own initializer.
+    """Redraw every kernel and dropout seed of `model` from (seed, layer name), with the layer's own initializer.
 
-    Two networks that share a layer (name and shape) then start from the same weights in it, whatever else
-    they contain; Keras' own seeding depends on how many layers were created before.
+    Two networks that share a layer (name and shape) then start with the same weights in it, whatever else they
+    contain. Keras' own seeding depends on how many layers were created before.
     """
     for layer in model.layers:
         layer_seed = int.from_bytes(hashlib.sha256(f"{seed}/{layer.name}".encode()).digest()[:4], "big") >> 1

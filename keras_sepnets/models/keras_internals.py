@@ -1,4 +1,4 @@
-"""Every private name of Keras that this package uses, each behind a function of ours.
+"""Every private name of Keras that this package uses, each wrapped in a function.
 
 Keras has no public way to walk a model's graph, to find an optimizer's slot variables or to read its averaged
 weights. When a new version of Keras renames one of these names, `tests/models/test_keras_internals.py` says which

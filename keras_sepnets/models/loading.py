@@ -1,4 +1,4 @@
-"""Networks from `.keras` files and from the folders that hold them."""
+"""Opens networks in `.keras` files, and finds these files in run folders."""
 
 import zipfile
 from pathlib import Path
@@ -9,16 +9,16 @@ from keras_sepnets.base.text import one_line
 
 
 def load_network(file: Path) -> Any:
-    """Return the Keras model in a .keras file, not compiled; raise SepnetsError if it cannot be had."""
+    """Return the Keras model in a .keras file, not compiled; raise SepnetsError if it cannot be loaded."""
     import keras
 
-    if not zipfile.is_zipfile(file):  # Keras says then that it is not found
+    if not zipfile.is_zipfile(file):  # for which Keras reports a missing file
         raise SepnetsError(
-            f"The network cannot be loaded: no .keras file, or a damaged one. Received: {str(file)!r}"
+            f"The network cannot be loaded: this is not a .keras file, or it is damaged. Received: {str(file)!r}"
         )
     try:
         return keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras raises many kinds for damaged files
+    except Exception as error:  # Keras raises many kinds of exceptions for damaged files
         raise SepnetsError(f"The network cannot be loaded: {one_line(error)}. Received: {str(file)!r}") from error
 
 
@@ -26,17 +26,17 @@ def check_run_folder(folder: Path) -> None:
     """Raise SepnetsError unless a folder holds a run."""
     if not (Path(folder) / "config.json").is_file():
         raise SepnetsError(
-            "This is not a run folder: it has no config.json; name a folder that sepnets train has written. "
+            "This is not a run folder: it has no config.json; give a folder that sepnets train wrote. "
             f"Received: {str(folder)!r}"
         )
 
 
 def network_file(folder: Path, name: str | None = None) -> Path:
-    """Return the file of a network in a run folder; by default the final one, of an unfinished run the best.
+    """Return the file of a network in a run folder: by default the final one, otherwise the best.
 
     Args:
         folder: The run folder.
-        name: "final", "best" or None.
+        name: "final" or "best"; None for the default.
 
     Raises:
         SepnetsError: The folder has no such file.

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from keras_sepnets.models.blocks import Tensor, check_alpha, classification_head, network_input, scale_filters
+from keras_sepnets.models.alpha import check_alpha, scale_filters
+from keras_sepnets.models.blocks import Tensor, classification_head, network_input
 from keras_sepnets.models.weights import Published, load_weights
 
 DEFAULT_SIZE = 224
@@ -17,13 +18,13 @@ STEM_FILTERS = 32
 
 
 class Block(NamedTuple):
-    """One depthwise-separable block, a row pair of Table 1."""
+    """One depthwise-separable block: two rows of Table 1."""
 
     filters: int  # pointwise output channels at alpha = 1
     stride: int = 1  # of the 3x3 depthwise convolution
 
 
-# Table 1. Its last depthwise row prints stride 2; 7x7 -> 7x7 is only consistent with 1.
+# Table 1. Its last depthwise row prints stride 2, but 7x7 -> 7x7 requires stride 1.
 BLOCKS = (
     Block(64),
     Block(128, 2),
@@ -35,7 +36,7 @@ BLOCKS = (
     Block(1024, 2),
     Block(1024),
 )
-# Blocks by number: "the 5 layers of separable filters with feature size 14x14x512" (section 4.2).
+# Numbers of blocks: "the 5 layers of separable filters with feature size 14x14x512" (section 4.2).
 SHALLOW_LEAVES_OUT = range(7, 12)
 
 
@@ -60,23 +61,28 @@ def build_mobilenet(
     """Build MobileNet (arXiv:1704.04861, Table 1), the same function as `keras.applications.MobileNet`.
 
     Args:
-        include_top: Whether to end in pooling, dropout and a classifier.
-        weights: None for random initialization, "imagenet", or a path; see `models.weights.load_weights`.
-        input_tensor: A Keras tensor to build on instead of a new input.
-        input_shape: (height, width, channels), each side at least 31 px or None; (224, 224, 3) by default,
-            (None, None, 3) without top.
-        pooling: Without top: None for the last feature map, "avg" or "max" for a vector.
-        classes: Number of classes.
-        classifier_activation: Of the last layer; None for logits.
-        name: The model's name.
-        alpha: Width multiplier, any positive number; every filter count becomes `int(filters * alpha)`.
-        dropout: Rate before the classifier, in training only.
-        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
-        bn_momentum: Of the moving statistics of batch normalization.
-        bn_epsilon: Added to the variance in batch normalization.
-        separable: Whether blocks are depthwise-separable (the paper); with False a block is one standard 3x3
-            convolution, the Conv MobileNet of Table 4.
-        shallow: Whether the five blocks with 14x14x512 are left out, the Shallow MobileNet of Table 5.
+        include_top: Whether the network ends in global average pooling, dropout and a classifier; True by default.
+        weights: None (the default) for random initialization, "imagenet" for the weights that keras.applications
+            publishes, or the path of a weight file or run folder; see `models.weights.load_weights`.
+        input_tensor: Keras tensor to use as the input; None (the default) for a new `keras.Input`.
+        input_shape: (height, width, channels), each side at least 31 px, or None for any size;
+            (224, 224, 3) by default, (None, None, 3) without top.
+        pooling: Without top: "avg" or "max" for global pooling to a vector; None (the default) for the last
+            feature map.
+        classes: Number of classes; 1000 by default, as in ImageNet.
+        classifier_activation: Activation of the classifier, "softmax" by default; None for logits.
+        name: Name of the model.
+        alpha: Width multiplier (section 3.3), any positive number, 1 by default; every filter count becomes
+            `int(filters * alpha)`.
+        dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .001 by default, as in
+            keras.applications.
+        include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.
+        bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
+        separable: True (the paper) for depthwise-separable blocks; False for blocks of one standard 3x3
+            convolution, as in the Conv MobileNet of Table 4.
+        shallow: Whether to leave out the five 14x14x512 blocks, as in the Shallow MobileNet of Table 5; False by
+            default.
 
     Input shape:
         (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
@@ -147,7 +153,7 @@ def standard_block(x: Tensor, block: Block, *, alpha: float, batch_norm: Callabl
 
 
 def pad_for_stride(x: Tensor, stride: int, *, name: str) -> tuple[Tensor, str]:
-    """Pad for a 3x3 convolution as Keras and Caffe do: for stride 2 at the end only, on odd sizes too."""
+    """Pad for a 3x3 convolution as Keras and Caffe do: with stride 2, at the end only, even for odd sizes."""
     if stride == 1:
         return x, "same"
     return layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x), "valid"

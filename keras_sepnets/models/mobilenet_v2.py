@@ -8,14 +8,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from keras_sepnets.models.blocks import (
-    Tensor,
-    check_alpha,
-    check_choice,
-    classification_head,
-    network_input,
-    round_filters,
-)
+from keras_sepnets.models.alpha import check_alpha, round_filters
+from keras_sepnets.models.blocks import Tensor, check_choice, classification_head, network_input
 from keras_sepnets.models.weights import Published, load_weights
 
 DEFAULT_SIZE = 224
@@ -29,7 +23,7 @@ BOTTLENECK_ACTIVATIONS = (None, "relu6")
 class Row(NamedTuple):
     """A row of Table 2: `n` bottlenecks, the first with stride `s`."""
 
-    t: int  # expansion: of the block's input channels
+    t: int  # expansion factor, of the block's input channels
     c: int  # filters of the linear bottleneck at alpha = 1
     n: int
     s: int
@@ -48,7 +42,7 @@ ROWS = (
 
 
 class Block(NamedTuple):
-    """One bottleneck: a row of Table 2 taken apart."""
+    """One bottleneck; a row of Table 2 expands to `n` of them."""
 
     expansion: int
     filters: int
@@ -79,26 +73,29 @@ def build_mobilenet_v2(
     """Build MobileNetV2 (arXiv:1801.04381, Table 2), the same function as `keras.applications.MobileNetV2`.
 
     Args:
-        include_top: Whether to end in pooling, dropout and a classifier.
-        weights: None, for random initialization, "imagenet", or a path; see `models.weights.load_weights`.
-        input_tensor: A Keras tensor to build on instead of a new input.
-        input_shape: (height, width, channels), each side any number of pixels or None; (224, 224, 3) by default,
-            (None, None, 3) without top.
-        pooling: Without top: None for the last feature map, "avg" or "max" for a vector.
-        classes: Number of classes.
-        classifier_activation: Of the last layer; None for logits.
-        name: The model's name.
-        alpha: Width multiplier, any positive number, .35 to 1.4 in the paper; filter counts are rounded to
-            multiples of 8, and the last convolution keeps its 1280 filters where alpha is below 1.
-        dropout: Rate before the classifier, in training only; the paper has none.
-        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
-        bn_momentum: Of the moving statistics of batch normalization (.999 in keras.applications, which takes
-            thousands of steps to forget its start).
-        bn_epsilon: Added to the variance in batch normalization.
-        residual: "bottleneck" (the paper): a shortcut around each block that keeps its shape; "expansion": the
-            same blocks' shortcuts between wide layers, from the expansion of a block to that of the next one,
-            each after its ReLU6; None: no shortcut (Figure 6b).
-        bottleneck_activation: After the projection's batch norm: None, the linear bottleneck of the paper, or
+        include_top: Whether the network ends in global average pooling, dropout and a classifier; True by default.
+        weights: None (the default) for random initialization, "imagenet" for the weights that keras.applications
+            publishes, or the path of a weight file or run folder; see `models.weights.load_weights`.
+        input_tensor: Keras tensor to use as the input; None (the default) for a new `keras.Input`.
+        input_shape: (height, width, channels), each side at least 1 px, or None for any size; (224, 224, 3) by
+            default, (None, None, 3) without top.
+        pooling: Without top: "avg" or "max" for global pooling to a vector; None (the default) for the last
+            feature map.
+        classes: Number of classes; 1000 by default, as in ImageNet.
+        classifier_activation: Activation of the classifier, "softmax" by default; None for logits.
+        name: Name of the model.
+        alpha: Width multiplier (section 4), any positive number, 1 by default, .35 to 1.4 in the paper; filter
+            counts are rounded to multiples of 8, and the last convolution keeps its 1280 filters below alpha 1.
+        dropout: Dropout rate before the classifier, from 0 up to, not including, 1; 0 by default, as the paper
+            mentions none.
+        include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default (.999 in keras.applications, which
+            takes thousands of steps to forget the initial statistics).
+        bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
+        residual: "bottleneck" (the paper) for a shortcut around each block that keeps its shape; "expansion" for
+            shortcuts between the wide layers of these blocks, from the expansion of one block to that of the next,
+            each after its ReLU6; None for no shortcuts (Figure 6b).
+        bottleneck_activation: After the projection's batch norm: None (the paper) for a linear bottleneck, or
             "relu6" (Figure 6a).
 
     Input shape:
@@ -134,7 +131,7 @@ def build_mobilenet_v2(
     x = convolution(round_filters(STEM_FILTERS * alpha), 3, strides=2, name="stem")(x)
     x = batch_norm(name="stem_bn")(x)
     x = layers.ReLU(6, name="stem_relu")(x)
-    expanded = None  # the wide layer to which the next expansion is added
+    expanded = None  # the wide layer that is added to the next expansion
     for number, block in enumerate(BLOCKS, start=1):
         x, expanded = bottleneck_block(
             x,
@@ -178,10 +175,10 @@ def bottleneck_block(
     Args:
         x: (N, H, W, C).
         block: Expansion, filters and stride.
-        shortcut: With `residual="expansion"`, the wide layer of the block before, of this expansion's shape.
+        shortcut: With `residual="expansion"`, the previous block's wide layer, of this expansion's shape.
 
     Returns:
-        The bottleneck, and with `residual="expansion"` the wide layer if the next block is to add it.
+        The bottleneck and, with `residual="expansion"`, the wide layer if the next block adds it.
     """
     keeps_shape = block.stride == 1 and x.shape[-1] == round_filters(int(block.filters * alpha))
     bottleneck = x
@@ -207,7 +204,7 @@ def bottleneck_block(
 
 
 def _published_file(alpha: float, size: int, include_top: bool) -> str:
-    if alpha > 1:  # trained at 224 px only
+    if alpha > 1:  # published for 224 px only
         size = 224
     top = "" if include_top else "_no_top"
     return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{size}{top}.h5"

@@ -1,4 +1,4 @@
-"""The networks by name, and a network from its settings."""
+"""The networks by name, and building a network from its settings."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,14 +16,14 @@ def _no_flows(stages: Sequence[str]) -> dict[str, str]:
 
 
 class Network(NamedTuple):
-    """A builder, the sizes that its paper and its arithmetic give, the paper, and its published weights."""
+    """A builder with its paper, picture sizes and published weights."""
 
     build: Callable[..., keras.Model]
-    default_size: int  # px, of the paper
-    minimum_size: int  # px, below which a layer has no output
+    default_size: int  # px, as in the paper
+    minimum_size: int  # px; below that, a layer has no output
     source: str
     published: Published
-    # From the stages to parts of several stages, with the last stage of each.
+    # Returns the last stage of each part that spans several of the given stages.
     flows: Callable[[Sequence[str]], dict[str, str]] = _no_flows
 
 
@@ -75,10 +75,10 @@ def build_network(
         config: The network's name and settings; `bn_momentum` None means the builder's default.
         image_size: Height and width in pixels.
         classes: Number of classes.
-        seed: Of the weights, which depend on it and the layers' names only, so that layers of one name agree
-            across variants; None where weights do not matter.
-        weights: What is loaded over them; see `load_weights`. Then `model.load_report` says what became of it.
-        dtype_policy: Keras', such as "mixed_bfloat16"; the classifier's is float32 in any case.
+        seed: Seed of the initial weights, which depend only on it and the layers' names, so that layers of the
+            same name agree across variants; None where the weights do not matter.
+        weights: Weights to load afterwards, see `load_weights`; `model.load_report` lists what was loaded.
+        dtype_policy: Keras dtype policy, such as "mixed_bfloat16"; the classifier is always float32.
     """
     settings = config.model_dump(exclude={"name"})
     if settings["bn_momentum"] is None:

@@ -1,4 +1,4 @@
-"""The stages of a network, by the names of its layers: stem, block1, ..."""
+"""The stages of a network (stem, block1, ...), derived from the names of its layers."""
 
 import re
 
@@ -13,10 +13,10 @@ BACKBONE = "backbone"
 
 
 def stage_of(name: str) -> str:
-    """Return the part of the network that a layer's name begins with: its words up to the first number.
+    """Return the stage at the beginning of a layer's name: its words up to the first number.
 
-    `block3_depthwise` is in block3, `block_3_expand` in block_3, `stem_bn` in stem; a name without such a
-    beginning stands for itself.
+    `block3_depthwise` is in block3, `block_3_expand` in block_3, `stem_bn` in stem. A layer whose name has no such
+    beginning is its own stage.
     """
     *nested, name = name.split("/")
     begin = re.match(r"(?:stem|last|block\d+[a-z]?|(?:[a-z]+_)*?[a-z]+_?\d+)(?=_|$)", name)
@@ -30,7 +30,7 @@ def stages(model: keras.Model) -> list[str]:
 
 
 def frozen_stages(model: keras.Model, last: str | None) -> list[str]:
-    """Return the stages that `freeze` leaves as they are; raise SepnetsError if there is no such last one."""
+    """Return the stages up to `last`, which `freeze` keeps fixed; raise SepnetsError if `last` is unknown."""
     if last is None:
         return []
     known = stages(model)

@@ -1,4 +1,4 @@
-"""The layers and arrays in files of weights: Keras 3's two formats and Keras 2's. Files are not trusted."""
+"""Reads layers and arrays from weight files: Keras 3's two formats and Keras 2's. Files are not trusted."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ import keras
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.models.loading import load_network
 
-HEAD = ("fc1", "fc2", "predictions")  # the layers of a classifier, by our names
-LARGEST_ARRAY = 2**30  # bytes; no kernel of ours comes near, a hostile file may claim more
+HEAD = ("fc1", "fc2", "predictions")  # this package's names for the layers of a classifier
+LARGEST_ARRAY = 2**30  # bytes, far above any kernel here; a hostile file may claim more
 
-# A layer's name and its variables in Keras' order, as arrays or as HDF5 datasets that are not read yet.
+# A layer's name and its variables in Keras' order, as arrays or as HDF5 datasets that are read later.
 LayerWeights: TypeAlias = tuple[str, Sequence[Any]]
 
 
 def read_layers(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights]:
-    """Return the layers of a file that have weights, in its order; HDF5 files stay open on `stack`."""
+    """Return the layers with weights in a file, in its order; `stack` keeps HDF5 files open and closes them."""
     if file.name.endswith(".keras"):
         return list(_layers_of(load_network(file)))
     if not file.name.endswith((".h5", ".hdf5")):
@@ -35,7 +35,7 @@ def read_layers(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerW
 
 
 def _layers_of(model: keras.Model) -> Iterator[LayerWeights]:
-    """Give a model's layers, those of the models inside it too."""
+    """Yield the layers of a model and of the models nested in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _layers_of(layer)
@@ -44,7 +44,7 @@ def _layers_of(model: keras.Model) -> Iterator[LayerWeights]:
 
 
 def _read_weights_h5(group: h5py.Group, model: keras.Model) -> Iterator[LayerWeights]:
-    """Give the layers of Keras 3's format, which knows a layer by its class and its number among them only."""
+    """Yield the layers of Keras 3's format, which identifies a layer by its class and its number in that class."""
     found = {}
     for key in group:
         layer = _inside(group, key)
@@ -60,7 +60,7 @@ def _read_weights_h5(group: h5py.Group, model: keras.Model) -> Iterator[LayerWei
         if key in found:
             head_is_there |= layer.name in HEAD
             yield layer.name, found.pop(key)
-    if len(found) == 1 and not head_is_there:  # keras.applications' MobileNet has a 1x1 convolution there
+    if len(found) == 1 and not head_is_there:  # the 1x1 convolution of keras.applications' MobileNet
         found = dict(zip(HEAD[-1:], found.values(), strict=True))
     yield from found.items()
 
@@ -72,7 +72,7 @@ def keras_name(class_name: str) -> str:
 
 
 def _read_legacy_h5(group: h5py.Group) -> Iterator[LayerWeights]:
-    """Give the layers of Keras 2's format, in the order in which they were saved."""
+    """Yield the layers of Keras 2's format, in the order in which they were saved."""
     for layer in _names(group, "layer_names"):
         inside = _inside(group, layer)
         variables = _names(inside, "weight_names")
@@ -81,7 +81,7 @@ def _read_legacy_h5(group: h5py.Group) -> Iterator[LayerWeights]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Return a list of names, which Keras 2 splits into numbered attributes where it is long."""
+    """Return a list of names; Keras 2 splits long ones into numbered attributes."""
     names = [*group.attrs.get(attribute, ())]
     number = 0
     while f"{attribute}{number}" in group.attrs:
@@ -93,21 +93,21 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 
 
 def _inside(group: h5py.Group, path: str) -> Any:
-    """Return what lies at a path inside a group; refuse links, which may lead to other files."""
+    """Return the object at a path inside a group; refuse links, which may lead to other files."""
     for name in path.split("/"):
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name} is missing or lies elsewhere")
+            raise ValueError(f"{name} is missing or a link")
         group = group[name]
     return group
 
 
 def _array(group: h5py.Group, path: str) -> h5py.Dataset:
-    """Return an array of numbers, not read yet; refuse one that lies in another file or is absurdly large."""
+    """Return an array of numbers without reading it; refuse one that is in another file or absurdly large."""
     data = _inside(group, path)
     if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu":
-        raise ValueError(f"{path} is no array of numbers")
+        raise ValueError(f"{path} is not an array of numbers")
     if data.is_virtual or data.external:
-        raise ValueError(f"{path} is missing or lies elsewhere")
+        raise ValueError(f"{path} is missing or in another file")
     if data.nbytes > LARGEST_ARRAY:
         raise ValueError(f"{path} claims {data.nbytes:,} bytes")
     return data

@@ -1,4 +1,7 @@
-"""Weights from files: this package's, keras.applications', published ImageNet weights; adapted, never skipped."""
+"""Loads weights of this package and of keras.applications, published ImageNet weights included.
+
+Every layer of a network is loaded, adapted or listed as fresh; nothing is skipped silently.
+"""
 
 import hashlib
 import logging
@@ -18,20 +21,21 @@ from keras_sepnets.models.hashes import HASHES
 from keras_sepnets.models.loading import check_run_folder, network_file
 from keras_sepnets.models.weight_files import HEAD, LayerWeights, read_layers
 
-BACKGROUND_CLASSES = 1001  # of TF-slim's ImageNet checkpoints: class 0 is the background
+BACKGROUND_CLASSES = 1001  # TF-slim's ImageNet checkpoints: class 0 is the background
 
 logger = logging.getLogger("keras_sepnets")
 
 
 class Published(NamedTuple):
-    """The weight files of keras.applications for a network, and our layers for each of theirs."""
+    """The weight files that keras.applications publishes for a network, and how their layers map to ours."""
 
     url: str  # of the folder
     file: Callable[[float, int, bool], str]  # file name for (alpha, size, include_top)
     alphas: tuple[float, ...]
-    sizes: tuple[int, ...]  # px, of training; the first one's file serves all other sizes
-    first_layer: str  # the one that sees the picture
-    layers: Sequence[tuple[str, ...]] | None  # in the file's order, the classifier last; None: in the network's
+    sizes: tuple[int, ...]  # px, of the pictures in training; other sizes use the first one's file
+    first_layer: str  # the one that reads the picture
+    # Our layers for each of theirs, in the file's order, the classifier last; None: the network's order.
+    layers: Sequence[tuple[str, ...]] | None
 
 
 class LoadReport(Result):
@@ -59,27 +63,27 @@ class LoadReport(Result):
 def load_weights(
     model: keras.Model, weights: str | os.PathLike | None, published: Published, *, alpha: float
 ) -> keras.Model:
-    """Load weights into a network that was just built; either all of it is loaded and reported, or nothing.
+    """Load weights into a newly built network; on an error, nothing is loaded.
 
-    A classifier with another number of classes stays fresh; for another number of input channels the first
-    kernel is adapted (to grey: summed over the channels; else repeated in turn, scaled to keep the sum);
-    the background class of a 1001-class file is dropped. Every other layer must be in the file with its shape.
-    `model.load_report` says what was done (None without weights), and so does the logger "keras_sepnets" where it
-    is not simply all.
+    A classifier with another number of classes keeps its random weights. For another number of input channels,
+    the first kernel is adapted: for grey pictures summed over the channels, otherwise repeated channel by channel
+    and scaled to keep the sum. The background class of a 1001-class file is dropped. Every other layer must be in
+    the file with the right shape. `model.load_report` is a `LoadReport` (None without weights); the logger
+    "keras_sepnets" warns with it unless all layers were loaded unchanged.
 
     Args:
         model: The network.
-        weights: None for the random initialization; "imagenet" for the published weights of keras.applications;
-            or a path: a run folder, ".keras", ".weights.h5", or Keras 2's ".h5", of this network as this
-            package or keras.applications builds it (Xception's ".weights.h5" as this package builds it only).
+        weights: None for random initialization; "imagenet" for the published weights of keras.applications; or the
+            path of a run folder, ".keras", ".weights.h5" or Keras 2 ".h5" file of this network, as built by this
+            package or keras.applications (Xception's ".weights.h5" by this package only).
         published: The network's published files.
-        alpha: Of the network.
+        alpha: The network's width multiplier.
 
     Returns:
         The model.
 
     Raises:
-        SepnetsError: There is no such file, or it does not hold this network.
+        SepnetsError: The file does not exist, is damaged or belongs to another network.
         FailedRunError: The published file could not be downloaded.
     """
     model.load_report = None
@@ -92,7 +96,7 @@ def load_weights(
             report, values = _match(model, _by_our_names(model, found, published), published, str(file))
         except SepnetsError:
             raise
-        except Exception as error:  # HDF5 and Keras raise many kinds for damaged files
+        except Exception as error:  # HDF5 and Keras raise many kinds of exceptions for damaged files
             raise SepnetsError(
                 f"The weights cannot be read: {one_line(error)}. Received: weights={str(file)!r}"
             ) from error
@@ -110,14 +114,14 @@ def _file(weights: str | os.PathLike) -> Path:
         return network_file(path)
     if not path.is_file():
         raise SepnetsError(
-            'There are no such weights; weights is None, "imagenet", a run folder, or a file ending in .keras, '
+            'These weights do not exist; weights is None, "imagenet", a run folder, or a file ending in .keras, '
             f".weights.h5 or .h5. Received: weights={str(weights)!r}"
         )
     return path
 
 
 def _published_file(model: keras.Model, published: Published, alpha: float) -> Path:
-    """Return the file of published weights that suits the model, downloaded if need be."""
+    """Return the file of published weights for the model, after downloading it if necessary."""
     if alpha not in published.alphas:
         known = ", ".join(f"{value:g}" for value in published.alphas)
         raise SepnetsError(
@@ -135,9 +139,9 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / name
     if path.is_file():
         if known_hash and known_hash != _hash(path, "md5" if len(known_hash) == 32 else "sha256"):
-            # get_file would fetch it anew, and delete it where that fails
+            # get_file would download it again, and delete the old file if that fails.
             raise SepnetsError(
-                f"This is not the file that {url} was: its hash is another; delete it to have it fetched anew, or "
+                f"This is not the file published at {url}: its hash differs; delete it to download it again, or "
                 f"pass its path as weights to trust it. Received: {path}"
             )
         return path
@@ -158,14 +162,14 @@ def _hash(path: Path, algorithm: str) -> str:
 
 
 def _by_our_names(model: keras.Model, found: list[LayerWeights], published: Published) -> dict[str, Sequence[Any]]:
-    """Return a file's layers under our names: its own, or for keras.applications' by the published order."""
+    """Return a file's layers under our names: as they are, or mapped by the published order of the layers."""
     ours = [layer.name for layer in model.layers if layer.weights and layer.name not in HEAD]
     order = published.layers or [*((name,) for name in ours), ("predictions",)]
     if {*ours} <= {name for name, _ in found} or len(found) not in (len(order), len(order) - 1):
         return dict(found)
     result: dict[str, Sequence[Any]] = {}
     for names, (_, arrays) in zip(order, found, strict=False):
-        first, *second = names  # a separable convolution is two layers of ours
+        first, *second = names  # a separable convolution is two layers here
         result |= {first: arrays[:1], second[0]: arrays[1:]} if second else {first: arrays}
     return result
 
@@ -173,7 +177,7 @@ def _by_our_names(model: keras.Model, found: list[LayerWeights], published: Publ
 def _match(
     model: keras.Model, found: dict[str, Sequence[Any]], published: Published, source: str
 ) -> tuple[LoadReport, dict[str, list[np.ndarray]]]:
-    """Return the values for each layer that the file can fill, and the report."""
+    """Return the report, and the values for each layer that the file can fill."""
     values: dict[str, list[np.ndarray]] = {}
     adapted: dict[str, str] = {}
     weighted = [layer for layer in model.layers if layer.weights]
@@ -193,7 +197,7 @@ def _match(
         elif layer.name not in HEAD:
             has = ", ".join(str(tuple(array.shape)) for array in arrays) or "nothing"
             raise SepnetsError(
-                f"These weights are of another network: for {layer.name}, {model.name} needs "
+                f"These weights belong to another network: for {layer.name}, {model.name} needs "
                 f"{', '.join(map(str, shapes))}, the file has {has}. Received: weights={source!r}"
             )
     names = [layer.name for layer in weighted]
@@ -208,7 +212,7 @@ def _match(
 
 
 def _shapes(arrays: Sequence[Any], like: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return the arrays' shapes; a classifier saved as a 1x1 convolution loses its two leading ones."""
+    """Return the arrays' shapes, without the two leading ones of a classifier saved as a 1x1 convolution."""
     shapes = [tuple(array.shape) for array in arrays]
     if len(shapes) != len(like):
         return shapes
@@ -224,7 +228,7 @@ def _has_background(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> boo
 
 
 def _differ_in_channels(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
-    """Tell whether a lone 2D kernel fits but for the number of its input channels."""
+    """Whether a single 2D kernel fits, except for its number of input channels."""
     if [len(array.shape) for array in arrays] != [4] or len(shapes) != 1:
         return False
     height, width, channels, filters = shapes[0]
@@ -233,7 +237,7 @@ def _differ_in_channels(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) ->
 
 
 def _adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Return a kernel (h, w, in, out) for another number of input channels; a grey picture gives what RGB gave."""
+    """Return a kernel (h, w, in, out) for other input channels; equal channels give the same output as before."""
     given = kernel.shape[2]
     if channels == 1:
         return kernel.sum(axis=2, keepdims=True)

@@ -9,13 +9,12 @@ import keras
 from keras import layers
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.models.alpha import check_alpha, scale_filters
 from keras_sepnets.models.blocks import (
     Tensor,
-    check_alpha,
     check_choice,
     classification_head,
     network_input,
-    scale_filters,
     segmented_convolution,
 )
 from keras_sepnets.models.weights import Published, load_weights
@@ -29,10 +28,10 @@ FC_UNITS = (4096, 4096)
 
 
 class Module(NamedTuple):
-    """One module of Figure 5: ReLU and separable convolution, again and again, beside a shortcut."""
+    """One module of Figure 5: repeated ReLU and separable convolution, with a shortcut around them."""
 
     filters: tuple[int, ...]  # of each separable convolution at alpha = 1
-    leading_relu: bool = True  # the first module follows the ReLU of the stem
+    leading_relu: bool = True  # False in the first module, which follows the stem's ReLU
     downsample: bool = True  # 3x3 max pooling, stride 2, and a 1x1 stride 2 convolution as shortcut
 
 
@@ -68,31 +67,36 @@ def build_xception(
     """Build Xception (arXiv:1610.02357, Figure 5), the same function as `keras.applications.Xception`.
 
     Args:
-        include_top: Whether to end in pooling, dropout and a classifier.
-        weights: None for random initialization, "imagenet", or a path; see `models.weights.load_weights`.
-        input_tensor: A Keras tensor to build on instead of a new input.
-        input_shape: (height, width, channels), each side at least 7 px or None; (299, 299, 3) by default,
-            (None, None, 3) without top.
-        pooling: Without top: None for the last feature map, "avg" or "max" for a vector.
-        classes: Number of classes.
-        classifier_activation: Of the last layer; None for logits.
-        name: The model's name.
-        alpha: Width multiplier, any positive number; every filter count becomes `int(filters * alpha)`.
-        dropout: Rate before the classifier, in training only; .5 in the paper (section 4.2.3).
-        include_preprocessing: Whether the first layer scales raw 0..255 pixels to -1..1.
-        bn_momentum: Of the moving statistics of batch normalization.
-        bn_epsilon: Added to the variance in batch normalization.
-        intermediate_activation: Between the depthwise and the pointwise step: "linear" (none), "relu" or "elu"
-            (section 4.7, Figure 10); None is what the paper has for `order`: none where the spatial step comes
-            first, ReLU where the pointwise step does. No batch normalization stands between the two steps.
-        residual: Whether modules have shortcuts (the paper) or not (section 4.6, Figure 9).
-        middle_repeats: Number of middle-flow modules, 8 in the paper.
-        segments: Of the channels in each spatial step, on the spectrum of section 5: 1 is a standard 3x3
-            convolution, 3 or 4 are Inception's, None (the paper) is one a channel, the depthwise convolution.
-        order: "spatial_first", a depthwise-separable convolution (the paper), or "pointwise_first", the
-            "extreme" Inception module (Figure 4), which has a ReLU after both steps.
-        fully_connected: Whether two layers of int(4096 * alpha) ReLU units stand before the classifier
-            (Figure 5, optional; section 4.3 on JFT).
+        include_top: Whether the network ends in global average pooling, dropout and a classifier; True by default.
+        weights: None (the default) for random initialization, "imagenet" for the weights that keras.applications
+            publishes, or the path of a weight file or run folder; see `models.weights.load_weights`.
+        input_tensor: Keras tensor to use as the input; None (the default) for a new `keras.Input`.
+        input_shape: (height, width, channels), each side at least 7 px, or None for any size;
+            (299, 299, 3) by default, (None, None, 3) without top.
+        pooling: Without top: "avg" or "max" for global pooling to a vector; None (the default) for the last
+            feature map.
+        classes: Number of classes; 1000 by default, as in ImageNet.
+        classifier_activation: Activation of the classifier, "softmax" by default; None for logits.
+        name: Name of the model.
+        alpha: Width multiplier, any positive number, 1 (the paper) by default; every filter count becomes
+            `int(filters * alpha)`.
+        dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .5 (the paper, section 4.2.3)
+            by default.
+        include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.
+        bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
+        intermediate_activation: Between the depthwise and the pointwise step: "linear" (no activation), "relu" or
+            "elu" (section 4.7, Figure 10). None (the default) follows the paper for each `order`: "linear" if the
+            spatial step comes first, "relu" if the pointwise step does. There is no batch norm between the steps.
+        residual: Whether modules have shortcuts; True (the paper) by default, False in section 4.6 and Figure 9.
+        middle_repeats: Number of middle-flow modules, 0 or more; 8 (the paper) by default.
+        segments: Number of channel groups in each spatial step, on the spectrum of section 5: 1 is a standard 3x3
+            convolution, 3 or 4 are typical of Inception; None (the paper) means one per channel, a depthwise
+            convolution.
+        order: "spatial_first" (the paper) for depthwise-separable convolutions, or "pointwise_first" for the
+            "extreme" Inception module (Figure 4), with a ReLU after both steps.
+        fully_connected: Whether two layers of `int(4096 * alpha)` ReLU units precede the classifier (optional in
+            Figure 5; section 4.3 on JFT); False by default.
 
     Input shape:
         (batch, height, width, channels), pixels 0..255, or -1..1 with `include_preprocessing=False`.
@@ -114,7 +118,9 @@ def build_xception(
     check_choice("intermediate_activation", intermediate_activation, INTERMEDIATE_ACTIVATIONS)
     check_choice("order", order, ORDERS)
     if middle_repeats < 0:
-        raise SepnetsError(f"middle_repeats counts modules: 0 or more. Received: middle_repeats={middle_repeats}")
+        raise SepnetsError(
+            f"middle_repeats is a number of modules, 0 or more. Received: middle_repeats={middle_repeats}"
+        )
     inputs, x = network_input(
         input_shape,
         input_tensor,
@@ -190,7 +196,7 @@ def separable_convolution(
     segments: int | None,
     order: str,
 ) -> Tensor:
-    """Spatial and pointwise step in either order, optional activation between, batch norm; no step has a bias."""
+    """Spatial and pointwise step in either order, an optional activation between them, batch norm; no biases."""
     filters = scale_filters(filters, alpha)
     if intermediate_activation is None:
         intermediate_activation = "relu" if order == "pointwise_first" else "linear"
@@ -225,7 +231,7 @@ def _published_layers() -> Iterator[tuple[str, ...]]:
 
 
 def flows(stages: Sequence[str]) -> dict[str, str]:
-    """Return the last block of each of the paper's three flows (Figure 5), of the blocks in their order."""
+    """Return the last stage of each of the paper's three flows (Figure 5), from the stages in order."""
     return {"entry_flow": stages[3], "middle_flow": stages[-3], "exit_flow": stages[-1]}
 
 

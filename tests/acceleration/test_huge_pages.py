@@ -1,4 +1,4 @@
-"""The command line trains in a process that asks for huge pages, where Linux gives them on request."""
+"""The command line trains in a process that requests huge pages, where Linux grants them on request."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from keras_sepnets.acceleration import huge_pages
 
 @pytest.fixture
 def started(monkeypatch, tmp_path):
-    """Programs that are started in the place of this one; how Linux gives huge pages is in `when`."""
+    """Programs that replace this one; the file `when` holds how Linux grants huge pages."""
     programs = []
 
     def execve(program, arguments, environment):
@@ -26,7 +26,7 @@ def started(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "when", "said", "restarts"),
+    ("command", "when", "tunables", "restarts"),
     [
         ("train", "always [madvise] never", None, True),
         ("ablate", "always [madvise] never", None, True),
@@ -36,13 +36,13 @@ def started(monkeypatch, tmp_path):
         ("train", None, None, False),
     ],
 )
-def test_a_training_begins_anew_where_huge_pages_are_given_on_request(
-    command, when, said, restarts, started, monkeypatch
+def test_training_restarts_where_huge_pages_are_granted_on_request(
+    command, when, tunables, restarts, started, monkeypatch
 ):
     if when:
         huge_pages.WHEN.write_text(when)
-    if said:
-        monkeypatch.setenv("GLIBC_TUNABLES", said)
+    if tunables:
+        monkeypatch.setenv("GLIBC_TUNABLES", tunables)
     monkeypatch.setattr(sys, "argv", ["sepnets", command])
     __main__.run()
     again = [sys.executable, "-m", "keras_sepnets", "train", "--seed", "1"]

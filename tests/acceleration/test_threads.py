@@ -1,4 +1,4 @@
-"""TensorFlow keeps the number of threads with which it begins; the plan takes what can be had."""
+"""TensorFlow keeps the number of threads that it starts with; the plan takes what is possible."""
 
 import os
 import subprocess
@@ -31,21 +31,21 @@ def refusal(threads):
 OPEN = """
 assert settle_threads(config("auto").training).intra_op_threads == "auto"
 assert plan(1) == plan("auto") == tf.config.threading.get_intra_op_parallelism_threads() == 1
-assert "has begun in this process with 1 threads" in refusal(0)
+assert "already started in this process, with 1 threads" in refusal(0)
 """
 BEGUN = """
 tf.constant(1)
 assert plan("auto") == plan(0) == 0
-assert "has begun in this process with 0 threads" in refusal(1)
+assert "already started in this process, with 0 threads" in refusal(1)
 """
-SAID = """
+SET = """
 assert plan("auto") == plan(2) == 2
 """
 
 
-@pytest.mark.parametrize(("program", "said"), [(OPEN, None), (BEGUN, None), (SAID, "2")])
-def test_tensorflow_keeps_the_threads_with_which_it_begins(program, said):
+@pytest.mark.parametrize(("program", "value"), [(OPEN, None), (BEGUN, None), (SET, "2")])
+def test_tensorflow_keeps_the_threads_that_it_starts_with(program, value):
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
-    environment |= {"TF_NUM_INTRAOP_THREADS": said} if said else {}
-    told = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr[-2000:]
+    environment |= {"TF_NUM_INTRAOP_THREADS": value} if value else {}
+    done = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

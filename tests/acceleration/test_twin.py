@@ -58,7 +58,7 @@ def _seeded():
 
 
 def smooth(model):
-    """A network without corners, over which a rounding could carry an activation."""
+    """A network without the corners of ReLUs, at which rounding can flip a gradient."""
 
     def replace(layer):
         relu = isinstance(layer, keras.layers.ReLU)
@@ -72,7 +72,7 @@ def smooth(model):
 
 
 def varied(model):
-    """Give variables values that hide nothing: scales, offsets and statistics as after some training."""
+    """Give scales, offsets and statistics values as after some training, so that none is trivial."""
     random = np.random.default_rng(0)
     for variable in model.variables:
         if variable.name in ("gamma", "moving_variance"):
@@ -192,7 +192,7 @@ def test_a_twin_shares_all_variables_and_leaves_no_trace(precision, tmp_path):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_is_near(name):
-    """Outputs, and what a step leaves in the moving statistics."""
+    """Outputs, and the moving statistics after a step."""
     model = varied(NETWORKS[name](96))
     twin = accelerate(model, "bfloat16")
     pictures, labels = batch(96, 8)
@@ -266,7 +266,7 @@ def test_channels_are_added_where_every_layer_that_reads_them_can_drop_them():
     model = NETWORKS["xception"](96)
     twin = accelerate(model, "bfloat16")
     twin.compile("sgd", "sparse_categorical_crossentropy")
-    twin.test_on_batch(*batch(96, 2))  # with which TensorFlow's fusions of an inference once aborted
+    twin.test_on_batch(*batch(96, 2))  # on which TensorFlow's inference fusions once aborted
     channels = {layer.name: layer.output.shape[-1] for layer in twin.layers}
     assert model.get_layer("block5_sepconv1_bn").output.shape[-1] == 91
     wide = ("block5_sepconv1_depthwise", "block5_sepconv1_bn", "block6_sepconv1_depthwise")
@@ -276,12 +276,12 @@ def test_channels_are_added_where_every_layer_that_reads_them_can_drop_them():
         segments = build_xception(
             alpha=alpha, input_shape=(96, 96, 3), classes=5, middle_repeats=0, segments=2, include_top=False
         )
-        twin = accelerate(segments, "bfloat16")  # its concatenations cannot
+        twin = accelerate(segments, "bfloat16")  # its concatenations cannot drop channels
         assert [layer.output.shape for layer in twin.layers] == [layer.output.shape for layer in segments.layers]
         assert twin.output.dtype == "float32"
 
 
-def test_what_cannot_be_accelerated_is_told():
+def test_unknown_precisions_are_refused():
     model = NETWORKS["mobilenet"](32)
     with pytest.raises(SepnetsError, match="precision is float32 or bfloat16"):
         accelerate(model, "float16")
@@ -323,12 +323,12 @@ for stock, twin in zip(*results, strict=True):
 
 
 def test_a_twin_trains_on_replicas_as_the_network_does():
-    told = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr[-2000:]
+    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_fused_adamw_is_keras():
-    """But for constants in float32 (1 - .999); with decay, clipping, averages; the same variables and names."""
+    """Equal up to float32 constants (1 - .999), with decay, clipping and averages; same variables and names."""
     variables = []
     for kind in (keras.optimizers.AdamW, FusedAdamW):
         mine = [
@@ -377,6 +377,6 @@ def test_weight_decay_of_a_twin_is_that_of_the_network():
         ),
     ],
 )
-def test_precisions_that_do_not_go_with_it_are_refused(options, sentence):
+def test_precisions_that_do_not_fit_are_refused(options, sentence):
     with pytest.raises(SepnetsError, match=sentence):
         make_plan(load_config(options=options))

@@ -18,7 +18,7 @@ STRIDES_AND_DILATION = st.sampled_from([(1, 1), (2, 1), (3, 1), (1, 2), (1, 3)])
 
 
 def positions(side, kernel, stride, padding, dilation=1):
-    """The places at which a kernel's first entry stands along one side, by walking."""
+    """The positions of a kernel's first entry along one side, counted by walking."""
     reach = dilation * (kernel - 1)
     if padding == "same":
         return len(range(0, side, stride))
@@ -130,7 +130,7 @@ def test_unknown_layers_and_functions_are_named_and_their_parameters_counted():
             return x * self.w
 
     class ReLU(layers.ReLU):
-        """Not Keras' own, so it may do anything."""
+        """Not the stock layer, so it may do anything."""
 
     inputs = keras.Input((8, 8, 4))
     x = ReLU(name="stranger")(Mine(name="mine")(inputs))
@@ -170,7 +170,7 @@ def count_mixing(layer, input_shape, output_shape):
 
 
 class TestCounters:
-    """Functions of the user's for layers that the package does not know."""
+    """The user's functions for layers that the package does not know."""
 
     inputs = keras.Input((8, 8, 4))
 
@@ -249,14 +249,14 @@ def test_shared_layers_work_twice_but_have_their_parameters_once():
     assert cost.total == model.count_params()
 
 
-def test_another_size_can_be_asked_for():
+def test_counting_at_another_size():
     model = build_mobilenet(alpha=0.25)
     smaller = count_cost(model, (128, 128, 3))
     assert (
         smaller.multiply_adds == count_cost(build_mobilenet(alpha=0.25, input_shape=(128, 128, 3))).multiply_adds
     )
     assert smaller.input_shape == (128, 128, 3)
-    assert count_cost(model).input_shape == (224, 224, 3), "and leaves the model as it was"
+    assert count_cost(model).input_shape == (224, 224, 3), "the model itself must not change"
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_another_size_can_be_asked_for():
         (lambda: None, "do not expose their graph.*NoneType"),
     ],
 )
-def test_what_cannot_be_counted_is_told(model, sentence):
+def test_models_that_cannot_be_counted_are_refused(model, sentence):
     with pytest.raises(SepnetsError, match=sentence):
         count_cost(model())
 
@@ -292,7 +292,7 @@ FLAT = [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]
         (lambda: build_mobilenet(alpha=0.25), (-3, 8, 3), "shape of one picture"),
     ],
 )
-def test_sizes_at_which_a_model_does_not_work_are_told(model, shape, sentence):
+def test_sizes_at_which_a_model_does_not_work_are_refused(model, shape, sentence):
     with pytest.raises(SepnetsError, match=sentence):
         count_cost(model(), shape)
 
@@ -330,7 +330,7 @@ def test_three_conventions(trainable):
     assert (cost.without_bn, cost.trainable, cost.total) == (10, 14 if trainable else 4, 18)
 
 
-def test_sums_by_type_and_stage_are_the_whole():
+def test_sums_by_type_and_stage_add_up_to_the_total():
     cost = count_cost(build_xception(alpha=0.25))
     for key in ("type", "stage"):
         groups = cost.by(key).values()
@@ -371,7 +371,7 @@ class TestPeak:
         x = layers.Conv2D(4, 3, padding="same")(x)
         assert count_cost(keras.Model(inputs, x)).peak_activation_bytes == 4 * 100 * (8 + 4)
 
-    def test_batch_norm_and_activation_need_no_room_of_their_own(self):
+    def test_batch_norm_and_activation_overwrite_their_input(self):
         inputs = keras.Input((10, 10, 2))
         x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 1)(inputs)))
         assert count_cost(keras.Model(inputs, x)).peak_activation_bytes == 4 * 100 * (2 + 8)
@@ -391,13 +391,13 @@ class TestPeak:
         assert count_cost(with_shortcut).peak_activation_bytes == 4 * 100 * (4 + 24 + 24)
         assert count_cost(keras.Model(inputs, x)).peak_activation_bytes == 4 * 100 * (24 + 24)
 
-    def test_what_nobody_reads_is_gone_at_once(self):
+    def test_an_output_that_nothing_reads_is_freed_at_once(self):
         inputs = keras.Input((10, 10, 4))
         half, _ = keras.ops.split(inputs, 2, axis=-1)
         x = layers.Conv2D(8, 1)(layers.Conv2D(4, 1)(half))
         assert count_cost(keras.Model(inputs, x)).peak_activation_bytes == 4 * 100 * (4 + 8)
 
-    def test_bytes_that_become_floats_need_room(self):
+    def test_bytes_converted_to_floats_need_memory(self):
         inputs = keras.Input((10, 10, 4), dtype="uint8")
         cost = count_cost(keras.Model(inputs, layers.Rescaling(1 / 255)(inputs)))
         assert cost.peak_activation_bytes == 4 * 100 * 4

@@ -1,4 +1,4 @@
-"""What the papers print: counted, and each difference explained."""
+"""The papers' numbers are counted again, and each difference is explained."""
 
 import csv
 import re
@@ -28,7 +28,7 @@ def test_every_table_is_there(comparisons):
 
 
 def test_the_errata_are_the_known_ones(comparisons):
-    """Misprints, what a paper leaves out, and what does not reproduce."""
+    """Misprints, omissions, and numbers that do not reproduce."""
     differing = [
         (c.claim.table, c.claim.row, c.claim.printed, round(c.ours, 2)) for c in comparisons if not c.agrees
     ]
@@ -50,11 +50,11 @@ def test_the_errata_are_the_known_ones(comparisons):
 
 def test_readme_says_how_many_agree(comparisons):
     readme = (ROOT / "README.md").read_text()
-    (said,) = re.findall(r"counts (\d+) numbers.*?(\d+) agree", readme, re.DOTALL)
-    assert [int(number) for number in said] == [len(comparisons), sum(one.agrees for one in comparisons)]
+    (printed,) = re.findall(r"counts (\d+) numbers.*?(\d+) agree", readme, re.DOTALL)
+    assert [int(number) for number in printed] == [len(comparisons), sum(one.agrees for one in comparisons)]
 
 
-def test_one_network_can_be_asked_for():
+def test_comparison_of_one_network():
     rows = [claim.row for claim in CLAIMS if claim.network == "xception"]
     assert [comparison.claim.row for comparison in compare_with_papers("xception")] == rows == ["Xception"]
 

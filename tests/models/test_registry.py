@@ -26,7 +26,7 @@ SHARED = ["alpha=0.25", "dropout=0.25", "bn_momentum=0.9", "bn_epsilon=0.01"]
 
 
 def graph_of(name, *assignments):
-    """What a network consists of: each layer with its settings and what it reads."""
+    """The layers of a network, each with its settings and inputs."""
     options = {"model.name": name, "model.alpha": 0.125, **SMALL[name]}
     config = load_config(options=options, assignments=assignments).model
     model = build_network(config, image_size=75, classes=2, seed=None)
@@ -46,7 +46,7 @@ def test_every_option_changes_the_graph(name):
 
 
 @pytest.mark.parametrize("name", NETWORK_SETTINGS)
-def test_no_option_is_forgotten_above(name):
+def test_every_option_is_covered_above(name):
     tried = {change.split("=")[0] for change in CHANGES[name] + SHARED}
     assert tried == set(NETWORK_SETTINGS[name].model_fields) - {"name"}
 

@@ -24,7 +24,7 @@ SMALL = {"alpha": 0.25, "input_shape": (32, 32, 3)}
 
 
 def write_legacy(model, path, *, old_names=False):
-    """Write Keras 2's weights-only file, if asked to with other names of layers than today's."""
+    """Write Keras 2's weights-only file, optionally with other layer names than today's."""
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
         if old_names:
@@ -82,7 +82,7 @@ NAMES = ["mobilenet", "mobilenet_v2", "xception", "inception_v3"]
 
 @pytest.mark.parametrize(("build", "build_reference", "file", "no_top"), PUBLISHED, ids=NAMES)
 def test_published_weights_of_every_network(build, build_reference, file, no_top, keras_home, caplog):
-    """The published files of 2016 and 2017 name their layers otherwise than today's code; the order counts."""
+    """The files of 2016 and 2017 name their layers differently from today's code; only the order matters."""
     reference = build_reference(weights=None)
     randomize(reference, seed=4)
     write_legacy(reference, keras_home / "models" / file, old_names=True)
@@ -91,7 +91,7 @@ def test_published_weights_of_every_network(build, build_reference, file, no_top
     report = ours.load_report
     assert (report.adapted, report.fresh, report.unused) == ({}, (), ())
     assert set(report.loaded) == {layer.name for layer in ours.layers if layer.weights}
-    assert not caplog.records, "what is simply loaded needs no remark"
+    assert not caplog.records, "nothing to warn about"
 
     body = build_reference(weights=None, include_top=False, pooling="avg")
     randomize(body, seed=5)
@@ -112,7 +112,7 @@ def test_published_weights_of_every_network(build, build_reference, file, no_top
 
 def test_other_sizes_take_the_weights_of_the_largest(keras_home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "imagenet").mkdir()  # a folder of that name, of pictures say, does not matter
+    (tmp_path / "imagenet").mkdir()  # a folder of that name must not matter
     write_legacy(reference_mobilenet(), keras_home / "models" / "mobilenet_2_5_224_tf.h5")
     model = build_mobilenet(weights="imagenet", alpha=0.25, input_shape=(40, 50, 3))
     assert model.load_report.source.endswith("mobilenet_2_5_224_tf.h5")
@@ -123,7 +123,7 @@ def test_wide_mobilenet_v2_was_published_at_224_px_only(alpha):
     assert mobilenet_v2.PUBLISHED.file(alpha, 96, True).endswith(f"kernels_{alpha}_224.h5")
 
 
-def test_every_known_hash_belongs_to_a_file_that_is_asked_for():
+def test_every_known_hash_belongs_to_a_file_that_can_be_requested():
     asked = set()
     for published in (mobilenet.PUBLISHED, mobilenet_v2.PUBLISHED, xception.PUBLISHED):
         for alpha in published.alphas:
@@ -143,7 +143,7 @@ def test_only_published_widths_have_weights():
 class TestDownload:
     @pytest.fixture
     def server(self, tmp_path, monkeypatch):
-        """A folder on a local web server, in the place of the published one."""
+        """A folder on a local web server, in place of the published one."""
         folder, home = tmp_path / "served", tmp_path / "home"
         folder.mkdir()
         home.mkdir()
@@ -170,17 +170,17 @@ class TestDownload:
 
         cached = tmp_path / "home" / "models" / name
         cached.write_bytes(b"damaged")
-        with pytest.raises(SepnetsError, match="its hash is another; delete it") as caught:
+        with pytest.raises(SepnetsError, match="its hash differs; delete it") as caught:
             build()
         assert str(cached) in str(caught.value)
-        assert cached.read_bytes() == b"damaged", "nothing of the user's is deleted"
+        assert cached.read_bytes() == b"damaged", "the user's file stays"
 
     def test_a_wrong_download_is_refused(self, server, monkeypatch):
         monkeypatch.setattr("keras_sepnets.models.weights.HASHES", hashes.HASHES)
         (server / "mobilenet_2_5_224_tf.h5").write_bytes(b"not what was published")
         with pytest.raises(FailedRunError, match="could not be downloaded .*hash does not match"):
             build_mobilenet(alpha=0.25, weights="imagenet")
-        with pytest.raises(SepnetsError, match="its hash is another; delete it"):
+        with pytest.raises(SepnetsError, match="its hash differs; delete it"):
             build_mobilenet(alpha=0.25, weights="imagenet")
 
     def test_without_network_one_sentence_names_the_file_and_its_place(self, server, tmp_path):
@@ -263,7 +263,7 @@ def test_background_class_of_slim_checkpoints_is_dropped(tmp_path):
 
 @pytest.mark.parametrize(("given", "wanted"), [(3, 1), (3, 2), (3, 4), (1, 3), (4, 3), (2, 5)])
 def test_first_kernel_for_another_number_of_channels(given, wanted, tmp_path):
-    """A picture whose channels are all the same gives what such a picture gave before."""
+    """A picture with equal channels gives the same output as before."""
     source = build_mobilenet(alpha=0.25, input_shape=(32, 32, given), classes=2)
     randomize(source, seed=1)
     source.save_weights(tmp_path / "w.weights.h5")
@@ -326,13 +326,13 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("name", "sentence"),
         [
-            ("nowhere.h5", "There are no such weights"),
+            ("nowhere.h5", "These weights do not exist"),
             ("notes.txt", "run folder or a file ending in .keras"),
-            ("empty", "no run folder"),
-            ("missing/imagenet", "There are no such weights"),
+            ("empty", "not a run folder"),
+            ("missing/imagenet", "These weights do not exist"),
         ],
     )
-    def test_what_is_no_weights_file(self, folder, name, sentence):
+    def test_paths_without_weights(self, folder, name, sentence):
         with pytest.raises(SepnetsError, match=sentence):
             build_mobilenet(**SMALL, weights=folder / name)
 
@@ -350,13 +350,11 @@ class TestRefused:
         with h5py.File(tmp_path / "linked.h5", "r+") as file:
             file.move(place, "moved")
             file[place] = link(str(folder / "good.h5"), place) if link else h5py.SoftLink("/moved")
-        with pytest.raises(
-            SepnetsError, match=rf"cannot be read: {place.split('/')[-1]} is missing or lies elsewhere"
-        ):
+        with pytest.raises(SepnetsError, match=rf"cannot be read: {place.split('/')[-1]} is missing or a link"):
             build_mobilenet(**SMALL, classes=3, weights=tmp_path / "linked.h5")
 
     @pytest.mark.parametrize(
-        ("dtype", "sentence"), [("S4", "no array of numbers"), ("c8", "no array of numbers"), ("f4", None)]
+        ("dtype", "sentence"), [("S4", "not an array of numbers"), ("c8", "not an array of numbers"), ("f4", None)]
     )
     def test_arrays_of_other_things_than_numbers(self, folder, tmp_path, dtype, sentence):
         (tmp_path / "odd.weights.h5").write_bytes((folder / "good.weights.h5").read_bytes())
@@ -400,7 +398,7 @@ class TestRefused:
 @pytest.mark.parametrize(
     "kind", ["Conv2D", "DepthwiseConv2D", "BatchNormalization", "Dense", "ReLU", "SeparableConv2D"]
 )
-def test_names_of_classes_are_keras_own(kind):
+def test_names_of_classes_match_keras(kind):
     from keras.src.utils.naming import to_snake_case
 
     assert keras_name(kind) == to_snake_case(kind)

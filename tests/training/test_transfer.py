@@ -202,7 +202,7 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
     assert same["config"]["model"]["name"] == "xception"
     assert same["sources"]["model.alpha"] == "the network of the weights"
     other = CliRunner().invoke(main, [*arguments, "--model", "mobilenet"])
-    assert (other.exit_code, "These weights are of another network" in other.stderr) == (2, True), other.stderr
+    assert (other.exit_code, "These weights belong to another network" in other.stderr) == (2, True), other.stderr
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
         ({"transfer.freeze": None}, "Nothing is frozen that could be unfrozen"),
         ({"transfer.unfreeze_after": 2}, "The run has 2 epochs, so it would never unfreeze"),
         ({"transfer.freeze": "block77"}, 'xception has no stage "block77"'),
-        ({"transfer.weights": "nowhere"}, "There are no such weights"),
-        ({"model.alpha": 0.125}, "These weights are of another network"),
+        ({"transfer.weights": "nowhere"}, "These weights do not exist"),
+        ({"model.alpha": 0.125}, "These weights belong to another network"),
     ],
 )
 def test_what_cannot_be_is_told(source, emotions, settings, sentence):

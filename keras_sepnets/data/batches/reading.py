@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.machine import memory_limit
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import in_bytes, printable
 from keras_sepnets.data.pictures.decoding import (
     REDUCTIONS,
     UnreadablePictureError,
@@ -129,14 +129,6 @@ def make_cache_folder(folder: Path) -> Path:
     except OSError as error:
         raise SepnetsError(f"The cache folder cannot be made: {error}. Received: {str(folder)!r}") from None
     return folder.resolve()
-
-
-def in_bytes(amount: int) -> str:
-    """Return a number of bytes for people, such as 1.4 GB."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if amount >= size:
-            return f"{amount / size:.3g} {unit}"
-    return f"{amount} bytes"
 
 
 def describe_place(needed: int, *, in_memory: bool, cache_folder: Path | None = None) -> str:

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.files import written_aside
+from keras_sepnets.base.text import in_bytes
 from keras_sepnets.data.batches.examples import DecodedExamples, Examples, FileExamples, StreamedExamples
 from keras_sepnets.data.batches.reading import (
     CACHE_VERSION,
     PictureReader,
     describe_place,
-    in_bytes,
     make_cache_folder,
 )
 from keras_sepnets.data.sources.files import FileSource

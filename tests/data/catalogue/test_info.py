@@ -17,7 +17,7 @@ def data_dir(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
 
     def refuse(_socket, address):
-        raise AssertionError(f"a network was asked for: {address}")
+        raise AssertionError(f"tried to use the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     return tmp_path / "tfds"

@@ -85,7 +85,7 @@ def augment_picture(
         amounts: Its row of each tensor from `choose_amounts`.
         policy: What varies, except for mixing, which `mix_pictures` does.
         image_size: Height and width of the result in pixels.
-        crop_fraction: Share of the picture's side in the central crop, if there is no random crop.
+        crop_fraction: Side of the central crop as a share of the shorter side, if there is no random crop.
 
     Returns:
         float32 (image_size, image_size, 3), values 0..255.

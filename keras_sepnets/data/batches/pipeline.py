@@ -39,7 +39,7 @@ def training_batches(
         image_size: Height and width in pixels.
         policy: How pictures vary.
         seed: Determines order and augmentation: example k of epoch e is the same picture in every run.
-        crop_fraction: Share of the picture's side in the central crop, if there is no random crop.
+        crop_fraction: Side of the central crop as a share of the shorter side, if there is no random crop.
         classes: Number of classes; required if the policy mixes pictures.
         start: Number of batches that the run has already seen; they are skipped without being read.
         worker: The worker that reads here, if there are several.

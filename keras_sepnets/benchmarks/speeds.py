@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: speeds of sides that took turns, and the machine they ran on."""
+"""Common to the benchmarks: speeds of sides that took turns, and the machine that they ran on."""
 
 from functools import cache, partial
 from typing import Any
@@ -16,10 +16,10 @@ def _machine(key: str) -> Any:
 
 
 class Speeds(Result):
-    """Images per second, and what they depend on besides the settings."""
+    """Images per second, with the machine and versions that they depend on."""
 
     images_per_second: dict[str, list[float]]
-    """Side -> one number per round."""
+    """Side -> images per second, one number per round."""
     cpu: str = Field(default_factory=partial(_machine, "cpu"))
     """Model name of the processor."""
     cpu_cores: int | None = Field(default_factory=partial(_machine, "cpu_cores"))

@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, before anyone trains on it."""
+"""A check of a data set before training: its contents and its faults."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ SHEET_CLASSES, SHEET_COLUMNS = 20, 8  # of the contact sheet
 
 
 class Check(Result):
-    """Counts, sizes and issues of a data set."""
+    """Contents and faults of a data set."""
 
     source: str
     """Full name of the data set."""
@@ -32,7 +32,7 @@ class Check(Result):
     colours: dict[str, int]
     """RGB, grey, palette, transparent, 16-bit or CMYK -> pictures."""
     issues: tuple[Issue, ...]
-    """What is wrong, errors first."""
+    """Faults, errors first."""
     thumbnails: dict[str, list[np.ndarray]] = Field(exclude=True, repr=False)
     """Class -> a few pictures, uint8 (96, 96, 3)."""
 
@@ -43,7 +43,7 @@ class Check(Result):
 
 
 def check_source(source: FileSource | TfdsSource, on_progress: Callable[[int, int], None] | None = None) -> Check:
-    """Read and decode every picture of a data set once and report what would hurt the training.
+    """Read and decode every picture of a data set once and report faults that would hurt training.
 
     Args:
         source: The data set. Open picture files with `skip_bad`, so that all faults are found.

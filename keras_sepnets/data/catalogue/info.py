@@ -1,4 +1,4 @@
-"""The data sets that are ready on this machine, embedded, or known to TFDS, and what is known of each."""
+"""The list of available data sets (ready on this machine, embedded, or known to TFDS), and facts about each."""
 
 import contextlib
 import os
@@ -34,9 +34,9 @@ class ListedDataSet(Result):
     path: str | None = None
     """Its folder; null until it is prepared."""
     bytes: int | None = None
-    """Size on disk; null until it is prepared."""
+    """Size on disk in bytes; null until it is prepared."""
     download_bytes: int | None = None
-    """Size of all files that TFDS registers for it; null if unknown."""
+    """Size in bytes of all files that TFDS registers for it; null if unknown."""
     by_hand: bool = False
     """Whether some files have to be downloaded by hand."""
 
@@ -47,7 +47,7 @@ class OriginalFile(Result):
     file_name: str
     """Name under which it is published."""
     bytes: int
-    """Size."""
+    """Size in bytes."""
     url: str
     """Where TFDS downloads it."""
     sha256: str
@@ -55,7 +55,7 @@ class OriginalFile(Result):
 
 
 class DataSetDescription(Result):
-    """What is known of a data set without a network."""
+    """Facts about a data set, gathered without a network."""
 
     name: str
     """Full name: with the configuration and version, or with the absolute path."""
@@ -78,13 +78,13 @@ class DataSetDescription(Result):
     configs: tuple[str, ...] = ()
     """All configurations, if it comes in several."""
     bytes: int | None = None
-    """Size on disk; null until it is prepared."""
+    """Size on disk in bytes; null until it is prepared."""
     files: tuple[OriginalFile, ...] = ()
     """Files that TFDS registers; one configuration may need only some of them."""
     instructions: str | None = None
     """How to download files by hand, if that is necessary."""
     notes: tuple[str, ...] = ()
-    """What a user should know."""
+    """Remarks for the user."""
 
 
 def list_data_sets() -> list[ListedDataSet]:

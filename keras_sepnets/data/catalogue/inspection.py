@@ -1,4 +1,4 @@
-"""Every picture of a data set, read and decoded once: its size, colour and content, or why it cannot be read."""
+"""Every picture of a data set, read and decoded once: its size, colour and hash, or why it cannot be read."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ Parts = Mapping[str, tuple[str, np.ndarray | None]]
 
 
 class Finding(NamedTuple):
-    """What is known of one picture."""
+    """Facts about one picture."""
 
     name: str  # its path, or its TFDS id
     role: str

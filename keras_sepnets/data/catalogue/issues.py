@@ -1,4 +1,4 @@
-"""What is wrong with the pictures of a data set, judged from the findings about each of them."""
+"""Faults of a data set, judged from the findings about each picture."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +42,7 @@ def find_issues(
         findings: One per picture.
         class_names: Name of each class.
         train_counts: Number of training pictures of each class.
-        may_be_tiny: Whether small pictures are what the data set is made of.
+        may_be_tiny: Whether small pictures are normal for this data set.
     """
     good = [finding for finding in findings if not finding.fault]
     rules = (

@@ -168,17 +168,17 @@ def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_confi
     monkeypatch.setattr(form_trial, "FEWEST_STEPS", 1)
     monkeypatch.setattr(form_trial, "ROUNDS", 1)
     monkeypatch.setattr(form_trial, "SECONDS", 0.1)
-    told = []
-    plan = make_plan(tiny_config, on_progress=told.append)
+    messages = []
+    plan = make_plan(tiny_config, on_progress=messages.append)
     training = plan.config.training
     assert (training.accelerate, training.jit_compile) in {("on", "off"), ("off", "off")}
     assert plan.chosen["training.accelerate"].startswith("measured: ")
-    (progress,) = told  # tests run with one thread, so every form has it
+    (progress,) = messages  # tests run with one thread, so every form has it
     forms = "not accelerated, one thread an operation, accelerated, one thread an operation"
     assert progress == f"measuring which form of the network trains fastest here: {forms}"
-    again = make_plan(tiny_config, on_progress=told.append)
+    again = make_plan(tiny_config, on_progress=messages.append)
     assert again.config.training == training
-    assert len(told) == 1
+    assert len(messages) == 1
 
 
 def test_a_gpu_has_forms_compiled_by_xla():

@@ -1,4 +1,4 @@
-"""Time count_cost: the median of some rounds for each network, built beforehand.
+"""Time count_cost for each network: the median of several rounds.
 
 Usage: python scripts/benchmark_cost.py [--rounds N]
 """
@@ -12,7 +12,7 @@ from keras_sepnets.models.registry import NETWORKS
 
 
 def main() -> None:
-    """Build each network once and count it again and again."""
+    """Build each network once, then count its cost repeatedly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds

@@ -2,8 +2,8 @@
 
 Usage: python scripts/benchmark_segments.py [--rounds N] [--segments K ...]
 
-Four 3x3 convolutions of 64 channels on 24x24 px, batch 32. Both forms run in turns in one process; printed are the
-medians over the rounds and the ratio of the medians, with the spread of the rounds' ratios.
+Four 3x3 convolutions of 64 channels on 24x24 px, batch 32. Both forms alternate in one process. Prints the medians
+over the rounds and the ratio of the medians, with the range of the rounds' ratios.
 """
 
 import argparse
@@ -19,7 +19,7 @@ CHANNELS, SIZE, BATCH = 64, 24, 32
 
 
 def build(segments: int, *, grouped: bool) -> keras.Model:
-    """Return four convolutions of one kind."""
+    """Return a compiled stack of four convolutions, grouped or separate."""
     x = inputs = keras.Input((SIZE, SIZE, CHANNELS))
     for number in range(4):
         if grouped:
@@ -32,14 +32,14 @@ def build(segments: int, *, grouped: bool) -> keras.Model:
 
 
 def seconds(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
-    """Return how long one training step takes."""
+    """Return the duration of one training step."""
     begin = time.perf_counter()
     model.train_on_batch(x, y)
     return time.perf_counter() - begin
 
 
 def main() -> None:
-    """Time both kinds in turns."""
+    """Time both forms in alternation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--segments", type=int, nargs="+", default=[2, 4, 16])

@@ -1,9 +1,9 @@
-"""Compare the input pipeline with a PyTorch DataLoader of 2 workers, turn by turn, over the same JPEG files.
+"""Compare the input pipeline with a PyTorch DataLoader of 2 workers over the same JPEG files, in alternation.
 
 Usage: python scripts/benchmark_torch_input.py [--pictures N] [--rounds N] [--seconds S]
 
-Needs PyTorch beside this package: python -m pip install torch. The DataLoader's transforms are what torchvision's
-do in Pillow: random-resized crop (area .35 to 1, bilinear), mirror, brightness, contrast, to a float tensor.
+Needs PyTorch besides this package: python -m pip install torch. The DataLoader's transforms do what those of
+torchvision do with Pillow: random-resized crop (area 0.35 to 1, bilinear), mirror, brightness, contrast.
 """
 
 import argparse
@@ -27,14 +27,12 @@ SIZE = 224
 
 
 class Pictures(Dataset):
-    """JPEG files, varied as the preset "standard" does."""
+    """JPEG files, varied like the preset "standard"."""
 
     def __init__(self, paths: list[str]) -> None:
-        """Keep the paths."""
         self.paths = paths
 
     def __len__(self) -> int:
-        """Return the number of files."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
@@ -54,7 +52,7 @@ class Pictures(Dataset):
 
 
 def endless(loader: DataLoader) -> Iterator[torch.Tensor]:
-    """Give batches, epoch after epoch."""
+    """Yield batches, epoch after epoch."""
     while True:
         yield from loader
 
@@ -72,7 +70,7 @@ def speed(batches: Iterator, seconds: float) -> float:
 
 
 def measure(dataset: str, rounds: int, seconds: float) -> list[dict[str, float]]:
-    """Return images per second of each side, round by round; nothing reads the files any more afterwards."""
+    """Return images per second of each side, round by round; when it returns, nothing reads the files any more."""
     source = open_source(dataset)
     loader = DataLoader(
         Pictures([path.decode() for path in source.paths("train")]),
@@ -93,7 +91,7 @@ def measure(dataset: str, rounds: int, seconds: float) -> list[dict[str, float]]
 
 
 def main() -> None:
-    """Measure both in turns and print the ratio of each round."""
+    """Measure all sides and print their speed relative to PyTorch's."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=7)

@@ -1,9 +1,9 @@
-"""Train a small MobileNet on Fashion-MNIST in each form over paired seeds, and compare the test accuracies.
+"""Train a small MobileNet on Fashion-MNIST in each form with paired seeds, and compare the test accuracies.
 
 Usage: python scripts/compare_forms.py FOLDER [--seeds N]
 
-FOLDER keeps the runs; those that are finished are not trained again. Prints JSON: what results.json of
-experiments/accelerated_training holds. The data: sepnets data prepare fashion_mnist.
+FOLDER keeps the runs; finished ones are not trained again. Prints JSON, the content of results.json in
+experiments/accelerated_training. To prepare the data: sepnets data prepare fashion_mnist.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COMMON = (
 
 
 def top1(folder: Path, form: str, seed: int) -> float:
-    """Return the test accuracy of a run, which is trained if it is not there."""
+    """Return the test accuracy of a run; train it first if necessary."""
     run = Run(folder / f"{form}-{seed}")
     if not run.has("evaluation-test.json"):
         accelerate, precision = FORMS[form]
@@ -36,7 +36,7 @@ def top1(folder: Path, form: str, seed: int) -> float:
 
 
 def main() -> None:
-    """Train what is missing, compare, print."""
+    """Train the missing runs and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=12)

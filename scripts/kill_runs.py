@@ -1,9 +1,9 @@
-"""Kill a training with SIGKILL again and again, resume it each time, and compare it with one that was left alone.
+"""Kill a training with SIGKILL many times, resume it each time, and compare it with an undisturbed one.
 
 Usage: python scripts/kill_runs.py [--kills 200] [--seed 0]
 
 Every other kill comes while a checkpoint is being written, the others at a random moment. Weights, optimizer,
-history and test of the run that is resumed until it ends must be equal to the bit to those of the one left alone.
+history and test result of the resumed run must equal those of the undisturbed one bit for bit.
 """
 
 import argparse
@@ -24,31 +24,31 @@ SETTINGS += ["--set", "model.shallow=true", "--set", "model.dropout=0.3", "--set
 
 
 def kill_once(command: list[str], folder: Path, *, inside: bool, wait: float) -> bool:
-    """Start a command, kill it unless it ends before, and tell whether that was within a save."""
+    """Start a command and kill it unless it ends first; return whether a save was interrupted."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         before = set(folder.glob("step-*"))
         while process.poll() is None and set(folder.glob("step-*")) <= before:
-            time.sleep(0.01)  # until it has trained at least a step
+            time.sleep(0.01)  # until it has trained at least one step
         time.sleep(wait)
         while inside and process.poll() is None and not list(folder.glob("tmp-*")):
-            time.sleep(0.001)  # a save takes longer
+            time.sleep(0.001)  # shorter than a save
         process.kill()
         process.wait()
     return bool(list(folder.glob("tmp-*")))
 
 
 def main() -> None:
-    """Kill, resume, compare, and say how often it went well."""
+    """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    epochs = str(max(2, options.kills // 2))  # so long that no kill comes after its end
+    epochs = str(max(2, options.kills // 2))  # enough for all kills
     with tempfile.TemporaryDirectory(prefix="sepnets-kill-") as root:
-        whole, killed = Path(root) / "whole", Path(root) / "killed"
+        undisturbed, killed = Path(root) / "undisturbed", Path(root) / "killed"
         subprocess.run(
-            [*COMMAND, *SETTINGS, "--epochs", epochs, "--output", whole], check=True, capture_output=True
+            [*COMMAND, *SETTINGS, "--epochs", epochs, "--output", undisturbed], check=True, capture_output=True
         )
         run = Run(killed)
         command = [*COMMAND, *SETTINGS, "--epochs", epochs, "--output", str(killed)]
@@ -59,12 +59,12 @@ def main() -> None:
             )
             kills += 1
             command = [*COMMAND, "--resume", str(killed), "--checkpoint-every", "1"]
-            print(f"kill {kills} of {options.kills}, {within} within a save", flush=True)
+            print(f"kill {kills} of {options.kills}, {within} during a save", flush=True)
         if not run.is_finished:
             subprocess.run(command, check=True, capture_output=True)
-        different = differences(outcome(Run(whole)), outcome(run))
-    words = f"DIFFERENT: {', '.join(different)}" if different else "equal to the bit"
-    print(f"{kills} kills, {within} within a save: {words}")
+        different = differences(outcome(Run(undisturbed)), outcome(run))
+    verdict = f"DIFFERENT: {', '.join(different)}" if different else "bit-identical"
+    print(f"{kills} kills, {within} during a save: {verdict}")
     sys.exit(1 if different or kills < options.kills else 0)
 
 

@@ -1,4 +1,4 @@
-"""What a run came to, in a form in which two of them can be compared to the bit."""
+"""The outcome of a run, in a form that allows two of them to be compared bit for bit."""
 
 import json
 from typing import Any
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from keras_sepnets.runs.folder import Run
 
-EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # what no clock has measured
+EXACT = ("epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1")  # everything but durations
 
 
 def outcome(run: Run) -> dict[str, Any]:
-    """Return all that the further course and the result of a finished run depend on, as bytes and numbers."""
+    """Return the state and the results of a finished run, as bytes and numbers."""
     (checkpoint,) = run.checkpoints_folder.glob("step-*")
     reader = tf.train.load_checkpoint(str(checkpoint / "variables"))
     variables = {

@@ -1,10 +1,10 @@
-"""Stop trainings 1, 3 and 10 times by SIGTERM, resume them each time, and compare them with those that were not.
+"""Stop trainings 1, 3 and 10 times with SIGTERM, resume them each time, and compare them with undisturbed ones.
 
 Usage: python scripts/stop_runs.py [--stops 1 3 10] [--networks mobilenet mobilenet_v2 xception] [--seed 0]
 
-For each network, plain and with MixUp, dropout and averaged weights; the stops come at random steps, in the middle
-of an epoch, at its end and in its validation. Weights, batch norm's statistics, optimizer, averages, history, best
-network and test must be equal to the bit.
+For each network, plain and with MixUp, dropout and averaged weights. The stops come at random steps, in the middle
+of an epoch, at its end and during validation. Weights, batch norm statistics, optimizer, averages, history, best
+network and test result must be equal bit for bit.
 """
 
 import argparse
@@ -42,34 +42,30 @@ VARIED = {
 
 
 class Stop(keras.callbacks.Callback):
-    """Sends SIGTERM after a step of the whole training, or in the validation that follows it."""
+    """Sends SIGTERM after a step of the training (counted from 0), or during the validation that follows it."""
 
     def __init__(self, step: int, *, in_validation: bool) -> None:
-        """Count steps from 0."""
         super().__init__()
         self.step, self.in_validation, self.epoch = step, in_validation, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Note the epoch."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Stop after the step."""
         if not self.in_validation and self.epoch * STEPS + batch == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def on_test_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        """Stop in the validation."""
         if self.in_validation and batch == 1 and self.epoch == self.step // STEPS:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stop_and_resume(config: object, folder: Path, stops: int, chance: random.Random) -> tuple[Run, int]:
-    """Return a run that was stopped so often, and how often it really was."""
+    """Train, stop and resume until the end; return the run, and how many stops took effect."""
     run, done = Run(folder), 0
     steps = sorted(chance.sample(range(EPOCHS * STEPS), min(stops, EPOCHS * STEPS)))
     for number, step in enumerate(steps):
-        # In the validation of an epoch it can only be stopped once, by its last step.
+        # Validation follows the last step of an epoch.
         callbacks = [Stop(step, in_validation=step % STEPS == STEPS - 1 and number % 2 == 0)]
         keras.backend.clear_session()
         try:
@@ -85,7 +81,7 @@ def stop_and_resume(config: object, folder: Path, stops: int, chance: random.Ran
 
 
 def main() -> None:
-    """Stop, resume, compare, and say what came of it."""
+    """Stop, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stops", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
@@ -96,13 +92,13 @@ def main() -> None:
         for kind, varied in VARIED.items():
             config = load_config(options={**COMMON, "model.name": network, **NETWORKS[network], **varied})
             with tempfile.TemporaryDirectory(prefix="sepnets-stop-") as root:
-                whole = outcome(train(config, output=Path(root) / "whole").run)
+                undisturbed = outcome(train(config, output=Path(root) / "undisturbed").run)
                 for stops in options.stops:
                     run, done = stop_and_resume(config, Path(root) / f"stopped-{stops}", stops, chance)
-                    different = differences(whole, outcome(run))
+                    different = differences(undisturbed, outcome(run))
                     failed += bool(different)
-                    words = f"DIFFERENT: {', '.join(different)}" if different else "equal to the bit"
-                    print(f"{network}, {kind}: {done} of {stops} stops: {words}", flush=True)
+                    verdict = f"DIFFERENT: {', '.join(different)}" if different else "bit-identical"
+                    print(f"{network}, {kind}: {done} of {stops} stops: {verdict}", flush=True)
     sys.exit(1 if failed else 0)
 
 

@@ -143,9 +143,15 @@ def test_json_keys_are_as_shown(finished):
         *("kind", "severity", "message", "count", "examples"),
     }  # fmt: skip
     assert words["data show"] == {*RunConfig().data.model_dump(), "seed", "file"}
-    measured = InputBenchmark("", 1, 1, "", 0.0, {"streamed": [1.0], "naive": [1.0]}, None).to_json()
+    measured = InputBenchmark(
+        source="", num_examples=1, image_size=1, augmentation="", first_batch_seconds=0.0,
+        images_per_second={"streamed": [1.0], "naive": [1.0]}, memory_growth_bytes=None,
+    ).to_json()  # fmt: skip
     assert words["benchmark input"] - {"SIDE"} == {*measured, "median", "low", "high"}
-    measured = TrainingBenchmark("", 1.0, 1, 1, 1, {"a": [1.0]}, [1.0]).to_json()
+    measured = TrainingBenchmark(
+        model="", alpha=1.0, image_size=1, batch_size=1, multiply_adds=1,
+        images_per_second={"a": [1.0]}, peak_gflops=[1.0],
+    ).to_json()  # fmt: skip
     assert words["benchmark train"] - {"SIDE"} == {*measured, "median", "low", "high"}
     assert words["ablate"] - {"the", "same"} == keys_of({**results, "variants": variants})
 

@@ -1,4 +1,4 @@
-"""TFDS data sets of twelve pictures, made from files with registered checksums, for tests without a network."""
+"""TFDS data sets of twelve pictures, built from files with registered checksums, for tests without a network."""
 
 import gzip
 import hashlib
@@ -41,7 +41,7 @@ PICTURES, LABELLED, _ = FILES
 
 
 def without_name(archive):
-    """Return what `gzip --no-name` would have made of a gzip file."""
+    """Return the gzip file that `gzip --no-name` would have written."""
     end_of_name = archive.index(b"\0", GZIP_HEADER) + 1
     return archive[:3] + bytes(5) + archive[8:GZIP_HEADER] + archive[end_of_name:]
 
@@ -89,7 +89,7 @@ class TinyByHand(TinyPictures):
 
 
 def photo(width, height, orientation=None):
-    """Return a JPEG of smooth colours."""
+    """Return a JPEG file with smooth colours, as bytes."""
     rows, columns = np.mgrid[0:height, 0:width]
     pixels = np.stack([rows % 256, columns % 256, (rows + columns) // 2 % 256], axis=-1).astype(np.uint8)
     options = {}
@@ -110,7 +110,7 @@ PHOTOS = {
 
 
 class TinyPhotos(tfds.core.GeneratorBasedBuilder):
-    """JPEG records as cameras make them, with a labelled split that is neither train nor test."""
+    """JPEG records like those of a camera, with a labelled split that is neither train nor test."""
 
     VERSION = tfds.core.Version("1.0.0")
 

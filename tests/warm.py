@@ -1,7 +1,7 @@
-"""Processes that start with TensorFlow imported: forked from a server that has imported it and done nothing else.
+"""Processes that start with TensorFlow imported: forked from a server that has done nothing else.
 
-Importing TensorFlow takes longer than most of what tests run in processes. Where a test needs a process that can be
-killed, has settings of its own or a fresh state, but not a fresh interpreter, it starts one here. They are real
+Importing TensorFlow takes longer than most of what tests run in processes. Where a test needs a process that can
+be killed, has settings of its own or a fresh state, but not a fresh interpreter, it starts one here. They are real
 processes: signals, exit codes, files and pipes are those of any other.
 """
 
@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 import time
+from pathlib import Path
 from subprocess import CompletedProcess
 
 PRELOADED = ["tensorflow", "keras", "keras_sepnets.cli", "keras_sepnets.training.trainer"]
@@ -24,7 +25,7 @@ class WarmProcess:
         (out, child_out), (err, child_err) = (CONTEXT.Pipe(duplex=False) for _ in range(2))
         environment = dict(os.environ if env is None else env)
         self._process = CONTEXT.Process(
-            target=_run, args=(child_out, child_err, str(cwd or os.getcwd()), environment, target, arguments)
+            target=_run, args=(child_out, child_err, str(cwd or Path.cwd()), environment, target, arguments)
         )
         self._process.start()
         child_out.close()

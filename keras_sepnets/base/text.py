@@ -4,6 +4,8 @@ import difflib
 import os
 from collections.abc import Iterable
 
+from rich import filesize
+
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """Return an exception's text on one line, cut to `limit` characters."""
@@ -24,6 +26,11 @@ def printable(path: os.PathLike | str) -> str:
     except UnicodeEncodeError:  # no name that a disk could hold
         text = os.fspath(path).encode(errors="backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def in_bytes(amount: int) -> str:
+    """Return a number of bytes for people, such as 1.4 GB."""
+    return filesize.decimal(amount)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

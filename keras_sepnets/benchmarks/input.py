@@ -1,73 +1,64 @@
-"""Speed of the input pipeline beside a naive one; the sides take turns, so that a busy machine slows them all."""
+"""Speed of the input pipeline and of a naive one, which take turns, so that a busy machine slows both alike."""
 
 import contextlib
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import tensorflow as tf
 from PIL import Image
+from pydantic import Field, computed_field
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.intervals import Ratio, compare_rounds
-from keras_sepnets.base.machine import describe_machine
+from keras_sepnets.benchmarks.speeds import Speeds
 from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.data.sources.source import Source
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.training.tuning.turns import take_turns
 
 BATCH_SIZE = 32
-WARM_UP = 0.5  # share of a turn that is not counted: batches that were ready, threads that wake up
+WARM_UP = 0.5  # share of a turn that does not count: buffered batches, threads that wake up
 GENERATED_SIZE = (500, 375)  # px, about ImageNet's mean
-DISTINCT = 100  # pictures of a generated folder; its other files are links to them
-STEPS_PER_EPOCH = 10**6  # the epoch's end plays no part
+DISTINCT = 100  # pictures of a generated folder; its other files are hard links to them
+STEPS_PER_EPOCH = 10**6  # so that no epoch ends
 
 
-@dataclass(frozen=True)
-class InputBenchmark:
-    """What was measured."""
+class InputBenchmark(Speeds):
+    """Speed of the input pipeline."""
 
     source: str
+    """Full name of the data set."""
     num_examples: int
+    """Training examples."""
     image_size: int
+    """Height and width of the batches in pixels."""
     augmentation: str
-    first_batch_seconds: float  # from the name of the data set to its first batch, nothing kept decoded
-    images_per_second: dict[str, list[float]]  # of each side, a number a round
-    memory_growth_bytes: int | None  # of the peak over the resident memory after the first batch
+    """Preset, and what it varies."""
+    first_batch_seconds: float
+    """Time from the name of the data set to its first batch, with nothing cached."""
+    memory_growth_bytes: int | None
+    """Peak of the resident memory over that after the first batch; null if it was not measured."""
+    date: str = Field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    """When it was measured, in UTC."""
 
-    def ratio(self, side: str, reference: str) -> Ratio:
-        """Return how many times as fast a side is as the reference."""
-        return compare_rounds(self.images_per_second[side], self.images_per_second[reference])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as `sepnets benchmark input --json` prints them."""
-        sides = self.images_per_second
-        references = [side for side in sides if side.startswith("naive")]
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Speed relative to each naive side, "SIDE / SIDE": median, lowest and highest of the rounds."""
+        naive = [side for side in self.images_per_second if side.startswith("naive")]
         return {
-            "source": self.source,
-            "num_examples": self.num_examples,
-            "image_size": self.image_size,
-            "augmentation": self.augmentation,
-            "first_batch_seconds": self.first_batch_seconds,
-            "memory_growth_bytes": self.memory_growth_bytes,
-            "images_per_second": sides,
-            "ratios": {
-                f"{side} / {reference}": self.ratio(side, reference)._asdict()
-                for reference in references
-                for side in sides
-                if side not in references
-            },
-            "date": datetime.now(UTC).date().isoformat(),
-            **describe_machine("tensorflow"),
+            f"{side} / {reference}": self.ratio(side, reference)._asdict()
+            for reference in naive
+            for side in self.images_per_second
+            if side not in naive
         }
 
 
@@ -80,27 +71,27 @@ def benchmark_input(
     rounds: int = 5,
     seconds: float = 3.0,
     read_all: bool = False,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> InputBenchmark:
-    """Measure how fast training batches come.
+    """Measure the speed of training batches.
 
     Args:
         dataset: `folder:PATH`, `manifest:FILE` or a TFDS name.
         image_size: Height and width of the batches in pixels.
-        augment: A preset; None for what fits the data set.
+        augment: Name of a preset; None for the one that suits the data set.
         against_naive: Whether to measure a naive pipeline over the same files too: list, read and decode, resize,
-            flip and batch, one map each; as TensorFlow runs it, and one step after the other.
-        rounds: Turns of each side.
-        seconds: Length of a turn; its first half is not counted.
-        read_all: Whether to read every picture once, streamed, and tell how memory grows.
-        on_progress: Called with a few words about what is measured.
+            flip and batch, one map each, both as TensorFlow runs it and strictly sequential.
+        rounds: Turns per side.
+        seconds: Length of a turn; its first half does not count.
+        read_all: Whether to read every picture once, streamed, and measure how memory grows.
+        on_progress: Called with a description of each stage.
 
     Returns:
-        Images per second of every side. "streamed" reads and decodes every picture anew; "cached" has them decoded
-        in memory and is left out where they do not fit.
+        Images per second of every side. "streamed" reads and decodes every picture anew; "cached" keeps them
+        decoded in memory, and is left out where they do not fit.
 
     Raises:
-        SepnetsError: The data set cannot be used, or has no files that a naive pipeline could read.
+        SepnetsError: The data set cannot be used, or has no files for a naive pipeline to read.
     """
     on_progress("first batch")
     begin = time.perf_counter()
@@ -113,6 +104,7 @@ def benchmark_input(
     with splits.translated_failures():
         next(first)
     first_batch_seconds = time.perf_counter() - begin
+    naive = _naive_sides(source, dataset, image_size) if against_naive else {}
     growth = None
     if read_all:
         on_progress("reading every picture once")
@@ -122,19 +114,8 @@ def benchmark_input(
     kept = Splits(source, config)
     if "in memory" in kept.place:
         on_progress("decoding all pictures")
-        sides["cached"] = kept.training_batches(BATCH_SIZE, STEPS_PER_EPOCH, seed=0)
-        with kept.translated_failures():  # of more than 5,000 files each is kept when it first comes up
-            for _ in sides["cached"].take(1 + kept.num_examples("train") // BATCH_SIZE):
-                pass
-    if against_naive:
-        paths = source.paths("train")
-        if paths is None:
-            raise SepnetsError(
-                "A naive pipeline reads picture files; name a folder:PATH or manifest:FILE to compare with it. "
-                f"Received: {dataset}"
-            )
-        sides["naive"] = _naive_batches(paths, image_size, parallel=True)
-        sides["naive, sequential"] = _naive_batches(paths, image_size, parallel=False)
+        sides["cached"] = _cached_batches(kept)
+    sides |= naive
     return InputBenchmark(
         source=source.name,
         num_examples=splits.num_examples("train"),
@@ -150,9 +131,31 @@ def benchmark_input(
     )
 
 
+def _cached_batches(splits: Splits) -> tf.data.Dataset:
+    """Return training batches of which every picture has been decoded once."""
+    batches = splits.training_batches(BATCH_SIZE, STEPS_PER_EPOCH, seed=0)
+    with splits.translated_failures():  # of more than 5,000 files, each is decoded when it first comes up
+        for _ in batches.take(1 + splits.num_examples("train") // BATCH_SIZE):
+            pass
+    return batches
+
+
+def _naive_sides(source: Source, dataset: str, image_size: int) -> dict[str, tf.data.Dataset]:
+    paths = source.paths("train")
+    if paths is None:
+        raise SepnetsError(
+            "A naive pipeline reads picture files; name a folder:PATH or manifest:FILE to compare with it. "
+            f"Received: {dataset}"
+        )
+    return {
+        "naive": _naive_batches(paths, image_size, parallel=True),
+        "naive, sequential": _naive_batches(paths, image_size, parallel=False),
+    }
+
+
 @contextlib.contextmanager
 def generated_folder(count: int) -> Iterator[str]:
-    """Give the name of a data set of `count` JPEG files of 500x375 px in 10 classes, for as long as it is used."""
+    """Make a temporary folder of `count` JPEG files of 500x375 px in 10 classes; yield its data set's name."""
     with tempfile.TemporaryDirectory(prefix="sepnets-benchmark-") as root:
         originals = Path(root) / ".originals"
         originals.mkdir()
@@ -168,7 +171,7 @@ def generated_folder(count: int) -> Iterator[str]:
 
 
 def _draw_photo(random: np.random.Generator) -> Image.Image:
-    """Return smooth colours with some noise, which make a JPEG of about 94 kB, as a photo does."""
+    """Return smooth colours with noise, which take about 94 kB as a JPEG, like a photo."""
     width, height = GENERATED_SIZE
     colours = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8))
     smooth = np.asarray(colours.resize((width, height), Image.Resampling.BICUBIC), np.float32)
@@ -176,9 +179,9 @@ def _draw_photo(random: np.random.Generator) -> Image.Image:
 
 
 def _naive_batches(paths: np.ndarray, image_size: int, *, parallel: bool) -> tf.data.Dataset:
-    """Return what a tutorial's pipeline gives."""
+    """Return the batches of a tutorial's pipeline."""
     options = tf.data.Options()
-    options.experimental_optimization.map_parallelization = parallel  # TensorFlow's default is to do it
+    options.experimental_optimization.map_parallelization = parallel  # on by default
     return (
         tf.data.Dataset.from_tensor_slices(paths)
         .map(lambda path: tf.io.decode_jpeg(tf.io.read_file(path), channels=3))
@@ -206,7 +209,7 @@ def _read_for(iterator: Iterator, seconds: float) -> float:
 
 
 def _memory_growth(iterator: Iterator, batches: int) -> int:
-    """Return by how many bytes the resident memory grows at most over its start while batches are read."""
+    """Return the most bytes by which the resident memory exceeds that at the start while batches are read."""
     process = psutil.Process()
     start = peak = process.memory_info().rss
     for _ in range(batches):

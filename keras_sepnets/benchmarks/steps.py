@@ -1,73 +1,78 @@
-"""Speed of training steps, of our forms of a network and of Keras' own; processes of their own that take turns."""
+"""Speed of training steps: our forms of a network and Keras' own take turns, each in its own process."""
 
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
-from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.intervals import Ratio, compare_rounds
-from keras_sepnets.base.machine import describe_machine
-from keras_sepnets.settings.files import make_config
-from keras_sepnets.training.tuning.turns import measure_steps, random_batches, serve_turns
+import numpy as np
+from pydantic import Field, computed_field
 
-FORMS: dict[str, dict[str, Any]] = {  # side -> settings of the training
-    "accelerated": {"accelerate": "on"},
-    "accelerated, bfloat16": {"accelerate": "on", "precision": "bfloat16"},
-    "accelerated, one thread an operation": {"accelerate": "on", "intra_op_threads": 1},
-    "not accelerated": {"accelerate": "off"},
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.benchmarks.speeds import Speeds
+from keras_sepnets.settings.files import make_config
+from keras_sepnets.settings.schema import TrainingConfig
+from keras_sepnets.training.tuning.form import form_name
+from keras_sepnets.training.tuning.turns import least_seconds, measure_steps, random_batches, serve_turns
+
+FORMS: dict[str, dict[str, Any]] = {  # name -> settings of the training
+    form_name(TrainingConfig(**settings)): settings
+    for settings in (
+        {"accelerate": "on"},
+        {"accelerate": "on", "precision": "bfloat16"},
+        {"accelerate": "on", "intra_op_threads": 1},
+        {"accelerate": "off"},
+    )
 }
-KERAS = "keras.applications"  # the side of Keras' own network and fit
-PROGRAM = (sys.executable, "-m", "keras_sepnets.benchmarks.steps")  # which measures it
+KERAS = "keras.applications"  # the side of Keras' own network and `fit`
+PROGRAM = (sys.executable, "-m", "keras_sepnets.benchmarks.steps")  # measures it
 KERAS_HAS_WIDTHS = ("mobilenet", "mobilenet_v2")
 CLASSES = 100
-TIMES = 3  # multiply-adds of a training step over those of inference: forward, and both gradients
+TIMES = 3  # multiply-adds of a training step relative to inference: forward, and two gradients
+MATRIX = 2048  # rows of the square matrices whose product measures the machine's peak
 
 
-@dataclass(frozen=True)
-class TrainingBenchmark:
-    """What was measured."""
+class TrainingBenchmark(Speeds):
+    """Speed of the training steps of a network, in several forms."""
 
     model: str
+    """Name of the network."""
     alpha: float
+    """Width multiplier."""
     image_size: int
+    """Height and width in pixels."""
     batch_size: int
-    multiply_adds: int  # of a picture
-    images_per_second: dict[str, list[float]]  # of each side, a number a round
-    peak_gflops: list[float]  # of float32 matrix products, a number a round
+    """Pictures per step."""
+    multiply_adds: int
+    """Multiply-adds of inference, per picture."""
+    peak_gflops: list[float]
+    """Speed of float32 matrix products, in GFLOP/s, one number per round."""
+    date: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    """When it was measured, in UTC."""
+    keras: str = Field(default_factory=lambda: metadata.version("keras"))
+    """Version of Keras."""
 
-    def ratio(self, side: str, reference: str) -> Ratio:
-        """Return how many times as fast a side is as the reference."""
-        return compare_rounds(self.images_per_second[side], self.images_per_second[reference])
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def peak_share(self) -> dict[str, float]:
+        """Side -> fraction of the speed of matrix products; one multiply-add is two floating-point operations."""
+        peak = 1e9 * statistics.median(self.peak_gflops)
+        flops = 2 * TIMES * self.multiply_adds
+        return {side: flops * statistics.median(speeds) / peak for side, speeds in self.images_per_second.items()}
 
-    def peak_share(self, side: str) -> float:
-        """Return at which share of the speed of matrix products a side works; one multiply-add is two flops."""
-        flops = 2 * TIMES * self.multiply_adds * statistics.median(self.images_per_second[side])
-        return flops / (1e9 * statistics.median(self.peak_gflops))
-
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def reference(self) -> str:
         """The side that the others are compared with."""
         return list(self.images_per_second)[-1]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as `sepnets benchmark train --json` prints them."""
-        return {
-            "model": self.model,
-            "alpha": self.alpha,
-            "image_size": self.image_size,
-            "batch_size": self.batch_size,
-            "multiply_adds": self.multiply_adds,
-            "images_per_second": self.images_per_second,
-            "peak_gflops": self.peak_gflops,
-            "peak_share": {side: self.peak_share(side) for side in self.images_per_second},
-            "reference": self.reference,
-            "ratios": {side: self.ratio(side, self.reference)._asdict() for side in self.images_per_second},
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            **describe_machine("tensorflow", "keras"),
-        }
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Side -> how many times as fast it is as the reference: median, lowest and highest of the rounds."""
+        return {side: self.ratio(side, self.reference)._asdict() for side in self.images_per_second}
 
 
 def benchmark_training(
@@ -81,26 +86,29 @@ def benchmark_training(
     seconds: float = 5.0,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingBenchmark:
-    """Measure training steps on pictures in memory: AdamW, cross-entropy, top-1, as `sepnets train` does them.
+    """Measure training steps as `sepnets train` runs them: AdamW, cross-entropy, top-1; pictures are in memory.
 
     Args:
-        model: A network's name.
-        alpha: Its width multiplier.
+        model: Name of the network.
+        alpha: Width multiplier.
         image_size: Height and width in pixels.
-        batch_size: Pictures a step.
-        against_keras: Whether Keras' own model with `fit` takes turns too, as the reference; else that is the
-            network that is not accelerated.
-        rounds: Turns of each side.
-        seconds: Of a turn, at least; a turn has at least two steps.
-        on_progress: Called with what is being done.
+        batch_size: Pictures per step.
+        against_keras: Whether to measure Keras' own model with `fit` too, as the reference. Otherwise the
+            reference is our network without acceleration.
+        rounds: Turns per side.
+        seconds: Minimum length of a turn, which has at least two steps.
+        on_progress: Called with a description of each stage.
 
     Raises:
-        SepnetsError: There is no such network, or Keras has none of this width.
+        SepnetsError: The network is unknown, or Keras does not offer it in this width.
         FailedRunError: A side could not be measured.
     """
     config = make_config({"model": {"name": model, "alpha": alpha}})
     if against_keras and alpha != 1 and model not in KERAS_HAS_WIDTHS:
-        raise SepnetsError(f"keras.applications has {model} of alpha 1 only. Received: alpha={alpha}")
+        raise SepnetsError(
+            f"keras.applications has {model} with alpha=1 only; leave out --alpha or --against. "
+            f"Received: alpha={alpha}"
+        )
     task = {
         "model": config.model.model_dump(),
         "image_size": image_size,
@@ -111,14 +119,34 @@ def benchmark_training(
     tasks = {side: task | {"training": settings} for side, settings in FORMS.items()}
     if against_keras:
         tasks[KERAS] = task
-    turns = measure_steps(tasks, rounds=rounds, programs={KERAS: PROGRAM}, on_progress=on_progress)
+    peak_gflops: list[float] = []
+    speeds = measure_steps(
+        tasks,
+        rounds=rounds,
+        programs={KERAS: PROGRAM},
+        on_progress=on_progress,
+        on_round=lambda _number: peak_gflops.append(_measure_peak()),
+    )
     return TrainingBenchmark(
-        model, alpha, image_size, batch_size, turns.multiply_adds, turns.images_per_second, turns.peak_gflops
+        model=model,
+        alpha=alpha,
+        image_size=image_size,
+        batch_size=batch_size,
+        multiply_adds=speeds.multiply_adds,
+        images_per_second=speeds.images_per_second,
+        peak_gflops=peak_gflops,
     )
 
 
+def _measure_peak() -> float:
+    """Return GFLOP/s of float32 matrix products in NumPy."""
+    random = np.random.default_rng(0)
+    one, other = (random.random((MATRIX, MATRIX), np.float32) for _ in range(2))
+    return 2 * MATRIX**3 / least_seconds(lambda: one @ other) / 1e9
+
+
 def _make_keras_steps(task: dict[str, Any]) -> tuple[Callable[[int], Any], int]:
-    """Return what does training steps by Keras' own network and `fit`, and the network's multiply-adds."""
+    """In a worker: return a function that trains Keras' network with `fit`, and the multiply-adds per picture."""
     import keras
 
     from keras_sepnets.cost.counting import count_cost

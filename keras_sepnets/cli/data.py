@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_sepnets.base.text import in_bytes, printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import json_option
 
@@ -135,7 +136,6 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
     from rich.table import Table
 
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.data.batches.caches import in_bytes
 
     console = make_console(as_json=False)
     table = Table("data set", "", box=None)
@@ -163,9 +163,7 @@ def _show_list(entries: list["ListedDataSet"]) -> None:
 
 
 def _show_description(description: "DataSetDescription", *, brief: bool = False) -> None:
-    from keras_sepnets.base.text import printable
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.data.batches.caches import in_bytes
 
     rows = [("name", f"{description.name} ({description.status})")]
     names = ", ".join(description.classes[:CLASSES_SHOWN])

@@ -303,6 +303,6 @@ def show_training_benchmark(result: TrainingBenchmark, console: Console) -> None
             f"{statistics.median(speeds):,.1f}",
             f"{min(speeds):,.1f} to {max(speeds):,.1f}",
             "" if side == result.reference else f"{median:.2f} ({low:.2f} to {high:.2f})",
-            f"{result.peak_share(side):.0%}",
+            f"{result.peak_share[side]:.0%}",
         )
     console.print(table)

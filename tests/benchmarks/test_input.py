@@ -31,7 +31,15 @@ def test_every_side_takes_its_turn(picture_folder):
 
 
 def test_ratios_are_of_the_same_round():
-    result = InputBenchmark("x", 1, 16, "none", 0.1, {"streamed": [4.0, 9.0, 2.0], "naive": [2.0, 3.0, 2.0]}, None)
+    result = InputBenchmark(
+        source="x",
+        num_examples=1,
+        image_size=16,
+        augmentation="none",
+        first_batch_seconds=0.1,
+        images_per_second={"streamed": [4.0, 9.0, 2.0], "naive": [2.0, 3.0, 2.0]},
+        memory_growth_bytes=None,
+    )
     assert result.ratio("streamed", "naive") == (2.0, 1.0, 3.0)
     assert result.to_json()["ratios"] == {"streamed / naive": {"median": 2.0, "low": 1.0, "high": 3.0}}
 

@@ -15,4 +15,4 @@ def test_twenty_kills_of_a_training_change_nothing():
     kills, within = (int(part.split()[0]) for part in last.split(", ")[:2])
     assert kills == 20
     assert within >= 10
-    assert last.endswith("equal to the bit")
+    assert last.endswith("bit-identical")

@@ -53,7 +53,7 @@ def test_a_trial_that_does_not_fit_is_halved(monkeypatch):
     assert choose_batch_size(load_config(), classes=10, num_examples=10**6)[0] == 128
     assert asked == [8, 32, 512, 256, 128]
     fake_memory(monkeypatch, base=0, per_picture=1, budget=1, breaks_at=1)
-    with pytest.raises(SepnetsError, match="Not even a step of one picture fits"):
+    with pytest.raises(SepnetsError, match="Not even a batch of one picture fits"):
         choose_batch_size(load_config(), classes=10, num_examples=10**6)
 
 
@@ -62,7 +62,7 @@ def test_memory_is_measured_in_a_process_and_grows_with_the_batch():
     small, large = (module._measure(config, size, 10) for size in (8, 256))
     assert large.needed > small.needed + 10e6
     assert small.budget > large.needed
-    with pytest.raises(FailedRunError, match="could not be measured: .* Say --batch-size N"):
+    with pytest.raises(FailedRunError, match="could not be measured: .* Set --batch-size N"):
         module._measure(load_config(options=TINY | {"data.image_size": 1}), 8, 10)
 
 

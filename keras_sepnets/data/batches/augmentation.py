@@ -1,7 +1,7 @@
-"""Random variation of training pictures: a function of the policy and of one row of random numbers a picture.
+"""Random variation of training pictures: a function of the policy and of one row of random numbers per picture.
 
-The numbers come from (seed, position) alone, so that the k-th example of an epoch is the same picture in every
-run. Keras' own layers do what they do well; their random part is replaced by the numbers given.
+The numbers depend on (seed, position) alone, so that example k of an epoch is the same picture in every run. Where
+Keras has a layer for an operation, that layer does the work, with our random numbers instead of its own.
 """
 
 import functools
@@ -14,23 +14,21 @@ import tensorflow as tf
 from keras_sepnets.data.pictures.preprocessing import crop_and_resize, prepare_picture
 from keras_sepnets.settings.schema import AugmentationConfig
 
-DRAWS = 26  # random numbers a picture; which is which is said where they are used
+DRAWS = 26  # random numbers per picture; the code below shows which is which
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
-ERASED = 128.0
-ERASED_AREA = (0.02, 0.33)  # share of the picture
+ERASED = 128.0  # grey value
+ERASED_AREA = (0.02, 0.33)  # fraction of the picture
 LARGEST_SHEAR, LARGEST_SHIFT, LARGEST_TURN = 0.3, 0.45, math.pi / 6  # at magnitude 10, as in AutoAugment's code
 LARGEST_ENHANCEMENT = 0.9  # of colour, contrast, brightness and sharpness at magnitude 10
 
 
 def draw_augmentation(seed: tf.Tensor, count: int) -> tf.Tensor:
-    """Return the random numbers of examples, (count, 26) in [-1, 1): a function of the int32 seed pair alone."""
+    """Return random numbers for `count` pictures: float32 (count, 26) in [-1, 1), from an int32 seed pair."""
     return tf.random.stateless_uniform([count, DRAWS], seed, -1, 1)
 
 
 def choose_amounts(draws: tf.Tensor, policy: AugmentationConfig, image_size: int) -> dict[str, tf.Tensor]:
-    """Return by how much each of many pictures varies.
-
-    This is done for many pictures at once, as each operation costs more than its arithmetic.
+    """Choose how each picture varies, for many at once, because operations cost more than their arithmetic.
 
     Args:
         draws: float32 (count, 26) from `draw_augmentation`.
@@ -38,7 +36,7 @@ def choose_amounts(draws: tf.Tensor, policy: AugmentationConfig, image_size: int
         image_size: Height and width of the pictures in pixels.
 
     Returns:
-        Tensors (count, ...) by name, only those that the policy needs.
+        Name -> tensor (count, ...), only those that the policy needs.
     """
     amounts: dict[str, tf.Tensor] = {}
     if policy.smallest_crop < 1:
@@ -84,10 +82,10 @@ def augment_picture(
 
     Args:
         picture: uint8 (height, width, 3).
-        amounts: Its row of each of the tensors of `choose_amounts`.
-        policy: What varies; mixing is done by `mix_pictures`.
+        amounts: Its row of each tensor from `choose_amounts`.
+        policy: What varies, except for mixing, which `mix_pictures` does.
         image_size: Height and width of the result in pixels.
-        crop_fraction: Of the central square where there is no random crop.
+        crop_fraction: Side of the central crop as a share of the shorter side, if there is no random crop.
 
     Returns:
         float32 (image_size, image_size, 3), values 0..255.
@@ -98,7 +96,7 @@ def augment_picture(
         varied = tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32)
     if "transform" in amounts:
         varied = _transform(varied, amounts["transform"])
-    elif "reversed_axes" in amounts:  # an operation that takes its axes as numbers needs no branch
+    elif "reversed_axes" in amounts:  # takes the axes as a tensor, so no branch is needed
         varied = tf.raw_ops.Reverse(tensor=varied, dims=amounts["reversed_axes"])
     if "contrast" in amounts:
         varied = _adjust_colours(varied, amounts["brightness"], amounts["contrast"], amounts.get("saturation"))
@@ -113,16 +111,16 @@ def augment_picture(
 def mix_pictures(
     pictures: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, policy: AugmentationConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mix the pictures of a batch with each other: MixUp, CutMix or, where the policy has both, one of them.
+    """Mix the pictures of a batch with each other by MixUp or CutMix; with both in the policy, one at random.
 
     Args:
         pictures: float32 (batch, size, size, 3).
         labels: float32 (batch, classes), one-hot.
-        seed: int32 pair that decides everything.
-        policy: With the alphas.
+        seed: int32 pair that determines the result.
+        policy: Has the alphas of both.
 
     Returns:
-        Pictures and labels of the same shapes; labels are probabilities.
+        Pictures and labels of the same shapes; the labels are probabilities.
     """
     seeds = tf.unstack(tf.random.split(seed, 5))
     count, size = tf.shape(pictures)[0], pictures.shape[1]
@@ -148,12 +146,12 @@ def mix_pictures(
 
 
 def _random_crop(picture: tf.Tensor, size: tf.Tensor, place: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Return a random rectangle of the picture, resized (Inception's crop, arXiv:1409.4842, section 6).
+    """Crop a rectangle and resize it (Inception's random crop, arXiv:1409.4842, section 6).
 
     Args:
         picture: uint8 (height, width, 3).
-        size: (down, across, channels), as shares of the side of a square of the picture's area.
-        place: (down, across, channel), from 0 to below 1: where the rectangle lies.
+        size: (height, width, channels) of the rectangle, relative to the side of a square of the picture's area.
+        place: (down, right, channel) position of the rectangle, each in [0, 1).
         image_size: Height and width of the result in pixels.
     """
     shape = tf.cast(tf.shape(picture), tf.float32)
@@ -173,15 +171,19 @@ def _transform_matrix(
     shear_x: tf.Tensor | float = 0.0,
     shear_y: tf.Tensor | float = 0.0,
 ) -> tf.Tensor:
-    """Return what turns, scales, mirrors and shears about the centre, then shifts: (..., 8), output to input."""
+    """Return transforms that rotate, scale, mirror and shear about the centre, then shift.
+
+    Returns:
+        float32 (..., 8), from output to input coordinates.
+    """
     centre = (image_size - 1) / 2
     cos, sin = scale * tf.cos(angle), scale * tf.sin(angle)
     # Columns: output x (mirrored), output y.
     a, b, c, d = mirror * cos, shear_x - sin, shear_y + mirror * sin, cos
     x0 = centre - a * centre - b * centre + right * image_size
     y0 = centre - c * centre - d * centre + down * image_size
-    nought = tf.zeros_like(a)
-    return tf.stack([a, b, x0, c, d, y0, nought, nought], axis=-1)
+    zero = tf.zeros_like(a)
+    return tf.stack([a, b, x0, c, d, y0, zero, zero], axis=-1)
 
 
 def _transform(picture: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
@@ -196,18 +198,18 @@ def _adjust_colours(
     contrast: tf.Tensor | float = 1.0,
     saturation: tf.Tensor | float | None = None,
 ) -> tf.Tensor:
-    """Return the picture with its distance to grey and to its mean scaled, then made brighter by so many steps."""
+    """Scale the distance of pixels to grey (saturation) and to the mean (contrast), then add the brightness."""
     if saturation is not None:
-        to_grey = tf.constant([GREY] * 3)  # of each output channel
+        to_grey = tf.constant([GREY] * 3)  # a row per output channel
         mix = saturation * tf.eye(3) + (1 - saturation) * to_grey
         picture = tf.tensordot(picture, tf.transpose(mix), 1)
     offset = tf.reduce_mean(picture) * (1 - contrast) + brightness
-    # One pass over the picture, where tf.clip_by_value makes two.
+    # One pass over the picture; tf.clip_by_value makes two.
     return tf.raw_ops.ClipByValue(t=picture * contrast + offset, clip_value_min=0.0, clip_value_max=255.0)
 
 
 def _randaugment(picture: tf.Tensor, choice: tf.Tensor, strength: tf.Tensor, magnitude: float) -> tf.Tensor:
-    """Return the picture after one of RandAugment's 14 operations; the sign of `strength` is their direction."""
+    """Apply one of RandAugment's 14 operations, in the direction of the sign of `strength`."""
     signed = tf.sign(strength) * magnitude
     enhancement = 1 + signed * LARGEST_ENHANCEMENT
     batch = picture[None]
@@ -241,7 +243,7 @@ def _randaugment(picture: tf.Tensor, choice: tf.Tensor, strength: tf.Tensor, mag
 
 
 def _erase(picture: tf.Tensor, draws: tf.Tensor, probability: float) -> tf.Tensor:
-    """Return the picture, with the given probability with a grey rectangle in it."""
+    """Paint a grey rectangle into the picture with the given probability."""
     chance, area, aspect, down, right, _ = tf.unstack(draws, num=6)
     size = picture.shape[1]
     area = ERASED_AREA[0] + area * (ERASED_AREA[1] - ERASED_AREA[0])
@@ -254,7 +256,7 @@ def _erase(picture: tf.Tensor, draws: tf.Tensor, probability: float) -> tf.Tenso
 
 
 def _rectangles(left: tf.Tensor, top: tf.Tensor, width: tf.Tensor, height: tf.Tensor, size: int) -> tf.Tensor:
-    """Return boolean masks (batch, size, size, 3), true in the rectangle of each picture."""
+    """Return masks, bool (batch, size, size, 3), true inside the rectangle of each picture."""
     pixel = tf.range(size, dtype=tf.float32)
     across = (pixel >= left[:, None]) & (pixel < (left + width)[:, None])
     along = (pixel >= top[:, None]) & (pixel < (top + height)[:, None])
@@ -262,7 +264,7 @@ def _rectangles(left: tf.Tensor, top: tf.Tensor, width: tf.Tensor, height: tf.Te
 
 
 def _beta(alpha: float, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Return numbers of the distribution Beta(alpha, alpha)."""
+    """Draw from the distribution Beta(alpha, alpha)."""
     first, second = (
         tf.random.stateless_gamma([count], part, alpha) for part in tf.unstack(tf.random.split(seed, 2))
     )
@@ -271,6 +273,6 @@ def _beta(alpha: float, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _layer(name: str, *arguments: float) -> keras.layers.Layer:
-    """Return a layer of Keras, made outside the pipeline's graph, where its seed's variable cannot be made."""
+    """Return a Keras layer, built outside the pipeline's graph, which cannot hold its seed's variable."""
     with tf.init_scope():
         return getattr(keras.layers, name)(*arguments)

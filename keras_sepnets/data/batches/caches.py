@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.machine import memory_limit
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import in_bytes, printable
 
 MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 DISK_RESERVE = 1_000_000_000  # bytes that a cache leaves free on the disk
@@ -138,11 +138,3 @@ def describe_place(needed: int, *, in_memory: bool, cache_folder: Path | None = 
         f"decoded anew in every epoch (about {in_bytes(needed)} decoded, too much for memory; --cache DIR keeps "
         "them on disk)"
     )
-
-
-def in_bytes(amount: int) -> str:
-    """Return a number of bytes for people, such as 1.4 GB."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if amount >= size:
-            return f"{amount / size:.3g} {unit}"
-    return f"{amount} bytes"

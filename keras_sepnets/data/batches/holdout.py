@@ -1,4 +1,4 @@
-"""Which examples are held out: the same ones on every machine, in every run, in proportion to the classes."""
+"""Held-out examples: a stratified choice that is the same on every machine and in every run."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ import numpy as np
 
 
 def stratified_holdout(keys: Sequence[str], labels: np.ndarray, count: int, *, salt: str) -> np.ndarray:
-    """Choose `count` examples, from each class its share, by the SHA-256 of salt and key.
+    """Choose examples in proportion to the classes, by the SHA-256 of salt and key.
 
     Args:
-        keys: One text per example that identifies it (a file name, a TFDS id).
-        labels: The class of each example.
-        count: How many to choose.
-        salt: A word that makes this choice independent of other choices over the same keys.
+        keys: One string per example that identifies it (a file name, a TFDS id).
+        labels: Class of each example, int (examples,).
+        count: Number of examples to choose.
+        salt: Makes this choice independent of other choices over the same keys.
 
     Returns:
-        A boolean array, true for the chosen examples. No class of two or more examples is emptied.
+        bool (examples,), true for the chosen ones: at most `count`, and never the last example of a class.
     """
     labels = np.asarray(labels)
     classes, sizes = np.unique(labels, return_counts=True)
@@ -35,11 +35,11 @@ def stratified_holdout(keys: Sequence[str], labels: np.ndarray, count: int, *, s
 
 
 def assign_roles(splits: Sequence[str]) -> dict[str, str | None]:
-    """Return for train, validation and test the split of the data set that serves as it, None to cut from train.
+    """Return the split of the data set that serves as train, validation and test; None: hold out from train.
 
-    A set with train and validation only (ImageNet, whose test labels are not public) is tested on its
-    validation split, as its literature does; validation is then cut from train, so that what guides the
-    training is never what judges it.
+    A set with train and validation only (ImageNet, whose test labels are not public) is tested on its validation
+    split, as in the literature. Validation is then held out from train, so that the examples that guide the
+    training are never those that judge it.
     """
     test = next((split for split in ("test", "validation") if split in splits), None)
     validation = "validation" if "validation" in splits and test != "validation" else None

@@ -1,4 +1,4 @@
-"""Labels of training pictures: weighed by their class, smoothed, or in words."""
+"""Labels of training pictures: class weights, label smoothing, and labels in words."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,26 @@ from keras_sepnets.base.text import printable
 
 
 def balanced_weights(counts: np.ndarray) -> np.ndarray:
-    """Return the weight of each class in the loss: all classes weigh the same, and the mean over examples is 1.
+    """Return a weight for each class, so that all classes have the same total weight and the mean example has 1.
 
-    A class without examples, of which no weight would be of use, gets 1.
+    Args:
+        counts: int (classes,), number of training examples of each class.
+
+    Returns:
+        float32 (classes,); 1 for a class without examples.
     """
-    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return np.where(counts > 0, weights, 1.0).astype(np.float32)
+    from sklearn.utils.class_weight import compute_class_weight  # takes a second to import
+
+    present = np.flatnonzero(counts)
+    weights = np.ones(len(counts), np.float32)
+    weights[present] = compute_class_weight("balanced", classes=present, y=np.repeat(present, counts[present]))
+    return weights
 
 
 def weigh(batches: tf.data.Dataset, weights: np.ndarray) -> tf.data.Dataset:
-    """Give every example the weight of its class; a mixed one the mean of its classes', by their shares.
+    """Add the weight of its class to every example; mixed examples get the weighted mean of their classes'.
 
-    Keras' own `class_weight` takes the weight of a mixed example's largest share for the whole.
+    Keras' own `class_weight` gives a mixed example the weight of its largest share.
     """
 
     def add_weights(pictures: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -31,9 +39,9 @@ def weigh(batches: tf.data.Dataset, weights: np.ndarray) -> tf.data.Dataset:
 
 
 def smooth(batches: tf.data.Dataset, share: float, classes: int) -> tf.data.Dataset:
-    """Spread a share of every label evenly over all classes (arXiv:1512.00567, section 7).
+    """Smooth labels: spread a share of each evenly over all classes (arXiv:1512.00567, section 7).
 
-    Labels are class numbers, int (batch,), or probabilities, float32 (batch, classes); they become the latter.
+    Takes class numbers, int (batch,), or probabilities, float32 (batch, classes); returns probabilities.
     """
 
     def soften(pictures: tf.Tensor, labels: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -44,7 +52,7 @@ def smooth(batches: tf.data.Dataset, share: float, classes: int) -> tf.data.Data
 
 
 def describe_label(label: np.ndarray, class_names: Sequence[str]) -> str:
-    """Return a class number, int (), in words; or probabilities, float32 (classes,), by their largest shares."""
+    """Return a class number, int (), or the two largest probabilities, of float32 (classes,), in words."""
     if not label.shape:
         return printable(class_names[int(label)])
     shares = sorted(zip(label, class_names, strict=True), reverse=True)[:2]

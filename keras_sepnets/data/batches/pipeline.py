@@ -1,4 +1,4 @@
-"""Batches for training and evaluation. Random numbers depend on (seed, position) alone, never on timing."""
+"""Batches for training and evaluation. Their random numbers depend on (seed, position) alone, never on timing."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,8 +13,8 @@ from keras_sepnets.data.batches.examples import Examples
 from keras_sepnets.data.pictures.preprocessing import prepare_picture
 from keras_sepnets.settings.schema import AugmentationConfig
 
-BLOCK = 256  # examples whose random numbers are drawn together
-MIXING = 0x6D697865  # sets the random numbers of a batch apart from those of its pictures
+BLOCK = 256  # examples per draw of random numbers
+MIXING = 0x6D697865  # keeps the random numbers of a batch apart from those of its pictures
 
 
 def training_batches(
@@ -30,22 +30,22 @@ def training_batches(
     start: int = 0,
     worker: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Return endless shuffled, augmented batches; every epoch shows `steps_per_epoch * batch_size` examples once.
+    """Return endless shuffled, augmented batches; an epoch has `steps_per_epoch * batch_size` examples.
 
     Args:
         examples: The training examples.
-        batch_size: Examples a batch.
-        steps_per_epoch: Batches an epoch, of all workers.
+        batch_size: Examples per batch.
+        steps_per_epoch: Batches per epoch, of all workers together.
         image_size: Height and width in pixels.
         policy: How pictures vary.
-        seed: Decides the order and the augmentation: example k of epoch e is the same picture in every run.
-        crop_fraction: Of the central square where there is no random crop.
-        classes: Number of classes; needed where pictures are mixed.
-        start: The number of batches that a run has seen already: it goes on after them, without reading them.
-        worker: Which of several workers reads here; None for the only one.
+        seed: Determines order and augmentation: example k of epoch e is the same picture in every run.
+        crop_fraction: Side of the central crop as a share of the shorter side, if there is no random crop.
+        classes: Number of classes; required if the policy mixes pictures.
+        start: Number of batches that the run has already seen; they are skipped without being read.
+        worker: The worker that reads here, if there are several.
 
     Returns:
-        Batches of float32 (batch_size, image_size, image_size, 3) in 0..255, and int32 (batch_size,) or, where
+        Batches of float32 (batch_size, image_size, image_size, 3) in 0..255, and int32 (batch_size,) or, if
         pictures are mixed, float32 (batch_size, classes).
     """
 
@@ -82,8 +82,8 @@ def evaluation_batches(
     """Return every example exactly once, in a fixed order; the last batch may be smaller.
 
     Returns:
-        Batches of float32 (batch, image_size, image_size, 3) in 0..255, and int32 (batch,) or, given `classes`,
-        float32 (batch, classes).
+        Batches of float32 (batch, image_size, image_size, 3) in 0..255, and int32 (batch,) or, if `classes` is
+        given, float32 (batch, classes).
     """
     return (
         examples.in_order()
@@ -102,7 +102,7 @@ def evaluation_batches(
 def draw_sample(
     examples: Examples, count: int, image_size: int, crop_fraction: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return at most `count` examples from all over a split, always the same, as evaluation sees them.
+    """Return a random but fixed sample of at most `count` examples, as evaluation sees them.
 
     Returns:
         float32 (n, image_size, image_size, 3) in 0..255, and int32 (n,).
@@ -119,7 +119,7 @@ def draw_sample(
 def _amounts_by_position(
     seed: int, policy: AugmentationConfig, image_size: int, first: int = 0
 ) -> tf.data.Dataset:
-    """Return by how much the pictures from position `first` on vary; chosen in blocks, which is quicker."""
+    """Return how the picture at each position from `first` on varies; chosen in blocks, which is faster."""
 
     def choose(block: tf.Tensor) -> dict[str, tf.Tensor]:
         chosen = choose_amounts(draw_augmentation(_fold_in([seed, 0], block), BLOCK), policy, image_size)

@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.files import written_aside
+from keras_sepnets.base.text import in_bytes
 from keras_sepnets.data.batches.caches import (
     CACHE_VERSION,
     Cache,
     DiskCache,
     MemoryCache,
     describe_place,
-    in_bytes,
     make_cache_folder,
 )
 from keras_sepnets.data.batches.examples import DecodedExamples, Examples, FileExamples, StreamedExamples

@@ -20,17 +20,19 @@ from keras_sepnets.base.text import did_you_mean, one_line, printable
 from keras_sepnets.data.catalogue import digits  # registers the builder
 from keras_sepnets.data.sources.name import DatasetName
 
-ABANDONED_AFTER = 3600  # seconds
-MAX_RETRIES = 5  # of a download: seconds; TFDS' own ten take minutes to find that there is no network
+ABANDONED_AFTER = 3600  # seconds without a change to an unfinished folder
+MAX_RETRIES = (
+    5  # of a download, a few seconds; TFDS' default of 10 takes minutes to notice that there is no network
+)
 
 
 def find_builder(name: str) -> Any:
     """Return the TFDS builder of a name: `cifar10`, `imagenet_resized/32x32`, `mnist:3.0.1`.
 
     Raises:
-        SepnetsError: There is no such data set, or it has no such configuration or version.
+        SepnetsError: The data set, its configuration or its version is unknown.
     """
-    # TFDS writes name/config:version; a config after the first colon is understood too.
+    # TFDS writes name/config:version; we also accept name:config.
     path = re.sub(r"^(\w+):(?!\d+\.|\*)(.+)$", r"\1/\2", name)
     try:
         with without_bucket():
@@ -40,27 +42,27 @@ def find_builder(name: str) -> Any:
         bare = re.split("[/:]", path)[0]
         raise SepnetsError(
             f'Unknown data set "{printable(name)}".{did_you_mean(bare, known)} A data set is a TFDS name, such as '
-            "digits or cifar10, or folder:PATH or manifest:FILE with pictures of your own."
+            "digits or cifar10, or folder:PATH or manifest:FILE for your own pictures."
         ) from None
-    except Exception as error:  # an unknown config or version, or an extra package that is missing
+    except Exception as error:  # an unknown config or version, or a missing package
         raise SepnetsError(f'The data set "{printable(name)}" cannot be opened: {one_line(error)}') from error
 
 
 @contextlib.contextmanager
 def without_bucket() -> Iterator[None]:
-    """Open builders without TFDS' bucket: it is switched off, yet each look leaves an empty temporary folder."""
+    """Keep builders from TFDS' bucket: it is switched off, but each look at it leaves a temporary folder."""
     with tfds.core.utils.temporary_assignment(tfds.core.DatasetInfo, "initialize_from_bucket", lambda _info: None):
         yield
 
 
 def full_name(builder: Any) -> str:
-    """Return the name that opens this very data set anywhere: `emnist/balanced:3.1.0`."""
+    """Return the name with configuration and version: `emnist/balanced:3.1.0`."""
     config = f"/{builder.builder_config.name}" if builder.builder_config else ""
     return f"{builder.name}{config}:{builder.version}"
 
 
 def find_labelled_picture(builder: Any) -> tuple[str, str] | None:
-    """Return the names of a builder's picture and class label, or None if it is not of labelled pictures."""
+    """Return the feature names of a builder's picture and class label; None if it lacks either."""
     features = builder.info.features
     keys = tuple(builder.info.supervised_keys or ())[:2]
     if not isinstance(features, tfds.features.FeaturesDict) or [type(key) for key in keys] != [str, str]:
@@ -72,45 +74,45 @@ def find_labelled_picture(builder: Any) -> tuple[str, str] | None:
 
 
 def labelled_picture(builder: Any) -> tuple[str, str]:
-    """Return the names of a builder's picture and class label.
+    """Return the feature names of a builder's picture and class label.
 
     Raises:
-        SepnetsError: It has no picture with one class label.
+        SepnetsError: It lacks either.
     """
     keys = find_labelled_picture(builder)
     if keys is None:
         features = builder.info.features
         names = features if isinstance(features, tfds.features.FeaturesDict) else [type(features).__name__]
         raise SepnetsError(
-            f'The data set "{full_name(builder)}" has no picture with one class label, which sepnets needs. '
+            f'The data set "{full_name(builder)}" has no picture with one class label; sepnets needs both. '
             f"Received features: {', '.join(names)}"
         )
     return keys
 
 
 def class_names(builder: Any) -> tuple[str, ...]:
-    """Return the classes of a builder of labelled pictures; numbers where they have no names."""
+    """Return the class names of a builder of labelled pictures; numbers if they have no names."""
     label = builder.info.features[labelled_picture(builder)[1]]
     return tuple(label.names or map(str, range(label.num_classes or 0)))
 
 
 def needs_no_files(builder: Any) -> bool:
-    """Tell whether a data set is embedded in this package and its dependencies."""
+    """Return whether a data set comes with this package and its dependencies."""
     return builder.name == digits.Digits.name
 
 
 def prepare(name: str, *, show_output: bool = False) -> bool:
-    """Download and prepare a TFDS data set with its stock builder, unless it is prepared.
+    """Download and prepare a TFDS data set with its stock builder, unless it is already prepared.
 
     Args:
-        name: The name of the data set.
+        name: Name of the data set.
         show_output: Whether TFDS shows its progress, on stderr.
 
     Returns:
-        Whether there was anything to do.
+        True if it was prepared now, False if it had been before.
 
     Raises:
-        SepnetsError: The name is unknown, or the set is not one of labelled pictures.
+        SepnetsError: The name is unknown, or the set has no labelled pictures.
         FailedRunError: The download or the preparation failed.
     """
     refuse_own_pictures(name)
@@ -121,29 +123,29 @@ def prepare(name: str, *, show_output: bool = False) -> bool:
     if builder.is_prepared():
         return False
     retries = tfds.core.utils.temporary_assignment(downloader, "MAX_RETRIES", MAX_RETRIES)
-    advice = f" With its files fetched otherwise, in DIR: sepnets data prepare {printable(name)} --from DIR"
+    advice = f" If you have its files in DIR: sepnets data prepare {printable(name)} --from DIR"
     with preparation(builder, show_output=show_output, advice=advice), retries:
         builder.download_and_prepare()
     return True
 
 
 def refuse_own_pictures(name: str) -> None:
-    """Raise SepnetsError for a folder or a manifest, which need no preparation."""
+    """Raise SepnetsError for a folder or manifest, which need no preparation."""
     if DatasetName.parse(name).is_own_pictures:
         raise SepnetsError(
-            "Pictures of your own need no preparation; use them as they are: sepnets train --dataset "
+            "Your own pictures need no preparation; use them as they are: sepnets train --dataset "
             f'"{printable(name)}". Received: {printable(name)}'
         )
 
 
 @contextlib.contextmanager
 def preparation(builder: Any, *, show_output: bool = False, advice: str = "") -> Iterator[None]:
-    """Let one process at a time prepare a data set; leave nothing half-prepared behind, whatever happens.
+    """Let one process at a time prepare a data set, and remove an unfinished preparation if the block fails.
 
     Args:
         builder: The TFDS builder.
-        show_output: Whether to pass on what TFDS prints, to stderr: stdout is for results.
-        advice: What an error should say besides.
+        show_output: Whether TFDS' output goes to stderr (stdout is for results) or nowhere.
+        advice: Sentence to append to an error message.
 
     Raises:
         FailedRunError: The block failed, or the data folder cannot be written.
@@ -156,11 +158,11 @@ def preparation(builder: Any, *, show_output: bool = False, advice: str = "") ->
             contextlib.redirect_stdout(sys.stderr if show_output else io.StringIO()),
         ):
             existed = common.exists()
-            _remove_left_by_the_killed(Path(builder.data_dir).parent)
+            _remove_abandoned(Path(builder.data_dir).parent)
             try:
                 yield
             except BaseException:
-                if not existed:  # TFDS notes the default configuration before it begins
+                if not existed:  # TFDS writes down the default configuration before it starts
                     shutil.rmtree(common / ".config", ignore_errors=True)
                 _remove_empty_folders(Path(builder.data_dir).parent, root)
                 raise
@@ -170,8 +172,8 @@ def preparation(builder: Any, *, show_output: bool = False, advice: str = "") ->
         raise _explain(builder, error, advice) from error
 
 
-def _remove_left_by_the_killed(folder: Path) -> None:
-    """Remove TFDS' unfinished folders, unless somebody wrote into them within the last hour."""
+def _remove_abandoned(folder: Path) -> None:
+    """Remove unfinished folders of killed processes: those that did not change within the last hour."""
     for left in folder.glob("incomplete.*"):
         newest = max((path.stat().st_mtime for path in (left, *left.rglob("*"))), default=0)
         if newest < time.time() - ABANDONED_AFTER:
@@ -191,10 +193,10 @@ def _explain(builder: Any, error: Exception, advice: str) -> FailedRunError:
         needed = int(builder.info.dataset_size + builder.info.download_size)
         files = sum(info.size for info in (builder.url_infos or {}).values())
         needs = f"{needed:,} bytes are needed and " if needed else ""
-        made_from = f"; the files that TFDS registers for it are {files:,} bytes" if files and not needed else ""
+        made_from = f"; the files that TFDS registers for it take {files:,} bytes" if files and not needed else ""
         return FailedRunError(
-            f'The disk is full: "{name}" was not prepared and nothing of it is kept; free some space or name a '
-            f"larger disk in TFDS_DATA_DIR. Received: {printable(root)}, where {needs}"
+            f'The disk is full: "{name}" was not prepared, and its partial files were removed; free some space or '
+            f"set TFDS_DATA_DIR to a folder on a larger disk. Received: {printable(root)}, where {needs}"
             f"{shutil.disk_usage(root).free:,} bytes are free{made_from}"
         )
     return FailedRunError(
@@ -204,7 +206,7 @@ def _explain(builder: Any, error: Exception, advice: str) -> FailedRunError:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Tell whether the disk is full, in the words of Python, TensorFlow or TFDS."""
+    """Return whether an error of Python, TensorFlow or TFDS, or one of its causes, means a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

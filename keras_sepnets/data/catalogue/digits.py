@@ -12,7 +12,7 @@ TEST_EXAMPLES = 360
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """8x8 grey scans of handwritten digits, split once and for all into 1,437 train and 360 test pictures."""
+    """8x8 grey scans of handwritten digits, in a fixed split of 1,437 train and 360 test pictures."""
 
     name = "digits"
     VERSION = tfds.core.Version("1.0.0")

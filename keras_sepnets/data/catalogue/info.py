@@ -1,7 +1,6 @@
-"""Which data sets there are: ready on this machine, embedded, or known to TFDS; and what is known of each."""
+"""The list of available data sets (ready on this machine, embedded, or known to TFDS), and facts about each."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import one_line
 from keras_sepnets.data.catalogue import builders
 from keras_sepnets.data.catalogue.offline import original_name
@@ -17,60 +17,75 @@ from keras_sepnets.data.sources.files import FileSource
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.data.sources.opening import open_source
 
-# Where TFDS keeps builders of labelled pictures; others ask a network when they are merely opened.
+# Where TFDS keeps builders of labelled pictures; some others need a network merely to be opened.
 PICTURE_MODULES = ("tensorflow_datasets.image_classification.", "tensorflow_datasets.datasets.")
 
 
-@dataclasses.dataclass(frozen=True)
-class ListedDataSet:
-    """A line of the list of data sets."""
+class ListedDataSet(Result):
+    """A data set in the list of data sets."""
 
     name: str
-    status: str  # "ready", "embedded" (prepared when it is first used) or "preparable"
-    configs: tuple[str, ...] = ()  # of a set that comes in several
-    splits: dict[str, int] | None = None  # examples, where they are known
+    """Name that `--dataset` takes."""
+    status: str
+    """One of "ready", "embedded" (prepared on first use) and "preparable"."""
+    configs: tuple[str, ...] = ()
+    """Configurations, if it comes in several."""
+    splits: dict[str, int] | None = None
+    """Split -> examples; null until it is prepared."""
     path: str | None = None
-    bytes: int | None = None  # on disk
-    download_bytes: int | None = None  # of all files that TFDS registers for it
-    by_hand: bool = False  # files must be fetched by hand
+    """Its folder; null until it is prepared."""
+    bytes: int | None = None
+    """Size on disk in bytes; null until it is prepared."""
+    download_bytes: int | None = None
+    """Size in bytes of all files that TFDS registers for it; null if unknown."""
+    by_hand: bool = False
+    """Whether some files have to be downloaded by hand."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return dataclasses.asdict(self)
 
-
-@dataclasses.dataclass(frozen=True)
-class OriginalFile:
+class OriginalFile(Result):
     """A file that a data set is prepared from."""
 
     file_name: str
+    """Name under which it is published."""
     bytes: int
+    """Size in bytes."""
     url: str
+    """Where TFDS downloads it."""
     sha256: str
+    """Checksum that TFDS registers."""
 
 
-@dataclasses.dataclass(frozen=True)
-class DataSetDescription:
-    """What is known of a data set."""
+class DataSetDescription(Result):
+    """Facts about a data set, gathered without a network."""
 
     name: str
-    status: str  # "ready", "embedded", "preparable" or "files" (a folder or manifest)
+    """Full name: with the configuration and version, or with the absolute path."""
+    status: str
+    """One of "ready", "embedded", "preparable" and "files" (a folder or manifest)."""
     classes: tuple[str, ...]
+    """Class names; numbers if it has none."""
     path: str
-    splits: dict[str, int] | None = None  # examples; None where they are known only after preparation
-    class_counts: dict[str, dict[str, int]] | None = None  # of each split; for folders and manifests
-    picture_shape: tuple[int | None, ...] | None = None  # height, width, channels; None where pictures differ
+    """Its folder or manifest."""
+    splits: dict[str, int] | None = None
+    """Split -> examples; null until it is prepared."""
+    class_counts: dict[str, dict[str, int]] | None = None
+    """Split -> class -> pictures; folders and manifests only."""
+    picture_shape: tuple[int | None, ...] | None = None
+    """Height, width, channels; null where pictures differ."""
     version: str | None = None
+    """Version of the TFDS data set."""
     config: str | None = None
-    configs: tuple[str, ...] = ()  # of a set that comes in several
-    bytes: int | None = None  # on disk
-    files: tuple[OriginalFile, ...] = ()  # that TFDS registers; one configuration may need only some
-    instructions: str | None = None  # for files that must be fetched by hand
+    """Configuration of the TFDS data set."""
+    configs: tuple[str, ...] = ()
+    """All configurations, if it comes in several."""
+    bytes: int | None = None
+    """Size on disk in bytes; null until it is prepared."""
+    files: tuple[OriginalFile, ...] = ()
+    """Files that TFDS registers; one configuration may need only some of them."""
+    instructions: str | None = None
+    """How to download files by hand, if that is necessary."""
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return dataclasses.asdict(self)
+    """Remarks for the user."""
 
 
 def list_data_sets() -> list[ListedDataSet]:
@@ -82,13 +97,13 @@ def list_data_sets() -> list[ListedDataSet]:
 
 
 def describe_data_set(name: str) -> DataSetDescription:
-    """Return what is known of a data set without a network; the embedded one is prepared for it.
+    """Describe a data set without using a network; the embedded one is prepared if necessary.
 
     Args:
         name: A TFDS name, `folder:PATH` or `manifest:FILE`.
 
     Raises:
-        SepnetsError: There is no such data set, or it cannot be used.
+        SepnetsError: The data set is unknown or cannot be used.
     """
     if DatasetName.parse(name).is_own_pictures:
         source = open_source(name, skip_bad=True)
@@ -115,7 +130,7 @@ def describe_data_set(name: str) -> DataSetDescription:
         bytes=_bytes_below(builder.data_path) if prepared else None,
         files=tuple(_original_files(builder)),
         instructions=one_line(instructions, 1000) if instructions else None,
-        notes=() if named else ("the names of the classes, if they have any, are known once it is prepared",),
+        notes=() if named else ("class names, if there are any, are known once it is prepared",),
     )
 
 
@@ -142,7 +157,7 @@ def _list_ready() -> Iterator[ListedDataSet]:
         if not Path(data_dir).is_dir():
             continue
         for reference in tfds.core.utils.file_utils.list_datasets_in_data_dir(data_dir):
-            # A folder that only looks like a data set has nothing to say.
+            # Skips a folder that only looks like a data set.
             with contextlib.suppress(Exception):
                 builder = tfds.builder_from_directory(reference.dataset_dir())
                 if builders.find_labelled_picture(builder):
@@ -158,7 +173,7 @@ def _list_ready() -> Iterator[ListedDataSet]:
 def _list_known() -> Iterator[ListedDataSet]:
     with builders.without_bucket():
         for name in tfds.list_builders(with_community_datasets=False):
-            # A few need packages that are not installed, or arguments.
+            # Skips the few that need arguments or packages that are not installed.
             with contextlib.suppress(Exception):
                 builder_class = tfds.builder_cls(name)
                 embedded = builders.needs_no_files(builder_class)
@@ -177,7 +192,7 @@ def _list_known() -> Iterator[ListedDataSet]:
 
 def _original_files(builder: Any) -> Iterator[OriginalFile]:
     for url, info in (builder.url_infos or {}).items():
-        yield OriginalFile(original_name(url, info), int(info.size), url, info.checksum)
+        yield OriginalFile(file_name=original_name(url, info), bytes=int(info.size), url=url, sha256=info.checksum)
 
 
 def _count_examples(builder: Any) -> dict[str, int]:

@@ -1,6 +1,6 @@
-"""TFDS data sets from files on this machine: recognised by the checksums that TFDS registers, under any name.
+"""TFDS data sets from files on this machine, recognised under any name by the checksums that TFDS registers.
 
-The stock builder runs as it is, but what it asks to download is taken from a folder; nothing reaches a network.
+The stock builder runs unchanged, but gets its downloads from a folder; no network is used.
 """
 
 import contextlib
@@ -21,26 +21,26 @@ from keras_sepnets.base.text import one_line, printable
 from keras_sepnets.data.catalogue import builders
 from keras_sepnets.data.catalogue.originals import Match, OriginalFiles, Report
 
-LISTED = 20  # missing files that an error names
+LISTED = 20  # missing files that an error lists
 
 
 def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None = None) -> bool:
-    """Prepare a TFDS data set from files in a folder, without a network, unless it is prepared.
+    """Prepare a TFDS data set from files in a folder, without a network, unless it is already prepared.
 
-    The files may have any name and lie in sub-folders: they are recognised by size and SHA-256. Files that an
-    earlier download left in TFDS' cache are used too. Nothing is left of an attempt that fails or is interrupted.
+    The files may have any name and lie in sub-folders: they are recognised by size and SHA-256. Files of earlier
+    downloads in TFDS' cache are used too. An attempt that fails or is interrupted leaves nothing behind.
 
     Args:
-        name: The name of the data set.
-        folder: Where the files are; for a set that TFDS wants downloaded by hand, named as TFDS asks.
-        report: Is told what is being done.
+        name: Name of the data set.
+        folder: Where the files are. Files that TFDS wants downloaded by hand need the names that TFDS asks for.
+        report: Called with the progress.
 
     Returns:
-        Whether there was anything to do.
+        True if it was prepared now, False if it had been before.
 
     Raises:
         SepnetsError: The name is unknown, the folder cannot be read, or files are missing or damaged.
-        FailedRunError: The preparation failed, as when the disk is full.
+        FailedRunError: The preparation failed, for example because the disk is full.
     """
     builders.refuse_own_pictures(name)
     builder = builders.find_builder(name)
@@ -49,7 +49,7 @@ def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None 
     if builder.is_prepared():
         return False
     report = report or (lambda *_: None)
-    report(f"looking through {printable(root)}", 0, None)
+    report(f"searching {printable(root)}", 0, None)
     files = OriginalFiles(root, Path(builder.data_dir_root, "downloads", builder.name))
     registered = {**checksums.get_all_url_infos(), **(builder.url_infos or {})}
     source = _FolderDownloader(files, registered, report)
@@ -70,7 +70,7 @@ def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None 
                 raise SepnetsError(_describe_missing(name, source.missing, files)) from error
             if by_hand and isinstance(error, AssertionError | FileNotFoundError | tf.errors.NotFoundError):
                 raise SepnetsError(
-                    f'"{name}" is prepared from files that are downloaded by hand, and they are not all there: '
+                    f'"{name}" is prepared from files that are downloaded by hand, and some are missing: '
                     f"{one_line(error)} TFDS says: {one_line(by_hand, 600)} Received: {printable(root)}"
                 ) from error
             raise
@@ -78,7 +78,7 @@ def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None 
 
 
 def original_name(url: str, info: Any) -> str:
-    """Return the file name of what TFDS registers for a URL."""
+    """Return the name of the file that TFDS registers for a URL."""
     return info.filename or downloader._basename_from_url(url)
 
 
@@ -89,15 +89,15 @@ class _Missing(NamedTuple):
 
 
 class _MissingFileError(Exception):
-    """A file that a builder asks for is not in the folder."""
+    """The folder lacks a file that a builder asks for."""
 
 
 class _FolderDownloader:
-    """Stands where TFDS has its downloader, and takes from a folder what would come from a URL."""
+    """Stands in for TFDS' downloader and takes files from a folder instead of from URLs."""
 
     def __init__(self, files: OriginalFiles, registered: dict[str, Any], report: Report) -> None:
         self.missing: list[_Missing] = []
-        self.unknown: list[str] = []  # addresses without a checksum
+        self.unknown: list[str] = []  # URLs without a checksum
         self._files = files
         self._registered = registered
         self._report = report
@@ -109,7 +109,7 @@ class _FolderDownloader:
         pass
 
     def download(self, url: str, destination_path: os.PathLike, verify: bool = True) -> Any:
-        """Stage the file of a URL; give a promise, so that TFDS asks on and all that is missing can be told."""
+        """Stage the file of a URL. A missing one rejects its promise, so that TFDS asks for all others too."""
         expected = self._registered.get(url)
         if expected is None:
             self.unknown.append(url)
@@ -127,7 +127,7 @@ class _FolderDownloader:
 
 def _stage(match: Match, staged: Path) -> None:
     if not match.header:
-        with contextlib.suppress(OSError):  # no links on this disk, or not for this user
+        with contextlib.suppress(OSError):  # no links on this disk or for this user
             staged.symlink_to(match.path)
             return
     with match.open() as source, staged.open("wb") as copy:
@@ -137,9 +137,9 @@ def _stage(match: Match, staged: Path) -> None:
 
 @contextlib.contextmanager
 def _staging_folder(builder: Any) -> Iterator[str]:
-    """Give TFDS a download cache of its own for this once, on the disk that the data set goes to."""
+    """Make a temporary download cache on the disk that the data set goes to."""
     prefix = f".{builder.name}.staging-"
-    for left in Path(builder.data_dir_root).glob(f"{prefix}*"):  # by a process that was killed
+    for left in Path(builder.data_dir_root).glob(f"{prefix}*"):  # by killed processes
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=builder.data_dir_root) as folder:
         yield folder
@@ -147,7 +147,7 @@ def _staging_folder(builder: Any) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _in_place_of_downloads(source: _FolderDownloader) -> Iterator[None]:
-    """Let TFDS' download managers take files from `source`; unpacking has ended when this ends, even by Ctrl-C."""
+    """Make TFDS' download managers use `source`; wait for unpacking to end, also after Ctrl-C."""
     unpacking = extractor._Extractor()
     assign = tfds.core.utils.temporary_assignment
     with (
@@ -157,13 +157,13 @@ def _in_place_of_downloads(source: _FolderDownloader) -> Iterator[None]:
         try:
             yield
         finally:
-            unpacking._executor.shutdown()  # what is not begun ends with an error; waits for the rest
+            unpacking._executor.shutdown()  # waits for running jobs; later ones fail
 
 
 def _describe_unknown(name: str, urls: list[str]) -> str:
     return (
-        f'"{name}" cannot be prepared without a network: TFDS registers no checksum to recognise its files by. '
-        f"Prepare it with a network: sepnets data prepare {name}. Received: {', '.join(urls[:LISTED])}"
+        f'"{name}" cannot be prepared without a network: TFDS registers no checksum by which its files could be '
+        f"recognised. Prepare it with a network: sepnets data prepare {name}. Received: {', '.join(urls[:LISTED])}"
     )
 
 
@@ -171,7 +171,7 @@ def _describe_missing(name: str, missing: list[_Missing], files: OriginalFiles) 
     described = []
     for url, file_name, size in missing[:LISTED]:
         found = files.sizes_of(file_name)
-        there = f"; there is one of {found[0]:,} bytes, damaged or of another version" if found else ""
+        there = f"; the one found has {found[0]:,} bytes: damaged or another version" if found else ""
         described.append(f"{file_name} ({size:,} bytes, {url}{there})")
     more = f", and {len(missing) - LISTED} more" if len(missing) > LISTED else ""
     unreadable = ""
@@ -179,7 +179,7 @@ def _describe_missing(name: str, missing: list[_Missing], files: OriginalFiles) 
         unreadable = f" Could not be read: {', '.join(map(printable, files.unreadable[:LISTED]))}."
     count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
     return (
-        f'"{name}" cannot be prepared: {count} missing: {", ".join(described)}{more}. Put them there, under any '
-        f"name, or prepare with a network: sepnets data prepare {name}.{unreadable} "
+        f'"{name}" cannot be prepared: {count} missing: {", ".join(described)}{more}. Add them under any name, or '
+        f"use a network: sepnets data prepare {name}.{unreadable} "
         f"Received: {printable(files.root)}"
     )

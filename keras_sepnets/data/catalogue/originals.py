@@ -10,40 +10,40 @@ from typing import Any, BinaryIO, NamedTuple
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 
-# What is being done, and of how many bytes how many are done; None where that is not known.
+# Takes a description of the current stage, the bytes done, and the bytes in total (None if unknown).
 Report = Callable[[str, int, int | None], None]
 
 GZIP_HEADER = 10  # bytes: magic, method, flags, time, extra flags, operating system
-GZIP_BARE = b"\x1f\x8b\x08\x00"  # no flag: neither name nor time were kept
+GZIP_BARE = b"\x1f\x8b\x08\x00"  # no flag: the header has no file name
 GZIP_NAMED = b"\x1f\x8b\x08\x08"
-# When the archives were compressed, as seconds since 1970 in the gzip headers of the originals, which Debian's
-# package dataset-fashion-mnist lost: the train-* and the t10k-* archives of Fashion-MNIST (31 August 2017).
-# Found by search: with the time and the name written back, all four SHA-256 sums are those that TFDS registers.
+# Compression times in the gzip headers of the original train-* and t10k-* archives of Fashion-MNIST (31 August
+# 2017), in seconds since 1970. In Debian's package dataset-fashion-mnist the headers lack time and name. The times
+# were found by search: with time and name restored, all four SHA-256 sums are those that TFDS registers.
 GZIP_TIMES = (1504176606, 1504176627)
 
 
 class Match(NamedTuple):
-    """A file with the right content, once `header` stands in place of its own gzip header."""
+    """A file that may be an original, after `header` has replaced its gzip header."""
 
     path: str
     header: bytes = b""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open the file behind the part that `header` stands for."""
+        """Open the file after the part that `header` replaces."""
         with Path(self.path).open("rb") as file:
             file.seek(GZIP_HEADER if self.header else 0)
             yield file
 
 
 class OriginalFiles:
-    """The files of a folder, and of TFDS' cache, by size."""
+    """The files of a folder and of TFDS' cache, indexed by size."""
 
     def __init__(self, root: Path, cache: Path) -> None:
-        """Look through a folder and, if there is one, what earlier downloads left in TFDS' cache.
+        """Search a folder and, if it exists, TFDS' cache of earlier downloads.
 
         Raises:
-            SepnetsError: The folder is none, is empty or cannot be read.
+            SepnetsError: The folder does not exist, is not a folder, is empty or cannot be read.
         """
         self.root = root
         self.unreadable: list[str] = []
@@ -54,26 +54,26 @@ class OriginalFiles:
                 raise SepnetsError(f"The folder is empty. Received: {printable(root)}")
         except OSError as error:
             raise SepnetsError(
-                "The files are looked for in a folder and what is below it; it cannot be read: "
+                "The original files are searched for in a folder, and it cannot be read: "
                 f"{(error.strerror or type(error).__name__).lower()}. Received: {printable(root)}"
             ) from None
         for top in (root, cache):
             for folder, _, names in os.walk(top, onerror=self._note_unreadable):
                 for name in names:
                     path = f"{folder}/{name}"
-                    with contextlib.suppress(OSError):  # a link that leads nowhere
+                    with contextlib.suppress(OSError):  # a broken link
                         self._by_size.setdefault(Path(path).stat().st_size, []).append(path)
 
     def find(self, file_name: str, expected: Any, report: Report) -> Match | None:
-        """Return the file with the expected size and SHA-256; only files of that size are read.
+        """Find the file with the expected size and SHA-256; only files of that size are read.
 
         Args:
-            file_name: The name of the original, which a gzip file may have lost from its header.
+            file_name: Name of the original, which the header of a gzip file may lack.
             expected: TFDS' `UrlInfo`, with size and checksum.
-            report: Is told how much of a file is read.
+            report: Called with the progress of reading.
 
         Returns:
-            The file, or None if it is not there.
+            The file, or None if it was not found.
         """
         for match in self._candidates(file_name, int(expected.size)):
             try:
@@ -84,7 +84,7 @@ class OriginalFiles:
         return None
 
     def sizes_of(self, file_name: str) -> list[int]:
-        """Return the sizes of the files of this name."""
+        """Return the sizes of all files of this name."""
         return [size for size, paths in self._by_size.items() for path in paths if Path(path).name == file_name]
 
     def _candidates(self, file_name: str, size: int) -> Iterator[Match]:
@@ -111,5 +111,5 @@ class OriginalFiles:
         return self._digests[match]
 
     def _note_unreadable(self, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # there need be no cache
+        if not isinstance(error, FileNotFoundError):  # the cache need not exist
             self.unreadable.append(str(error.filename))

@@ -1,1 +1,1 @@
-"""What is measured before a run begins: batch size, form of the network, duration."""
+"""Measurements before a run starts: batch size, form of the network, duration."""

@@ -1,6 +1,6 @@
-"""How many pictures a training step can take at once: measured in processes of their own.
+"""The largest batch that fits the memory, measured in processes of their own.
 
-A step of two sizes is measured, a line is drawn through their memory, and the size that it promises is tried.
+Steps of two sizes are measured, a line through their memory predicts the largest size, and that is tried.
 """
 
 import contextlib
@@ -21,24 +21,24 @@ from keras_sepnets.training.tuning.workers import WorkerError, give, read_task, 
 
 PROGRAM = (sys.executable, "-m", "keras_sepnets.training.tuning.batch_size")
 MEASURED = (8, 32)
-MEMORY_SHARE = 0.6  # of what is free
+MEMORY_SHARE = 0.6  # of free memory
 LARGEST = 512
-FEWEST_STEPS = 20  # an epoch: with fewer a network hardly learns
+FEWEST_STEPS = 20  # per epoch; with fewer a network hardly learns
 
 
 def choose_batch_size(config: RunConfig, *, classes: int, num_examples: int) -> tuple[int, str]:
-    """Return the largest power of two of pictures that a step can take in 60 % of the free memory, and why.
+    """Return the largest power of two whose step fits 60 % of the free memory, and the reason for it.
 
-    Never more than 512, nor so many that an epoch has fewer than 20 steps.
+    It is at most 512, and leaves at least 20 steps per epoch.
 
     Args:
-        config: The settings; the picture size is settled.
+        config: The settings; the picture size is final.
         classes: Number of classes.
-        num_examples: Of training.
+        num_examples: Number of training examples.
 
     Raises:
         FailedRunError: A step cannot be measured.
-        SepnetsError: Not even a single picture fits.
+        SepnetsError: Not even one picture fits.
     """
     most = max(1, min(LARGEST, num_examples // FEWEST_STEPS))
     small, large = (_measure(config, size, classes) for size in MEASURED)
@@ -48,30 +48,30 @@ def choose_batch_size(config: RunConfig, *, classes: int, num_examples: int) -> 
         fitting = max(1, math.floor((small.budget - small.needed) / slope) + MEASURED[0])
     elif small is not None:
         fitting = MEASURED[0]
-    size = promised = 1 << min(most, fitting).bit_length() - 1
+    size = predicted = 1 << min(most, fitting).bit_length() - 1
     while size >= 1:
         found = _measure(config, size, classes)
         if found is not None and (found.needed <= found.budget or size == 1):
-            is_memory = fitting < most or size < promised
-            bound = "the memory" if is_memory else f"at most {LARGEST}, and 20 steps an epoch"
+            is_memory = fitting < most or size < predicted
+            bound = "memory" if is_memory else f"the limits of {LARGEST} and of {FEWEST_STEPS} steps per epoch"
             needed, budget = found.needed / 1e6, found.budget / 1e6
-            return size, f"measured: a step takes {needed:,.0f} of {budget:,.0f} MB; bound by {bound}"
+            return size, f"measured: a step takes {needed:,.0f} of {budget:,.0f} MB; limited by {bound}"
         size //= 2
     raise SepnetsError(
-        "Not even a step of one picture fits the memory; choose smaller pictures or a narrower network. "
+        "Not even a batch of one picture fits the memory; choose smaller pictures or a narrower network. "
         f"Received: data.image_size={config.data.image_size}, model.alpha={config.model.alpha}"
     )
 
 
 class Memory(NamedTuple):
-    """What a step needs and may take."""
+    """Memory of a training step."""
 
     needed: int  # bytes
-    budget: int  # bytes
+    budget: int  # bytes that it may take
 
 
 def _measure(config: RunConfig, size: int, classes: int) -> Memory | None:
-    """Return the memory that a process needs for training steps of so many pictures; None if they do not fit."""
+    """Return the memory of a process that trains with this batch size; None if it ran out of memory."""
     task = {"config": config.model_dump(mode="json"), "size": size, "classes": classes}
     free = min(psutil.virtual_memory().available, memory_limit() - psutil.Process().memory_info().rss)
     try:
@@ -81,13 +81,13 @@ def _measure(config: RunConfig, size: int, classes: int) -> Memory | None:
         if error.ran_out_of_memory:
             return None
         raise FailedRunError(
-            f"The memory of a step could not be measured: {str(error).rstrip('.')}. Say --batch-size N."
+            f"The memory of a step could not be measured: {str(error).rstrip('.')}. Set --batch-size N."
         ) from error
     return Memory(answer["needed"], int(MEMORY_SHARE * (answer["free"] or free)))
 
 
 def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
-    """Train on pictures that do not matter; return the most bytes that this took, and on a GPU what was free."""
+    """In a worker: train on blank pictures; return the peak memory and a GPU's free memory before, in bytes."""
     free = _free_gpu_bytes()
     import tensorflow as tf
 
@@ -109,18 +109,18 @@ def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process ever had."""
+    """Return the peak of this process's resident memory."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
-    import resource  # which on Linux counts the process too that this one was forked from
+    import resource  # on Linux its number includes the process that this one was forked from
 
     in_kilobytes = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_kilobytes
 
 
 def _free_gpu_bytes() -> int | None:
-    """Return the free bytes of the first GPU before this process takes any; None if nvidia-smi does not tell."""
+    """Return the free bytes of the first GPU before this process takes any; None without nvidia-smi."""
     query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     with contextlib.suppress(OSError, ValueError):
         return int(subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()[0]) << 20

@@ -1,4 +1,4 @@
-"""How long a step and an evaluation take here: measured on a network that is thrown away afterwards."""
+"""How long training steps and evaluation take here, measured on a network that is then thrown away."""
 
 import itertools
 import tempfile
@@ -10,36 +10,38 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-MOST_STEPS, MOST_SECONDS = 30, 15.0  # of a measurement
+MOST_STEPS, MOST_SECONDS = 30, 15.0  # per measurement
 FEWEST_STEPS = 3
-RESERVE = 1.1  # what is measured in seconds takes minutes with a busy machine
-PICTURES = 5.0  # seconds for what a run draws and writes once
+RESERVE = 1.1  # the machine may become busier than during the measurement
+PLOTS = 5.0  # seconds for the plots that a run draws once
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that a training needs for its parts."""
+    """Duration of the parts of a training, in seconds."""
 
-    beginning: float  # until the first step and the first evaluation are done
+    beginning: float  # tracing: until the first step and the first evaluation are done
     step: float
-    evaluation: float  # of a batch
+    evaluation: float  # per batch
     saving: float  # of the network
 
     def epochs_that_fit(self, seconds: float, *, steps: int, validation_batches: int, test_batches: int) -> int:
-        """Return how many epochs (at least 1) fit `seconds`, with their validation and the test at the end."""
-        once = 2 * self.beginning + self.evaluation * test_batches + PICTURES  # the test begins like the training
-        epoch = self.step * steps + self.evaluation * validation_batches + 2 * self.saving  # checkpoint and best
+        """Return how many epochs fit `seconds`, at least 1, with validation after each and the test at the end."""
+        once = 2 * self.beginning + self.evaluation * test_batches + PLOTS  # the test is traced too
+        epoch = (
+            self.step * steps + self.evaluation * validation_batches + 2 * self.saving
+        )  # checkpoint and best network
         return max(1, int((seconds / RESERVE - once) / epoch))
 
 
 def measure_speed(
     model: keras.Model, network: keras.Model, batches: tf.data.Dataset, validation: tf.data.Dataset
 ) -> Speed:
-    """Train and evaluate a compiled model for some seconds, which changes it.
+    """Train and evaluate a compiled model for a few seconds, which changes its weights.
 
     Args:
-        model: The model.
-        network: What of it is saved, with the same variables.
+        model: The model that is trained.
+        network: The network that is saved; it shares the model's variables.
         batches: Endless training batches.
         validation: Batches to evaluate.
     """
@@ -68,5 +70,5 @@ def _usual_seconds(work: Any) -> float:
         seconds.append(time.perf_counter() - start)
         if number >= FEWEST_STEPS and (number >= MOST_STEPS or time.perf_counter() - begin > MOST_SECONDS):
             break
-    # The mean of all but the slowest: it counts what waits for data, not what happens once.
+    # The mean of all but the slowest: waiting for data counts, a single hiccup does not.
     return sum(sorted(seconds)[:-1]) / (len(seconds) - 1)

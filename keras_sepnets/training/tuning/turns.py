@@ -1,4 +1,4 @@
-"""Sides that take turns, so that a busy machine slows them all alike; forms of a network as such sides."""
+"""Measurements that alternate, so that a busy machine slows all sides alike; training steps as such sides."""
 
 import contextlib
 import sys
@@ -8,8 +8,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from keras_sepnets.acceleration.huge_pages import huge_page_settings
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.settings.files import make_config
@@ -17,7 +15,6 @@ from keras_sepnets.training.tuning.workers import Worker, WorkerError, give, que
 
 PROGRAM = (sys.executable, "-m", "keras_sepnets.training.tuning.turns")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-MATRIX = 2048  # rows of the square matrices whose product measures the machine
 
 
 def take_turns(
@@ -26,12 +23,15 @@ def take_turns(
     rounds: int,
     on_round: Callable[[int], None] = lambda _number: None,
 ) -> dict[str, list[float]]:
-    """Measure each side once a round; return one number a round for each.
+    """Measure each side once per round.
 
     Args:
-        sides: Name -> function that measures once.
+        sides: Name -> function that takes one measurement.
         rounds: Number of rounds.
-        on_round: Called before each round with its number, from 1.
+        on_round: Called with the number of each round, from 1, before it starts.
+
+    Returns:
+        Name -> one measurement per round.
     """
     measured: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(1, rounds + 1):
@@ -42,11 +42,10 @@ def take_turns(
 
 
 class StepSpeeds(NamedTuple):
-    """How fast training steps are, in numbers a round."""
+    """Speed of training steps."""
 
-    images_per_second: dict[str, list[float]]  # of each side
-    peak_gflops: list[float]  # of float32 matrix products
-    multiply_adds: int  # of a picture
+    images_per_second: dict[str, list[float]]  # side -> one number per round
+    multiply_adds: int  # per picture, at inference
 
 
 def measure_steps(
@@ -55,35 +54,36 @@ def measure_steps(
     rounds: int,
     programs: Mapping[str, Sequence[str]] = MappingProxyType({}),
     on_progress: Callable[[str], None] = lambda _text: None,
+    on_round: Callable[[int], None] = lambda _number: None,
 ) -> StepSpeeds:
-    """Measure training steps of each side in a process of its own.
+    """Measure training steps, each side in its own process.
 
     Args:
-        tasks: Side -> the settings "model" and "training", "image_size" (px), "batch_size", "classes", and the
-            "seconds" of a turn.
-        rounds: Turns of each side.
-        programs: Side -> the command that measures it, where that is not this module; it calls `serve_turns`.
-        on_progress: Called with what is being done.
+        tasks: Side -> the settings "model" and "training", "image_size" in pixels, "batch_size", "classes", and
+            "seconds" per turn.
+        rounds: Turns per side.
+        programs: Side -> the command that measures it instead of this module; it calls `serve_turns`.
+        on_progress: Called with a description of each stage.
+        on_round: Called with the number of each round, from 1, while all sides are idle.
 
     Raises:
         FailedRunError: A side could not be measured.
     """
-    peaks: list[float] = []
 
     def begin_round(number: int) -> None:
         on_progress(f"measuring, round {number} of {rounds}")
-        peaks.append(_peak_gflops())
+        on_round(number)
 
     with contextlib.ExitStack() as stack:
         on_progress(f"building and tracing: {', '.join(tasks)}")
         workers = {}
         for side, task in tasks.items():
-            # Ours have huge pages, as `sepnets train` has; other programs run as `python` starts them.
+            # Ours get huge pages, as in `sepnets train`; other programs run as `python` starts them.
             settings = QUIET if side in programs else QUIET | huge_page_settings()
             workers[side] = stack.enter_context(start_worker(programs.get(side, PROGRAM), task, settings))
-        answers = [_checked(side, worker.answer) for side, worker in workers.items()]
+        multiply_adds = [int(_checked(side, worker.answer)) for side, worker in workers.items()]
         sides = {side: partial(_measure_once, side, worker) for side, worker in workers.items()}
-        return StepSpeeds(take_turns(sides, rounds=rounds, on_round=begin_round), peaks, int(answers[0]))
+        return StepSpeeds(take_turns(sides, rounds=rounds, on_round=begin_round), multiply_adds[0])
 
 
 def _measure_once(side: str, worker: Worker) -> float:
@@ -97,14 +97,8 @@ def _checked(side: str, ask: Callable[[], str]) -> str:
         raise FailedRunError(f"{side} could not be measured: {error}") from error
 
 
-def _peak_gflops() -> float:
-    random = np.random.default_rng(0)
-    one, other = (random.random((MATRIX, MATRIX), np.float32) for _ in range(2))
-    return 2 * MATRIX**3 / least_seconds(lambda: one @ other) / 1e9
-
-
 def least_seconds(work: Callable[[], Any], *, times: int = 5) -> float:
-    """Return how long work takes when nothing disturbs it."""
+    """Return the duration of the fastest of several calls, the one least disturbed by other processes."""
     seconds = []
     for _ in range(times):
         begin = time.perf_counter()
@@ -114,10 +108,10 @@ def least_seconds(work: Callable[[], Any], *, times: int = 5) -> float:
 
 
 def serve_turns(make_steps: Callable[[dict[str, Any]], tuple[Callable[[int], Any], int]]) -> None:
-    """In a worker: answer a picture's multiply-adds, then every line with the images per second of a turn.
+    """In a worker: answer the task with the multiply-adds per picture, and each line with images per second.
 
     Args:
-        make_steps: From the task, a function that does a number of training steps, and the multiply-adds.
+        make_steps: Takes the task; returns a function that runs a number of training steps, and the multiply-adds.
     """
     task = read_task()
     steps, multiply_adds = make_steps(task)
@@ -132,7 +126,7 @@ def serve_turns(make_steps: Callable[[dict[str, Any]], tuple[Callable[[int], Any
 
 
 def random_batches(task: dict[str, Any]) -> Any:
-    """In a worker: return endless batches of one random batch, with class numbers as labels."""
+    """In a worker: return endless copies of one random batch, labelled with class numbers."""
     import keras
     import tensorflow as tf
 
@@ -149,7 +143,7 @@ def _make_steps(task: dict[str, Any]) -> tuple[Callable[[int], Any], int]:
     from keras_sepnets.training.build import build_for_measuring
 
     config = make_config({"model": task["model"], "training": task["training"]})
-    use_threads(config.training)  # before TensorFlow begins
+    use_threads(config.training)  # before TensorFlow's first operation
     iterator = iter(random_batches(task))
     built = build_for_measuring(
         config.model, config.training, image_size=task["image_size"], classes=task["classes"]
@@ -159,7 +153,7 @@ def _make_steps(task: dict[str, Any]) -> tuple[Callable[[int], Any], int]:
     def steps(count: int) -> None:
         for _ in range(count):
             loss = built.model.train_function(iterator)["loss"]
-        float(loss)  # which waits for it
+        float(loss)  # waits for the device
 
     return steps, count_cost(built.network).multiply_adds
 

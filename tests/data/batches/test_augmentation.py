@@ -49,7 +49,7 @@ def test_draws_of_zero_change_nothing_but_the_crop(name):
     np.testing.assert_allclose(vary(picture(), draws(), policy, 8), picture(), atol=1e-3)
 
 
-@pytest.mark.parametrize("rotation", [0.0, 1e-6])  # alone, and as a part of the transform
+@pytest.mark.parametrize("rotation", [0.0, 1e-6])  # alone, and as part of the transform
 def test_flip_mirrors_half_of_the_draws(rotation):
     flipped = augment(picture(), draws(mirror=-0.5), flip=True, rotation=rotation)
     np.testing.assert_allclose(flipped, picture()[:, ::-1], atol=1e-3)
@@ -87,7 +87,7 @@ def test_brightness_contrast_and_saturation():
 
 
 def test_a_random_crop_is_a_rectangle_of_the_picture_of_the_drawn_area_and_aspect():
-    """Pixels that hold their own place show which rectangle was cut."""
+    """Pixels whose values are their coordinates show which rectangle was cropped."""
     height, width = 120, 200
     rows, columns = np.mgrid[0:height, 0:width]
     places = np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
@@ -109,7 +109,7 @@ def test_a_random_crop_is_a_rectangle_of_the_picture_of_the_drawn_area_and_aspec
 
 @pytest.mark.parametrize("operation", range(RANDAUGMENT))
 def test_every_randaugment_operation_changes_the_picture_and_stays_in_range(operation):
-    pixels = (picture(16) // 2 + 40).astype(np.uint8)  # 40..167: there is contrast to gain
+    pixels = (picture(16) // 2 + 40).astype(np.uint8)  # 40..167 leaves room for more contrast
     changed = augment(pixels, draws(operation), randaugment=1, randaugment_magnitude=9.0)
     assert changed.shape == (16, 16, 3)
     assert changed.min() >= -1e-3
@@ -126,7 +126,7 @@ def test_randaugment_operations_differ_from_each_other():
     assert len(results) == RANDAUGMENT
 
 
-def test_erasing_greys_a_rectangle_of_2_to_33_percent_as_often_as_asked():
+def test_erasing_paints_a_rectangle_of_2_to_33_percent_with_the_given_probability():
     pixels = np.zeros((32, 32, 3), np.uint8)
     rows = draw_augmentation(tf.constant([0, 1]), 200)
     policy = AugmentationConfig(erasing=0.25)
@@ -137,7 +137,7 @@ def test_erasing_greys_a_rectangle_of_2_to_33_percent_as_often_as_asked():
     assert shares[shares > 0].min() > 0.01
     assert shares.max() < 0.37
     masks = erased[shares > 0][..., 0] == 128
-    for mask in masks:  # a rectangle: the outer product of its rows and columns
+    for mask in masks:  # a rectangle is the outer product of its rows and columns
         assert np.array_equal(mask, np.outer(mask.any(axis=1), mask.any(axis=0)))
 
 

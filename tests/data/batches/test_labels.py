@@ -1,4 +1,4 @@
-"""Labels that are weighed, smoothed, or told in words."""
+"""Class weights, label smoothing, and labels in words."""
 
 import keras
 import numpy as np
@@ -14,7 +14,9 @@ def test_balanced_weights_are_those_of_scikit_learn():
     weights = balanced_weights(np.bincount(labels))
     expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
     assert [weights[label] for label in (0, 1, 3)] == pytest.approx(expected)
+    assert [weights[label] for label in (0, 1, 3)] == pytest.approx([18 / (3 * count) for count in (5, 1, 12)])
     assert weights[2] == 1.0  # a class without examples
+    assert weights.dtype == np.float32
 
 
 def test_a_mixed_example_weighs_as_its_shares_do():

@@ -20,7 +20,7 @@ from keras_sepnets.settings.schema import AUGMENTATIONS, DataConfig
 
 
 def numbered(count):
-    """Examples whose label is their number."""
+    """Return examples that are labelled with their position."""
     shapes = np.full((count, 2), 4, np.int32)
     return DecodedExamples(np.zeros(48 * count, np.uint8), shapes, np.arange(count, dtype=np.int32))
 
@@ -130,7 +130,7 @@ def test_streamed_epochs_are_shuffled_complete_and_repeatable(streamed):
     assert epoch(0) != in_order
 
 
-def test_mixed_labels_are_probabilities_and_the_pictures_mix_as_they_say():
+def test_mixed_labels_are_probabilities_that_match_the_mixed_pictures():
     plain, _ = next(train(digits(), "none", size=16).as_numpy_iterator())
     policy = AUGMENTATIONS["none"].model_copy(update={"mixup": 1.0})
     batches = training_batches(
@@ -140,7 +140,7 @@ def test_mixed_labels_are_probabilities_and_the_pictures_mix_as_they_say():
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     assert labels.shape == (8, 10)
     assert ((labels > 0.01) & (labels < 0.99)).any()
-    # Every mixed picture lies on the line between its own and another of the batch, as its label says.
+    # Every mixed picture lies on the line between its original and another one, at the place that its label gives.
     for picture, own, label in zip(mixed, plain, labels, strict=True):
         distances = []
         for other in plain:
@@ -154,7 +154,7 @@ def test_mixed_labels_are_probabilities_and_the_pictures_mix_as_they_say():
 
 @pytest.fixture(params=["stop", "skip", "disk"])
 def folder_examples(request, picture_folder, tmp_path):
-    """Files that are decoded in the graph, guarded in Python, and from a cache on disk."""
+    """Files that are decoded in the graph, decoded in Python with errors caught, or cached on disk."""
     source = open_source(f"folder:{picture_folder}", skip_bad=request.param == "skip")
     cache = DiskCache(tmp_path / "cache", 16) if request.param == "disk" else None
     reader = PictureReader(source.paths("train"), source.bad, 16, cache)
@@ -165,18 +165,18 @@ def whole_epoch(examples):
     return np.concatenate([x for x, _ in train(examples, "strong", 16, classes=3).take(7).as_numpy_iterator()])
 
 
-def test_a_picture_is_the_same_from_memory_from_files_and_from_the_disk(folder_examples, picture_folder):
+def test_a_picture_is_the_same_from_memory_files_and_disk_cache(folder_examples, picture_folder):
     splits = Splits(open_source(f"folder:{picture_folder}"), DataConfig(image_size=16))
     in_memory = splits._store.examples("train", None)
     assert isinstance(in_memory, DecodedExamples)
     expected = whole_epoch(in_memory)
     assert np.array_equal(whole_epoch(folder_examples), expected)
-    assert np.array_equal(whole_epoch(folder_examples), expected)  # the second time from the cache
+    assert np.array_equal(whole_epoch(folder_examples), expected)  # now from the cache
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([1, 2]), st.data())
-def test_every_position_has_the_rest_that_it_would_have_had(count, batch_size, seed, workers, data):
+def test_a_resumed_epoch_has_the_rest_of_the_original_one(count, batch_size, seed, workers, data):
     batch_size = min(batch_size, count // workers) or 1
     workers = min(workers, count)
     steps = count // (batch_size * workers)
@@ -195,7 +195,7 @@ def test_every_position_has_the_rest_that_it_would_have_had(count, batch_size, s
 
 
 def digest_of_rest(count, batch_size, seed, workers, start):
-    """The SHA-256 of pictures and labels of an epoch that goes on after a step, of random pictures."""
+    """Return the SHA-256 of the pictures and labels of an epoch that resumes after a step; pictures are random."""
     random = np.random.default_rng(count)
     shapes = np.full((count, 2), 4, np.int32)
     examples = DecodedExamples(
@@ -210,7 +210,7 @@ def digest_of_rest(count, batch_size, seed, workers, start):
     return hashlib.sha256(b"".join(x.tobytes() + y.tobytes() for x, y in rest.as_numpy_iterator())).hexdigest()
 
 
-def test_a_fresh_process_goes_on_with_the_identical_rest():
+def test_a_fresh_process_resumes_with_identical_batches():
     random = np.random.default_rng(8)
     cases = []
     for workers in (1, 1, 1, 2, 2):
@@ -221,20 +221,20 @@ def test_a_fresh_process_goes_on_with_the_identical_rest():
     code = f"from test_pipeline import digest_of_rest\nfor case in {cases}: print(digest_of_rest(*case))"
     paths = [str(Path(__file__).parent), *sys.path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_NUM_INTRAOP_THREADS": "2"}
-    told = subprocess.run(
+    fresh = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert told.stdout.split() == [digest_of_rest(*case) for case in cases]
+    assert fresh.stdout.split() == [digest_of_rest(*case) for case in cases]
 
 
-def test_a_stream_of_records_goes_on_where_it_was(streamed):
+def test_a_stream_of_records_resumes_where_it_stopped(streamed):
     whole = [y for _, y in train(streamed, "light", 16, steps_per_epoch=18).take(30).as_numpy_iterator()]
     rest = train(streamed, "light", 16, steps_per_epoch=18, start=20).take(10).as_numpy_iterator()
     assert np.array_equal(np.stack([y for _, y in rest]), np.stack(whole[20:]))
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_restart_at_any_step_goes_on_with_the_same_pictures(threads):
+def test_a_restart_at_any_step_resumes_with_the_same_pictures(threads):
     batches = train(digits("validation"), "strong", 16, steps_per_epoch=18, classes=10)
     whole = list(batches.take(40).as_numpy_iterator())
     options = tf.data.Options()
@@ -266,7 +266,7 @@ def test_streamed_workers_read_different_records_through_tfds(streamed):
 
 
 @pytest.mark.parametrize("kept", ["files", "disk", "skip"])
-def test_a_restart_goes_on_with_the_same_pictures_from_files(picture_folder, tmp_path, kept):
+def test_a_restart_resumes_with_the_same_pictures_from_files(picture_folder, tmp_path, kept):
     source = open_source(f"folder:{picture_folder}", skip_bad=kept == "skip")
     splits = Splits(
         source, DataConfig(image_size=16), memory=0, cache_folder=tmp_path / "cache" if kept == "disk" else None

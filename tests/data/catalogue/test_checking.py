@@ -62,8 +62,8 @@ def test_the_same_picture_in_train_and_test_is_an_error(folder, tmp_path):
     assert "red/other.jpg (test)" in found["leakage"].examples[0]
 
 
-def test_leakage_is_looked_for_in_what_is_held_out_too(folder):
-    for number in range(10):  # of 11 copies one plays another role
+def test_leakage_into_held_out_pictures_is_found_too(folder):
+    for number in range(10):  # of 11 copies, at least one has another role
         shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"copy{number}.jpg")
     assert issues(folder)["leakage"].severity == "error"
 
@@ -111,7 +111,7 @@ def test_classes_of_very_different_size_are_warned_of(folder):
     assert '"red"' in issues(folder)["imbalance"].message
 
 
-def test_a_set_too_small_to_be_split_is_told_so(folder):
+def test_a_set_too_small_to_be_split_is_reported(folder):
     for file in list(folder.rglob("*.jpg"))[2:]:
         file.unlink()
     for name in ("red", "blue", "green"):

@@ -17,7 +17,7 @@ def data_dir(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
 
     def refuse(_socket, address):
-        raise AssertionError(f"a network was asked for: {address}")
+        raise AssertionError(f"tried to use the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     return tmp_path / "tfds"
@@ -89,7 +89,7 @@ def test_description_of_stock_sets_without_a_network():
     assert described.picture_shape == (None, None, 3)
     assert "ILSVRC2012_img_train.tar" in described.instructions
     (note,) = describe_data_set("cifar10").notes
-    assert note == "the names of the classes, if they have any, are known once it is prepared"
+    assert note == "class names, if there are any, are known once it is prepared"
     assert describe_data_set("digits").splits == {"train": 1437, "test": 360}
 
 

@@ -25,7 +25,7 @@ def data_dir(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
 
     def refuse(_socket, address):
-        raise AssertionError(f"a network was asked for: {address}")
+        raise AssertionError(f"tried to use the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     return tmp_path / "tfds"
@@ -33,7 +33,7 @@ def data_dir(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The two files under names of no meaning, one in a sub-folder, beside others."""
+    """The two files under meaningless names, one in a sub-folder, among others."""
     (tmp_path / "usb" / "deep").mkdir(parents=True)
     (tmp_path / "usb" / "a").write_bytes(FILES[PICTURES])
     (tmp_path / "usb" / "deep" / "download (1)").write_bytes(FILES[LABELLED])
@@ -115,13 +115,13 @@ def test_missing_files_are_listed_by_name_size_and_url(folder, data_dir):
     assert caught.value.exit_code == 2
     for url in (PICTURES, LABELLED):
         assert f"{NAMES[url]} ({len(FILES[url]):,} bytes, {url}" in message
-    assert f"there is one of {len(FILES[LABELLED]) + 4} bytes, damaged or of another version" in message
+    assert f"the one found has {len(FILES[LABELLED]) + 4} bytes: damaged or another version" in message
     assert "2 files are missing" in message
     assert "never.asked.for" not in message
     assert leftovers(data_dir) == []
 
 
-def test_what_an_earlier_download_left_is_used_and_kept(folder, data_dir):
+def test_files_of_earlier_downloads_are_used_and_kept(folder, data_dir):
     (folder / "a").unlink()
     cached = data_dir / "downloads" / "tiny_pictures" / "cached"
     cached.parent.mkdir(parents=True)
@@ -131,7 +131,7 @@ def test_what_an_earlier_download_left_is_used_and_kept(folder, data_dir):
     assert list((data_dir / "downloads").rglob("*")) == [cached.parent, cached]
 
 
-def test_addresses_without_a_checksum_are_refused(folder, data_dir):
+def test_urls_without_a_checksum_are_refused(folder, data_dir):
     with pytest.raises(
         SepnetsError, match="registers no checksum .* Received: https://pictures.invalid/tiny/unreg"
     ):
@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(place, folder, data_dir,
     assert leftovers(data_dir) == []
 
 
-def test_tfds_own_complaint_of_a_full_disk_names_what_is_needed(folder, data_dir, monkeypatch):
+def test_a_full_disk_noticed_by_tfds_names_the_bytes_needed(folder, data_dir, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetInfo, "dataset_size", tfds.core.utils.Size(10**18))
     with pytest.raises(
         FailedRunError, match="1,000,000,000,000,000,000 bytes are needed and [0-9,]+ bytes are free"
@@ -190,7 +190,7 @@ def test_tfds_own_complaint_of_a_full_disk_names_what_is_needed(folder, data_dir
 )
 def test_ctrl_c_leaves_nothing(place, folder, data_dir, monkeypatch):
     def press(*_):
-        time.sleep(0.2)  # unpacking is in other threads, and the first one is to wait for them
+        time.sleep(0.2)  # unpacking runs in other threads; the main thread has to wait for them
         if not pressed:
             pressed.append(True)
             os.kill(os.getpid(), signal.SIGINT)
@@ -211,7 +211,7 @@ def test_other_configurations_and_leftovers_of_killed_processes(folder, data_dir
     assert leftovers(data_dir) == kept
 
 
-def test_what_a_killed_process_left_unfinished_is_removed_after_an_hour(folder, data_dir):
+def test_unfinished_folders_of_killed_processes_are_removed_after_an_hour(folder, data_dir):
     old, new = (data_dir / "tiny_pictures" / "plain" / f"incomplete.{name}_1.0.0" for name in ("old", "new"))
     for left in (old, new):
         left.mkdir(parents=True)

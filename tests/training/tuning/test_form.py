@@ -1,4 +1,4 @@
-"""The form in which a network is trained: which there are, which is chosen, what is kept of a trial."""
+"""The form in which a network is trained: which ones are tried, which is chosen, what is cached."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.tuning import form as form_trial
-from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
+from keras_sepnets.training.tuning.form import choose_form, form_name, warn_of_slow_products
 from keras_sepnets.training.tuning.turns import StepSpeeds
 
 LONG = 10_000  # steps
@@ -14,14 +14,14 @@ LONG = 10_000  # steps
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache folder of each test's own."""
+    """An empty cache folder for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def trials(monkeypatch):
-    """Trials with given speeds; the sides that were measured."""
+    """Fake trials with given speeds; returns a list of the tasks that were asked for."""
 
     def set_speeds(speeds):
         asked = []
@@ -30,7 +30,7 @@ def trials(monkeypatch):
             asked.append(tasks)
             if speeds is None:
                 raise FailedRunError("accelerated could not be measured: no memory")
-            return StepSpeeds({name: speeds[name] for name in tasks}, [], 0)
+            return StepSpeeds({name: speeds[name] for name in tasks}, 0)
 
         monkeypatch.setattr(form_trial, "measure_steps", measure_steps)
         return asked
@@ -58,7 +58,7 @@ def choose(settings, steps=LONG):
         ({"precision": "auto", "accelerate": "on"}, {"accelerated", "accelerated, bfloat16"}),
     ],
 )
-def test_what_is_open_is_tried(options, sides, trials):
+def test_open_settings_are_tried(options, sides, trials):
     asked = trials({name: [1.0] for name in sides})
     choose(config(**options))
     (tasks,) = asked
@@ -111,7 +111,7 @@ def test_larger_pictures_are_not_tried_with_one_thread(trials):
         ({"accelerate": "off", "jit_compile": "on"}, {}),
     ],
 )
-def test_where_there_is_one_form_nothing_is_tried(options, settings, trials):
+def test_a_single_form_is_not_measured(options, settings, trials):
     asked = trials({})
     assert choose(config(**options)).settings == settings
     assert not asked
@@ -128,11 +128,11 @@ def test_a_form_is_chosen_that_is_faster_in_every_round(trials, cache):
     again = choose(settings)
     assert again.settings == form.settings
     assert again.why.startswith(form.why)
-    assert not asked  # what was found is kept ...
+    assert not asked  # the result is cached ...
     other = settings.model_copy(
         update={"training": settings.training.model_copy(update={"seed": 3, "epochs": 99})}
     )
-    assert choose(other).settings == form.settings  # ... whatever else the run is like,
+    assert choose(other).settings == form.settings  # ... whatever the other settings are,
     assert choose(settings, steps=12).settings == form.settings  # and short runs use it too
 
     (file,) = cache.rglob("*.json")
@@ -143,45 +143,51 @@ def test_a_form_is_chosen_that_is_faster_in_every_round(trials, cache):
         assert asked
 
 
-def test_without_a_measured_gain_the_usual_form_is_taken(trials, cache):
+def test_without_a_measured_gain_the_default_form_is_taken(trials, cache):
     trials({"not accelerated": [11.0, 9.0], "accelerated": [10.0, 10.0]})
     assert choose(config()).settings["accelerate"] == "on"
     trials(None)
     failed = choose(config(batch_size=7))
     assert failed.settings["accelerate"] == "on"
-    assert failed.why == "usual; accelerated could not be measured: no memory"
-    assert len(list(cache.rglob("*.json"))) == 1  # a failure is tried again
+    assert failed.why == "default; accelerated could not be measured: no memory"
+    assert len(list(cache.rglob("*.json"))) == 1  # failures are not cached
     asked = trials({})
     assert choose(config(batch_size=8, epochs=1), steps=form_trial.FEWEST_STEPS - 1).why.startswith(
-        "usual; in a run of fewer"
+        "default; runs of fewer"
     )
     assert not asked
+
+
+def test_a_trial_uses_the_batch_size_that_fits_the_data_set(trials):
+    asked = trials({"not accelerated": [1.0], "accelerated": [2.0]})
+    choose_form(config(batch_size=64, epochs=5000), classes=10, num_examples=50)
+    assert {task["batch_size"] for task in asked[0].values()} == {50}
 
 
 def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_config):
     monkeypatch.setattr(form_trial, "FEWEST_STEPS", 1)
     monkeypatch.setattr(form_trial, "ROUNDS", 1)
     monkeypatch.setattr(form_trial, "SECONDS", 0.1)
-    told = []
-    plan = make_plan(tiny_config, on_progress=told.append)
+    messages = []
+    plan = make_plan(tiny_config, on_progress=messages.append)
     training = plan.config.training
     assert (training.accelerate, training.jit_compile) in {("on", "off"), ("off", "off")}
     assert plan.chosen["training.accelerate"].startswith("measured: ")
-    (progress,) = told  # in which each form has the one thread that tests are run with
+    (progress,) = messages  # tests run with one thread, so every form has it
     forms = "not accelerated, one thread an operation, accelerated, one thread an operation"
     assert progress == f"measuring which form of the network trains fastest here: {forms}"
-    again = make_plan(tiny_config, on_progress=told.append)
+    again = make_plan(tiny_config, on_progress=messages.append)
     assert again.config.training == training
-    assert len(told) == 1
+    assert len(messages) == 1
 
 
 def test_a_gpu_has_forms_compiled_by_xla():
     training = config(precision="auto", intra_op_threads="auto").training
     forms = form_trial._forms(training, has_gpu=True, is_small=True)
     assert len(forms) == 6
-    usual = form_trial._usual(config(intra_op_threads="auto").training, has_gpu=True)
-    assert (usual.accelerate, usual.jit_compile) == ("off", "on")
-    assert forms[form_trial._name(usual)] == {
+    default = form_trial._default(config(intra_op_threads="auto").training, has_gpu=True)
+    assert (default.accelerate, default.jit_compile) == ("off", "on")
+    assert forms[form_name(default)] == {
         "accelerate": "off",
         "precision": "float32",
         "jit_compile": "on",
@@ -189,20 +195,20 @@ def test_a_gpu_has_forms_compiled_by_xla():
     }
 
 
-def test_what_runs_of_0_1_0_say_is_understood():
+def test_settings_of_0_1_0_are_understood():
     assert load_config(options={"training.accelerate": True}).training.accelerate == "on"
     assert load_config(options={"training.accelerate": False}).training.accelerate == "off"
 
 
 @pytest.mark.parametrize(("precision", "speed"), [("bfloat16", 0.25), ("mixed_bfloat16", 0.5)])
-def test_bfloat16_that_the_machine_is_slow_with_is_warned_of(precision, speed, monkeypatch):
+def test_bfloat16_on_a_machine_that_is_slow_with_it_is_warned_of(precision, speed, monkeypatch):
     monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: speed)
-    with pytest.warns(UserWarning, match=rf"{1 / speed:.1f} times slower .* leave --precision {precision} out"):
+    with pytest.warns(UserWarning, match=rf"{1 / speed:.1f} times slower .* drop --precision {precision} to"):
         warn_of_slow_products(config(precision=precision).training)
 
 
 @pytest.mark.parametrize(("precision", "speed"), [("bfloat16", 0.9), ("bfloat16", 7.0), ("float32", 0.25)])
-def test_what_is_not_slower_is_not_warned_of(precision, speed, monkeypatch, recwarn):
+def test_no_warning_where_bfloat16_is_not_slower(precision, speed, monkeypatch, recwarn):
     monkeypatch.setattr(form_trial, "_bfloat16_speed", lambda: speed)
     warn_of_slow_products(config(precision=precision).training)
     assert not recwarn

@@ -1,0 +1,154 @@
+"""Faults of a data set, judged from the findings about each picture."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pydantic import computed_field
+
+from keras_sepnets.base.results import Result
+from keras_sepnets.base.text import printable
+from keras_sepnets.data.sources.source import Inspected
+
+TINY = 32  # px of the shorter side
+LONG = 3.0  # ratio of the longer to the shorter side
+IMBALANCE = 10.0  # ratio of the largest to the smallest class of train
+
+
+class Issue(Result):
+    """One kind of fault, and the pictures that have it."""
+
+    kind: str
+    """Such as "unreadable", "leakage" or "imbalance"."""
+    severity: str
+    """One of "error" (training would fail, or its result could not be trusted) and "warning"."""
+    message: str
+    """The fault and its remedy, in words."""
+    examples: tuple[str, ...] = ()
+    """Paths or TFDS ids; the copies of one picture are joined by equals signs."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def count(self) -> int:
+        """Number of examples."""
+        return len(self.examples)
+
+
+def find_issues(
+    findings: Sequence[Inspected], class_names: Sequence[str], train_counts: Sequence[int], *, may_be_tiny: bool
+) -> list[Issue]:
+    """Return the issues of a data set, of both severities.
+
+    Args:
+        findings: One per picture.
+        class_names: Name of each class.
+        train_counts: Number of training pictures of each class.
+        may_be_tiny: Whether small pictures are normal for this data set.
+    """
+    good = [finding for finding in findings if not finding.fault]
+    rules = (
+        _unreadable(findings),
+        _copies(good, class_names),
+        () if may_be_tiny else _tiny(good),
+        _odd(good),
+        _mixed_colours(good),
+    )
+    found = [issue for issues in rules for issue in issues if issue.examples]
+    return [*found, *_imbalance(class_names, train_counts)]
+
+
+def _unreadable(findings: Iterable[Inspected]) -> Iterator[Issue]:
+    yield Issue(
+        kind="unreadable",
+        severity="error",
+        message="files cannot be read; replace or remove them, or train with --on-bad-picture skip",
+        examples=tuple(f"{finding.name} {finding.fault}" for finding in findings if finding.fault),
+    )
+
+
+def _copies(good: Iterable[Inspected], class_names: Sequence[str]) -> Iterator[Issue]:
+    copies = defaultdict(list)
+    for finding in good:
+        copies[finding.digest].append(finding)
+    leaking, conflicting, repeated = [], [], []
+    for group in copies.values():
+        crosses_roles = len({finding.role for finding in group}) > 1
+        crosses_classes = len({finding.label for finding in group}) > 1
+        roles = " = ".join(f"{finding.name} ({finding.role})" for finding in group)
+        if crosses_roles:
+            leaking.append(roles)
+        if crosses_classes:
+            conflicting.append(" = ".join(f"{finding.name} ({class_names[finding.label]})" for finding in group))
+        if len(group) > 1 and not crosses_roles and not crosses_classes:
+            repeated.append(roles)
+    yield Issue(
+        kind="leakage",
+        severity="error",
+        message="pictures occur in more than one of train, validation and test, which flatters the test",
+        examples=tuple(leaking),
+    )
+    yield Issue(
+        kind="conflicting labels",
+        severity="error",
+        message="pictures occur under more than one class",
+        examples=tuple(conflicting),
+    )
+    yield Issue(
+        kind="duplicates",
+        severity="warning",
+        message="pictures occur more than once",
+        examples=tuple(repeated),
+    )
+
+
+def _tiny(good: Iterable[Inspected]) -> Iterator[Issue]:
+    yield Issue(
+        kind="tiny",
+        severity="warning",
+        message=f"pictures have a side of less than {TINY} px",
+        examples=_names(good, lambda finding: min(finding.width, finding.height) < TINY),
+    )
+
+
+def _odd(good: Sequence[Inspected]) -> Iterator[Issue]:
+    yield Issue(
+        kind="odd shape",
+        severity="warning",
+        message=f"pictures are more than {LONG:g} times as long as wide; the central square shows little of them",
+        examples=_names(
+            good, lambda finding: max(finding.width, finding.height) > LONG * min(finding.width, finding.height)
+        ),
+    )
+    yield Issue(
+        kind="wrong name",
+        severity="warning",
+        message="files are in another format than their suffix says; they are read anyway",
+        examples=_names(good, lambda finding: finding.wrong_name),
+    )
+
+
+def _mixed_colours(good: Sequence[Inspected]) -> Iterator[Issue]:
+    colours = Counter(finding.colour for finding in good)
+    if len(colours) > 1:
+        mixed = ", ".join(f"{count:,} {colour}" for colour, count in colours.most_common())
+        yield Issue(
+            kind="mixed colours",
+            severity="warning",
+            message=f"pictures are not RGB (all pictures: {mixed}); they are converted to RGB",
+            examples=_names(good, lambda finding: finding.colour != "RGB"),
+        )
+
+
+def _imbalance(class_names: Sequence[str], train_counts: Sequence[int]) -> Iterator[Issue]:
+    largest, smallest = max(train_counts), min(train_counts)
+    if largest > IMBALANCE * smallest:
+        named = [printable(class_names[train_counts.index(count)]) for count in (largest, smallest)]
+        yield Issue(
+            kind="imbalance",
+            severity="warning",
+            message=f'train has {largest:,} pictures of "{named[0]}" and {smallest:,} of "{named[1]}"; '
+            "--class-weights balanced gives all classes the same weight",
+        )
+
+
+def _names(findings: Iterable[Inspected], has_it: Callable[[Inspected], bool]) -> tuple[str, ...]:
+    return tuple(finding.name for finding in findings if has_it(finding))

@@ -74,7 +74,7 @@ def test_a_step_whose_loss_is_no_number_updates_nothing():
     before = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]
     pictures = np.full((2, 32, 32, 3), np.nan, np.float32)
     batches = tf.data.Dataset.from_tensors((pictures, np.array([0, 1], np.int32))).repeat()
-    with pytest.raises(FailedRunError, match="infinite or no number in epoch 3, step 2; nothing was updated"):
+    with pytest.raises(FailedRunError, match="NaN or infinite in epoch 3, step 2; nothing was updated"):
         run_epochs(
             model, Position(2, 1), batches, batches.take(1), epochs=3, steps_per_epoch=5, callbacks=[],
             on_step=lambda: None, on_pause=lambda: None,

@@ -210,7 +210,7 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
     [
         ({"transfer.weights": None}, "Frozen random weights would learn nothing"),
         ({"transfer.freeze": None}, "Nothing is frozen that could be unfrozen"),
-        ({"transfer.unfreeze_after": 2}, "The run has 2 epochs, so it would never unfreeze"),
+        ({"transfer.unfreeze_after": 2}, "The run ends after 2 epochs, so it would never unfreeze"),
         ({"transfer.freeze": "block77"}, 'xception has no stage "block77"'),
         ({"transfer.weights": "nowhere"}, "There are no such weights"),
         ({"model.alpha": 0.125}, "These weights are of another network"),

@@ -11,6 +11,7 @@ from datetime import timedelta
 import filelock
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from run_outcome import outcome
 from stops import Signal, stop
@@ -19,6 +20,7 @@ from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import InterruptedRunError
 from keras_sepnets.cli import main
 from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.checkpoints import Checkpoints
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.loop import Position
 from keras_sepnets.training.plan import make_plan
@@ -231,6 +233,38 @@ def test_when_a_checkpoint_is_due(monkeypatch, every, seconds, step, epoch_ends,
     monkeypatch.setattr(saver, "save", lambda: saved.append(1))
     saver.save_if_due()
     assert bool(saved) == due
+
+
+class Part:
+    """Something with a state."""
+
+    def load_state_dict(self, state):
+        self.state = state
+
+
+def test_the_state_of_an_older_checkpoint_is_read(tmp_path):
+    """In which recorder and saver each kept a clock."""
+    recorder = {
+        "history": [{"epoch": 1}],
+        "best": [0.5, -1.0],
+        "best_epoch": 1,
+        "images": 640,
+        "image_seconds": 0.4,
+    }
+    old = {
+        "position": {"epoch": 1, "step": 3, "logs": None},
+        "recorder": recorder | {"seconds": 8.4},
+        "checkpoint_seconds": 0.2,
+        "seconds": 9.9,
+    }
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(8, {"model": [tf.Variable(1.0)]}, old)
+    position, clock, part = Position(), Clock(), Part()
+    saver = Saver(checkpoints, None, position=position, clock=clock, steps_per_epoch=5, others={"recorder": part})
+    assert saver.load_newest().state == old
+    assert (position, saver.step) == (Position(1, 3), 8)
+    assert (clock.seconds, saver.seconds) == (8.4, 0.2)
+    assert part.state == recorder
 
 
 COMMAND = [

@@ -1,4 +1,4 @@
-"""Trainings that are stopped by signals at given steps."""
+"""Trainings that signals stop at given steps."""
 
 import functools
 import os
@@ -36,7 +36,11 @@ def stop(config, output, *signals):
     """Train, and let each signal stop the run once; return the run, unfinished."""
     run = Run(output)
     for number, one in enumerate(signals):
-        go_on = functools.partial(resume, run) if number else functools.partial(train, config, output=output)
-        with pytest.raises(TerminatedRunError, match=f"All is kept; go on with: sepnets train --resume {output}"):
-            go_on(callbacks=[one])
+        continue_run = (
+            functools.partial(resume, run) if number else functools.partial(train, config, output=output)
+        )
+        with pytest.raises(
+            TerminatedRunError, match=f"Everything is saved; resume with: sepnets train --resume {output}"
+        ):
+            continue_run(callbacks=[one])
     return run

@@ -1,6 +1,5 @@
 """What the README says is so."""
 
-import dataclasses
 import inspect
 import json
 import re
@@ -55,7 +54,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys, finished):
         asked = inspect.signature(train_for_real).bind(*arguments, **options).arguments
         assert planning.make_plan(asked["config"]).steps == 40
         shutil.copytree(finished.run.path, asked["output"])
-        return dataclasses.replace(finished, run=Run.open(asked["output"]))
+        return finished.model_copy(update={"run": Run.open(asked["output"])})
 
     train_for_real = training.train
     monkeypatch.setattr(training, "train", train)
@@ -116,7 +115,7 @@ def test_json_keys_are_as_shown(finished):
     report = LoadReport(source="", loaded=(), adapted={}, fresh=(), unused=()).to_json()
     shown_plan = keys_of({**plan, "config": {}, "num_examples": {}, "weights": report, "sources": {"SETTING": ""}})
     assert words["train --dry-run"] == shown_plan
-    assert words["train --smoke"] == {"steps", *SmokeStep("", "", 0.0).to_json()}
+    assert words["train --smoke"] == {"steps", *SmokeStep(name="", outcome="", seconds=0.0).to_json()}
     row = summarize_run(finished.run.path).to_json()
     assert words["runs"] == set(row)
     assert words["runs --diff"] - {"the", "same", "of", "A", "B", "SETTING"} == {"runs", "settings"}

@@ -8,7 +8,7 @@ import pytest
 
 from keras_sepnets.base.intervals import compare_pairs
 from keras_sepnets.cli.ablate import DEFAULTS, NETWORK_DEFAULTS
-from keras_sepnets.lab.ablation import intermediate_relu_ablation, setting_ablation
+from keras_sepnets.lab.change import intermediate_relu_ablation, setting_ablation
 from keras_sepnets.settings.files import load_config, make_config
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"

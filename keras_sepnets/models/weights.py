@@ -107,6 +107,18 @@ def load_weights(
     return model
 
 
+def check_weights_exist(weights: str | os.PathLike, network: str, published: Published, *, alpha: float) -> None:
+    """Raise SepnetsError if there are no such weights; see `load_weights`."""
+    if weights != "imagenet":
+        _file(weights)
+    elif alpha not in published.alphas:
+        known = ", ".join(f"{value:g}" for value in published.alphas)
+        raise SepnetsError(
+            f"ImageNet weights of {network} are published for alpha {known}; choose one of these, or "
+            f"weights=None. Received: alpha={alpha}"
+        )
+
+
 def _file(weights: str | os.PathLike) -> Path:
     path = Path(weights)
     if path.is_dir() and str(weights):
@@ -122,12 +134,7 @@ def _file(weights: str | os.PathLike) -> Path:
 
 def _published_file(model: keras.Model, published: Published, alpha: float) -> Path:
     """Return the file of published weights for the model, after downloading it if necessary."""
-    if alpha not in published.alphas:
-        known = ", ".join(f"{value:g}" for value in published.alphas)
-        raise SepnetsError(
-            f"ImageNet weights of {model.name} are published for alpha {known}; choose one of these, or "
-            f"weights=None. Received: alpha={alpha}"
-        )
+    check_weights_exist("imagenet", model.name, published, alpha=alpha)
     height, width = model.input_shape[1:3]
     size = height if height == width and height in published.sizes else published.sizes[0]
     names = {layer.name for layer in model.layers}

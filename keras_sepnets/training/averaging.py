@@ -1,4 +1,4 @@
-"""The running average of the weights (Polyak averaging): what is evaluated and saved where there is one."""
+"""The moving average of the weights (Polyak averaging), which is evaluated and saved in place of the weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from keras_sepnets.models.keras_internals import averaged_variables
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Let a model have its averaged weights for the length of a block, if its optimizer keeps an average.
+    """Give a model its averaged weights within a block, if its optimizer keeps an average.
 
     Keras' own `SwapEMAWeights` swaps by adding and subtracting, which rounds: the weights of a run would depend on
     how often it was evaluated.

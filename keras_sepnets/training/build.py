@@ -1,4 +1,4 @@
-"""The network that a run saves, and the form of it that is trained."""
+"""The network that a run saves, together with the model that trains its variables."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from keras_sepnets.training.optimization import compile_model
 
 
 class TrainedNetwork(NamedTuple):
-    """A network of stock layers, and the model that trains its variables: itself, or its accelerated twin."""
+    """A network of stock layers, and the model that trains its variables: the network itself or a faster twin."""
 
     network: keras.Model
     model: keras.Model
@@ -30,7 +30,7 @@ def build_trained_network(
 
     Args:
         config: The network's name and settings.
-        training: Precision and acceleration; neither is "auto" any more.
+        training: Precision and acceleration, neither of them "auto".
         image_size: Height and width of pictures in pixels.
         classes: Number of classes.
         seed: See `build_network`.
@@ -44,15 +44,15 @@ def build_trained_network(
         weights=weights,
         dtype_policy=training.dtype_policy,
     )
-    return TrainedNetwork(
-        network, accelerate(network, training.precision) if training.accelerate == "on" else network
-    )
+    if training.accelerate == "on":
+        return TrainedNetwork(network, accelerate(network, training.precision))
+    return TrainedNetwork(network, network)
 
 
 def build_for_measuring(
     config: ModelConfig, training: TrainingConfig, *, image_size: int, classes: int
 ) -> TrainedNetwork:
-    """Build and compile a network whose steps are measured and whose weights do not matter."""
+    """Build and compile a network with arbitrary weights, to measure the time or memory of its steps."""
     built = build_trained_network(config, training, image_size=image_size, classes=classes, seed=None)
     compile_model(built.model, training, steps_per_epoch=1000)
     return built

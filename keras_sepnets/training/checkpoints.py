@@ -1,8 +1,8 @@
-"""Checkpoints that survive a kill at any moment, and whose damage is noticed.
+"""Checkpoints that survive a kill at any moment, and that notice when they are damaged.
 
-A checkpoint is a folder of its own, `step-00001234`: TensorFlow's checkpoint of the variables, state.json, and
-manifest.json with their sizes and SHA-256. It is written under another name, synced to the disk, and renamed as a
-whole; the newest whose manifest agrees is the one that counts.
+A checkpoint is a folder `step-00001234`: TensorFlow's checkpoint of the variables, state.json, and manifest.json
+with the sizes and SHA-256 of these files. It is written under another name, synced to the disk, and renamed; the
+newest one that agrees with its manifest counts.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -21,10 +21,10 @@ from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.files import sync_file, sync_folder, to_json_bytes
 from keras_sepnets.base.text import one_line, printable
 
-KEPT = 2  # checkpoints; the older one is for the day the newer is damaged
+KEPT = 2  # checkpoints; the older one is used if the newer one is damaged
 UNFINISHED = "tmp-"
 VARIABLES, STATE, MANIFEST = "variables", "state.json", "manifest.json"
-# TensorFlow's words for a full disk and other failures of writing.
+# What TensorFlow raises for a full disk and other failures to write.
 WRITE_ERRORS = (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownError, tf.errors.DataLossError)
 
 Variables = Mapping[str, Sequence[tf.Variable]]
@@ -34,23 +34,46 @@ class NoWholeCheckpointError(FailedRunError):
     """Every checkpoint of a run is damaged."""
 
 
+class Checkpoint(NamedTuple):
+    """A checkpoint that agrees with its manifest, and its state as plain values."""
+
+    path: Path
+    state: dict[str, Any]
+
+    def read(self, variables: Variables) -> None:
+        """Give variables the values that they were saved with.
+
+        Args:
+            variables: The groups and shapes that were saved.
+
+        Raises:
+            NoWholeCheckpointError: The checkpoint holds other variables.
+        """
+        try:
+            reader = tf.train.Checkpoint(**_groups(variables)).read(str(self.path / VARIABLES))
+            reader.assert_consumed()
+        except (ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
+            raise NoWholeCheckpointError(
+                f"No checkpoint is whole; train anew: {printable(self.path)}: {one_line(error)}"
+            ) from error
+
+
 class Checkpoints:
-    """The checkpoints of a run, in a folder."""
+    """The checkpoints of a run, in a folder that is made when it is needed."""
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; it is made when it is needed."""
         self.folder = Path(folder)
 
     def save(self, step: int, variables: Variables, state: dict[str, Any]) -> None:
-        """Keep variables and state as they are after so many steps, and the checkpoint before; remove older ones.
+        """Save variables and state; keep the checkpoint before this one and remove older ones.
 
         Args:
-            step: All optimizer steps so far: names the checkpoint.
-            variables: By group; the same groups and shapes are given to `restore`.
-            state: What else is needed to go on, as plain values.
+            step: Number of optimizer steps so far; names the checkpoint.
+            variables: Variables by group, as they are to be read again.
+            state: Everything else that is needed to resume, as plain values.
 
         Raises:
-            FailedRunError: It cannot be written, as when the disk is full; the checkpoint before is as it was.
+            FailedRunError: The checkpoint cannot be written (a full disk); the one before is unchanged.
         """
         final = self._free_name(f"step-{step:08d}")
         try:
@@ -60,13 +83,7 @@ class Checkpoints:
             ) as unfinished:
                 aside = Path(unfinished) / final.name
                 aside.mkdir()
-                tf.train.Checkpoint(**_groups(variables)).write(str(aside / VARIABLES))
-                (aside / STATE).write_bytes(to_json_bytes(state))
-                manifest = {file.name: _fingerprint(file) for file in sorted(aside.iterdir())}
-                (aside / MANIFEST).write_bytes(to_json_bytes(manifest))
-                for file in aside.iterdir():
-                    sync_file(file)
-                sync_folder(aside)
+                _write(aside, variables, state)
                 aside.replace(final)
                 sync_folder(self.folder)
         except WRITE_ERRORS as error:
@@ -74,39 +91,38 @@ class Checkpoints:
         for older in self._found()[KEPT:]:
             self._remove(older)
 
-    def restore(self, variables: Variables | Callable[[dict[str, Any]], Variables]) -> dict[str, Any] | None:
-        """Give variables the values of the newest checkpoint that is whole, and return its state.
+    def newest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that is not damaged, or None if there is no checkpoint yet.
 
-        Checkpoints that are damaged are named in a warning and set aside.
-
-        Args:
-            variables: As they were given to `save`, or what returns them for a checkpoint's state.
-
-        Returns:
-            The state, or None if there is no checkpoint yet.
+        A warning names the damaged ones, which are set aside.
 
         Raises:
-            NoWholeCheckpointError: There are checkpoints, and each is damaged.
+            NoWholeCheckpointError: There are checkpoints, and all are damaged.
         """
-        faults, damaged = [], []
-        for found in self._found():
+        faults: dict[Path, str] = {}
+        for path in self._found():
             try:
-                state = _verify(found)
-                wanted = variables(state) if callable(variables) else variables
-                reader = tf.train.Checkpoint(**_groups(wanted)).read(str(found / VARIABLES))
-                reader.assert_consumed()
-            except (OSError, ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
-                faults.append(f"{printable(found)}: {one_line(error)}")
-                damaged.append(found)
+                checkpoint = Checkpoint(path, _verify(path))
+            except (OSError, ValueError) as error:
+                faults[path] = f"{printable(path)}: {one_line(error)}"
                 continue
             if faults:
-                warnings.warn(f"Damaged, so the checkpoint before it is used: {'; '.join(faults)}", stacklevel=2)
-                for checkpoint in damaged:  # or it would count as one of those that are kept
-                    checkpoint.replace(checkpoint.with_name(f"damaged-{checkpoint.name}"))
-            return state
+                damages = "; ".join(faults.values())
+                warnings.warn(f"Damaged, so the checkpoint before it is used: {damages}", stacklevel=2)
+                for damaged in faults:  # otherwise it would count as one of those that are kept
+                    damaged.replace(damaged.with_name(f"damaged-{damaged.name}"))
+            return checkpoint
         if faults:
-            raise NoWholeCheckpointError(f"No checkpoint is whole; train anew: {'; '.join(faults)}")
+            raise NoWholeCheckpointError(f"No checkpoint is whole; train anew: {'; '.join(faults.values())}")
         return None
+
+    def restore(self, variables: Variables) -> dict[str, Any] | None:
+        """Read the newest whole checkpoint into variables and return its state; None if there is none yet."""
+        checkpoint = self.newest()
+        if checkpoint is None:
+            return None
+        checkpoint.read(variables)
+        return checkpoint.state
 
     def keep_newest(self) -> None:
         """Remove all but the newest checkpoint."""
@@ -114,7 +130,7 @@ class Checkpoints:
             self._remove(older)
 
     def remove_unfinished(self) -> None:
-        """Remove what a killed process left of a checkpoint."""
+        """Remove partial checkpoints of a process that was killed."""
         for left in self.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -123,13 +139,13 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
     def _free_name(self, name: str) -> Path:
-        """Return a path that sorts after all of this name: a step may be saved before and after its validation."""
+        """Return a path that sorts after others of this step, which may be saved before and after validation."""
         same = sorted(self.folder.glob(f"{name}*"))
         number = int(same[-1].name.removeprefix(name).lstrip("-") or 0) + 1 if same else 0
         return self.folder / (f"{name}-{number:02d}" if number else name)
 
     def _remove(self, checkpoint: Path) -> None:
-        """Remove a checkpoint so that it is never seen in part."""
+        """Remove a checkpoint at once: it is never seen in part."""
         with contextlib.suppress(OSError):
             aside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self.folder))
             checkpoint.replace(aside / checkpoint.name)
@@ -139,11 +155,22 @@ class Checkpoints:
         needed = sum(variable.shape.num_elements() * variable.dtype.size for variable in _flat(variables))
         free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
         kept = self._found()[:1]
-        before = f"The one before is whole: {printable(kept[0])}" if kept else "There is none before it"
+        before = f"The one before it is whole: {printable(kept[0])}" if kept else "There is none before it"
         return (
             f"The checkpoint could not be written ({one_line(error, 100)}): about {needed:,} bytes are needed and "
             f"{free:,} are free. {before}"
         )
+
+
+def _write(folder: Path, variables: Variables, state: dict[str, Any]) -> None:
+    """Write a checkpoint's files, with the manifest last, and sync them to the disk."""
+    tf.train.Checkpoint(**_groups(variables)).write(str(folder / VARIABLES))
+    (folder / STATE).write_bytes(to_json_bytes(state))
+    manifest = {file.name: _fingerprint(file) for file in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_bytes(to_json_bytes(manifest))
+    for file in folder.iterdir():
+        sync_file(file)
+    sync_folder(folder)
 
 
 def _groups(variables: Variables) -> dict[str, list[tf.Variable]]:
@@ -161,7 +188,7 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 
 
 def _verify(checkpoint: Path) -> dict[str, Any]:
-    """Return the state of a checkpoint whose files are those of its manifest; raise ValueError if they are not."""
+    """Return a checkpoint's state; raise ValueError if its files do not agree with its manifest."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_bytes())
     except FileNotFoundError:
@@ -175,5 +202,5 @@ def _verify(checkpoint: Path) -> dict[str, Any]:
         if not file.is_file():
             raise ValueError(f"{name} is missing")
         if _fingerprint(file) != expected:
-            raise ValueError(f"{name} is damaged: it has not the size and SHA-256 that it was written with")
+            raise ValueError(f"{name} is damaged: its size or SHA-256 differs from what was written")
     return json.loads((checkpoint / STATE).read_bytes())

@@ -1,4 +1,4 @@
-"""What ends a run early: its time, SIGINT, SIGTERM. A first signal asks for an orderly end, not a second."""
+"""Signals and time limits that end a run early: the first signal stops cleanly, the second kills."""
 
 import contextlib
 import signal
@@ -11,39 +11,45 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopNow(BaseException):
-    """The process got a signal, or its time is up; what it did so far is to be saved."""
+    """Raised where a run stops because of a signal or its time limit, after which its progress is saved."""
 
 
 class Interruption:
-    """Tells whether the process was asked to end."""
+    """The request to stop: a signal that arrived, or a deadline that passed."""
 
     def __init__(self, deadline: float | None = None) -> None:
-        """Begin with no signal; the time is up at `deadline` of the monotonic clock."""
+        """Start without a signal.
+
+        Args:
+            deadline: In seconds of the monotonic clock; None for no limit.
+        """
         self.signal: signal.Signals | None = None
+        # Once training has begun, a signal waits until `stop_if_asked` is called, between two steps; before that,
+        # its handler raises StopNow at once.
+        self.stops_between_steps = False
         self._deadline = deadline
-        self.waits = False  # whether a signal is only noted, and not raised as StopNow
 
     def stop_if_asked(self) -> None:
-        """Raise StopNow if the process was asked to end, or its time is up."""
+        """Raise StopNow if a signal has arrived or the deadline has passed."""
         if self.signal or (self._deadline is not None and time.monotonic() > self._deadline):
             raise StopNow
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        if not self.waits:
+            signal.signal(each, signal.SIG_DFL)  # the second signal kills
+        if not self.stops_between_steps:
             raise StopNow
 
 
 @contextlib.contextmanager
-def noted_signals(deadline: float | None = None) -> Iterator[Interruption]:
-    """Note SIGINT and SIGTERM for the length of a block, where that is possible: in the main thread."""
+def handled_signals(deadline: float | None = None) -> Iterator[Interruption]:
+    """Handle SIGINT and SIGTERM within a block; only the main thread can, in others the deadline remains."""
     interruption = Interruption(deadline)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    before = {number: signal.signal(number, interruption._note) for number in SIGNALS}
+    before = {number: signal.signal(number, interruption._handle) for number in SIGNALS}
     try:
         yield interruption
     finally:

@@ -1,12 +1,12 @@
-"""The epochs and steps of a run, such that it can be stopped after any step and go on exactly there.
+"""The epochs and steps of a run, which can stop after any step and resume exactly there.
 
-Keras' `fit` begins with a whole epoch, so its loop is taken apart here; steps, metrics, callbacks and evaluation
-remain those of Keras.
+Keras' `fit` always starts at the beginning of an epoch, so its loop is written out here; steps, metrics, callbacks
+and evaluation are Keras' own.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_sepnets.base.errors import DivergedError
 from keras_sepnets.training.averaging import averaged_weights
 
-NO_NUMBER = "The loss became infinite or no number"
+DIVERGED = "The loss became NaN or infinite"
 
 
 @dataclass
@@ -23,14 +23,21 @@ class Position:
     """How far a run has come."""
 
     epoch: int = 0  # finished epochs
-    step: int = 0  # finished steps of the epoch that follows them
-    logs: dict[str, float] | None = None  # the training metrics of that epoch, once all its steps are done
+    step: int = 0  # finished steps of the current epoch
+    logs: dict[str, float] | None = None  # training metrics of the current epoch, once all its steps are finished
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.step, self.logs = state["epoch"], state["step"], state["logs"]
 
 
 def training_state(model: keras.Model) -> dict[str, list[tf.Variable]]:
-    """Return all variables that the further course of a training depends on.
+    """Return all variables that the rest of a training depends on.
 
-    Weights, batch norm's statistics and dropout's seeds; the optimizer's; the metrics of the epoch so far.
+    They are the weights, batch norm's statistics and dropout's seeds, the optimizer's variables, and the metrics
+    of the epoch so far.
     """
     groups = {
         "model": model.variables,
@@ -41,7 +48,7 @@ def training_state(model: keras.Model) -> dict[str, list[tf.Variable]]:
 
 
 def build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
-    """Let a compiled model create its metrics' variables, which it else does in the first step."""
+    """Create the variables of a compiled model's metrics, which Keras would only create in the first step."""
     pictures, labels = (tf.zeros([1, *spec.shape[1:]], spec.dtype) for spec in batches.element_spec[:2])
     model.test_on_batch(pictures, labels)
     model.reset_metrics()
@@ -49,13 +56,13 @@ def build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
 
 @tf.custom_gradient
 def checked_when_trained(losses: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Return losses as they are, but let a step whose loss is no number fail before it updates anything.
+    """Return losses unchanged, but let a step whose loss is NaN or infinite fail before it updates anything.
 
-    XLA leaves the check out; then the loss is only looked at after the step.
+    XLA drops the check; the loss is then only checked after the step.
     """
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies([tf.debugging.check_numerics(losses, NO_NUMBER)]):
+        with tf.control_dependencies([tf.debugging.check_numerics(losses, DIVERGED)]):
             return tf.identity(upstream)
 
     return losses, gradient
@@ -77,14 +84,14 @@ def run_epochs(
     """Train a compiled model from a position to the end.
 
     Args:
-        model: As it was at `position`.
-        position: Is moved on.
+        model: The model, in its state at `position`.
+        position: Where to start; it moves on with every step.
         batches: Endless training batches, from `position` on.
-        validation: Batches that are evaluated after every epoch, with the averaged weights if there are any.
-        epochs: Of the whole training.
-        steps_per_epoch: Steps an epoch.
+        validation: Batches to evaluate after every epoch, with the averaged weights if there are any.
+        epochs: Number of epochs of the whole training.
+        steps_per_epoch: Steps per epoch.
         callbacks: Keras callbacks; they see a resumed epoch from its next step.
-        on_new_epoch: Called before the first step of an epoch, when the model may be compiled anew.
+        on_new_epoch: Called with the number of an epoch, from 0, before its first step; it may compile the model.
         on_step: Called after every step and every epoch, when `position` and the variables agree.
         on_pause: Called between the batches of the validation. When it raises, `position` and the variables are
             those of the epoch's last step.
@@ -110,7 +117,7 @@ def run_epochs(
             every.on_train_batch_end(position.step - 1, logs)
             on_step()
         with averaged_weights(model), warnings.catch_warnings():
-            # Of a data set whose number of batches only shows at its end, as with pictures that are left out.
+            # The number of batches is unknown in advance if bad pictures are skipped.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             validated = model.evaluate(validation, verbose=0, return_dict=True, callbacks=every)
         epoch_logs = {**(position.logs or {}), **{f"val_{name}": value for name, value in validated.items()}}
@@ -124,17 +131,17 @@ def _step(model: keras.Model, iterator: Iterator, position: Position) -> dict[st
     try:
         return model.train_function(iterator)
     except tf.errors.InvalidArgumentError as error:
-        if NO_NUMBER not in str(error):
+        if DIVERGED not in str(error):
             raise
         rate = float(model.optimizer.learning_rate)
         raise DivergedError(
-            f"{NO_NUMBER} in epoch {position.epoch + 1}, step {position.step + 1}; nothing was updated with it. "
-            f"Lower the learning rate. Received: learning_rate={rate:g} at that step."
+            f"{DIVERGED} in epoch {position.epoch + 1}, step {position.step + 1}; nothing was updated. Lower the "
+            f"learning rate. Received: learning_rate={rate:g} at that step."
         ) from error
 
 
 class _Pause(keras.callbacks.Callback):
-    """Pauses between the batches of an evaluation."""
+    """Calls a function between the batches of an evaluation."""
 
     def __init__(self, on_pause: Callable[[], None]) -> None:
         super().__init__()

@@ -6,31 +6,31 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_sepnets.acceleration.twin import FusedAdamW
+from keras_sepnets.acceleration import twin
 from keras_sepnets.models.keras_internals import optimized_variables
 from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.loop import checked_when_trained
 
-LARGEST_MOMENTUM = {"batch norm": 0.99, "weights": 0.9999}  # Keras' default; that of the papers' reference code
-START_LEFT = 0.05  # share of a moving average's start that may be left ...
+LARGEST_MOMENTUM = {"batch norm": 0.99, "weights": 0.9999}  # Keras' default; the papers' reference code
+INITIAL_SHARE = 0.05  # weight of the initial value in a moving average ...
 WARMUP = 0.1  # ... after this share of all steps
 
 
 def choose_momentum(steps: int, of: str) -> float:
-    """Return the momentum that leaves at most 5 % of a moving average's start after a tenth of `steps`.
+    """Return the momentum with which a moving average forgets 95 % of its initial value in a tenth of `steps`.
 
-    A moving average of momentum m keeps m^n of its start after n steps: with Keras' .99 for batch norm that is
-    37 % after 100 steps, which ruins the evaluation of short runs.
+    After n steps, the initial value still has the weight m^n in an average of momentum m: with Keras' 0.99 for
+    batch norm that is 37 % after 100 steps, which ruins the evaluation of short runs.
 
     Args:
-        steps: Of the whole training.
-        of: "batch norm": never more than .99; "weights" (Polyak averaging): never more than .9999.
+        steps: Number of steps of the training.
+        of: "batch norm": at most 0.99; "weights" (Polyak averaging): at most 0.9999.
     """
-    return round(min(LARGEST_MOMENTUM[of], START_LEFT ** (1 / (WARMUP * steps))), 6)
+    return round(min(LARGEST_MOMENTUM[of], INITIAL_SHARE ** (1 / (WARMUP * steps))), 6)
 
 
 def scaled_learning_rate(config: TrainingConfig) -> float:
-    """Return the highest learning rate, in proportion to the batch size where there is a `base_batch_size`."""
+    """Return the peak learning rate, scaled by batch_size / base_batch_size if there is a base_batch_size."""
     if config.base_batch_size is None or config.batch_size == "auto":
         return config.learning_rate
     return config.learning_rate * config.batch_size / config.base_batch_size
@@ -41,31 +41,29 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise from 0 to a schedule's first value, then the schedule."""
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, peak: float, steps: int) -> None:
-        """Rise to `peak` in `steps`."""
+        """Rise to `peak` within `steps`."""
         super().__init__()
         self.schedule, self.peak, self.steps = schedule, peak, steps
 
     def __call__(self, step: Any) -> tf.Tensor:
-        """Return the learning rate of a step."""
         step = tf.cast(step, tf.float32)
         rising = self.peak * step / self.steps
         return tf.where(step < self.steps, rising, self.schedule(tf.maximum(step - self.steps, 0.0)))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
         return {"schedule": self.schedule, "peak": self.peak, "steps": self.steps}
 
 
 def make_schedule(
     config: TrainingConfig, steps_per_epoch: int, epochs: int, factor: float = 1.0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the learning rate over so many epochs: warm-up, then a cosine to 0, exponential decay, or constant.
+    """Return the learning rate schedule: a warm-up, then a cosine to 0, exponential decay, or constant.
 
     Args:
         config: The settings.
-        steps_per_epoch: Steps an epoch.
-        epochs: Of this schedule.
-        factor: Of the learning rate.
+        steps_per_epoch: Steps per epoch.
+        epochs: Length of the schedule.
+        factor: Multiplies the learning rate.
     """
     schedules = keras.optimizers.schedules
     peak = factor * scaled_learning_rate(config)
@@ -99,12 +97,12 @@ def compile_model(
     """Give a model its optimizer, schedule and loss.
 
     Args:
-        model: What of it is trainable is trained.
-        config: The settings; `epochs`, `batch_size` and `ema_momentum` are settled.
-        steps_per_epoch: Steps an epoch.
-        epochs: Of this training, at whose end the schedule ends; by default the config's.
-        learning_rate_factor: Of the schedule.
-        one_hot: Whether labels are probabilities; else class numbers.
+        model: The model; its trainable variables are trained.
+        config: The settings; `epochs`, `batch_size` and `ema_momentum` are numbers.
+        steps_per_epoch: Steps per epoch.
+        epochs: Length of the schedule; by default the config's epochs.
+        learning_rate_factor: Multiplies the learning rate.
+        one_hot: Whether labels are probabilities instead of class numbers.
     """
     epochs = epochs or int(config.epochs)
     schedule = make_schedule(config, steps_per_epoch, epochs, learning_rate_factor)
@@ -112,7 +110,7 @@ def compile_model(
     decayed = decayed_variables(model)
     undecayed = [variable for variable in model.trainable_variables if not _is_in(variable, decayed)]
     optimizer.exclude_from_weight_decay(var_list=undecayed)
-    _extend_apply(optimizer, config.l2, decayed)
+    optimizer.add_l2(config.l2, decayed)
     losses, metrics = keras.losses, keras.metrics
     crossentropy = losses.categorical_crossentropy if one_hot else losses.sparse_categorical_crossentropy
     model.compile(
@@ -121,18 +119,60 @@ def compile_model(
         jit_compile={"auto": "auto", "on": True, "off": False}[config.jit_compile],
         metrics=[(metrics.CategoricalAccuracy if one_hot else metrics.SparseCategoricalAccuracy)(name="top1")],
     )
-    # Else TensorFlow traces the first step twice, and a checkpoint finds no variables (of the loss's scale too).
+    # Otherwise TensorFlow traces the first step twice, and a checkpoint finds no variables (nor the loss scale).
     model.optimizer.build(model.trainable_variables)
 
 
 def decayed_variables(model: keras.Model) -> list[keras.Variable]:
-    """Return what weight decay and l2 act on: kernels, but no depthwise ones (MobileNets, section 3.2)."""
+    """Return the variables that weight decay and l2 act on: all kernels but depthwise ones (MobileNets, 3.2)."""
     kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel") and not _is_depthwise(layer)]
     return [variable for variable in kernels if _is_in(variable, model.trainable_variables)]
 
 
 def _is_depthwise(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.DepthwiseConv2D) or getattr(layer, "is_depthwise", False)
+
+
+class _Regularized:
+    """Adds l2 to an optimizer's gradients, and lets it change nothing before it has every gradient.
+
+    Weight decay would not wait for the gradients otherwise, and so change the weights in a step that fails because
+    its loss is NaN.
+    """
+
+    _l2 = 0.0
+    _decayed_ids: frozenset[int] = frozenset()  # not the variables: Keras would take them for the optimizer's own
+
+    def add_l2(self, l2: float, variables: Sequence[keras.Variable]) -> None:
+        """Add `l2` times each of these variables to its gradient; call it before the first step."""
+        self._l2 = l2
+        self._decayed_ids = frozenset(id(variable) for variable in variables) if l2 else frozenset()
+
+    def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> Any:
+        variables = trainable_variables or optimized_variables(self)
+        with tf.control_dependencies([gradient for gradient in grads if gradient is not None]):
+            grads = [
+                gradient + self._l2 * variable if id(variable) in self._decayed_ids else gradient
+                for gradient, variable in zip(grads, variables, strict=True)
+            ]
+            return super().apply(grads, trainable_variables)  # type: ignore[misc]
+
+
+# Under the names of their base classes, by which Keras names variables.
+class AdamW(_Regularized, keras.optimizers.AdamW):
+    """Keras' AdamW with l2."""
+
+
+class FusedAdamW(_Regularized, twin.FusedAdamW):
+    """The twin's AdamW with l2."""
+
+
+class RMSprop(_Regularized, keras.optimizers.RMSprop):
+    """Keras' RMSprop with l2."""
+
+
+class SGD(_Regularized, keras.optimizers.SGD):
+    """Keras' SGD with l2."""
 
 
 def _make_optimizer(
@@ -142,31 +182,11 @@ def _make_optimizer(
     if config.ema_momentum:
         common |= {"use_ema": True, "ema_momentum": config.ema_momentum}
     if config.optimizer == "adamw":
-        return (FusedAdamW if config.accelerate == "on" else keras.optimizers.AdamW)(schedule, **common)
+        return (FusedAdamW if config.accelerate == "on" else AdamW)(schedule, **common)
     common["momentum"] = config.momentum
     if config.optimizer == "sgd":
-        return keras.optimizers.SGD(schedule, **common)
-    return keras.optimizers.RMSprop(schedule, rho=config.rmsprop_decay, epsilon=config.rmsprop_epsilon, **common)
-
-
-def _extend_apply(optimizer: keras.optimizers.Optimizer, l2: float, decayed: Sequence[keras.Variable]) -> None:
-    """Let an optimizer touch nothing before every gradient is there, and add l2's part to the gradients.
-
-    Weight decay would not wait for the gradients else.
-    """
-    apply = optimizer.apply
-    decays = {id(variable) for variable in decayed} if l2 else set()
-
-    def apply_all(grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> Any:
-        variables = trainable_variables or optimized_variables(optimizer)
-        with tf.control_dependencies([gradient for gradient in grads if gradient is not None]):
-            grads = [
-                gradient + l2 * variable if id(variable) in decays else gradient
-                for gradient, variable in zip(grads, variables, strict=True)
-            ]
-            return apply(grads, trainable_variables)
-
-    optimizer.apply = apply_all
+        return SGD(schedule, **common)
+    return RMSprop(schedule, rho=config.rmsprop_decay, epsilon=config.rmsprop_epsilon, **common)
 
 
 def _is_in(variable: keras.Variable, variables: Sequence[keras.Variable]) -> bool:

@@ -1,4 +1,4 @@
-"""Which layers of a network are trained."""
+"""Phases of a training: which layers are trained in which epochs."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from keras_sepnets.models.stages import frozen_stages, stage_of
 
 
 def freeze(model: keras.Model, last: str | None) -> None:
-    """Leave all stages up to `last` as they are, with batch norm in inference mode; train the others.
+    """Freeze all stages up to and including `last`, with batch norm in inference mode; train the others.
 
     Args:
-        model: One of our networks.
+        model: A network of this package.
         last: A stage, as `stages` lists them; a flow of Xception's; "backbone": all but the classifier; None:
             train everything.
 
     Raises:
-        SepnetsError: There is no such stage.
+        SepnetsError: The network has no stage of this name.
     """
     frozen = frozen_stages(model, last)
     for layer in model.layers:
@@ -25,9 +25,9 @@ def freeze(model: keras.Model, last: str | None) -> None:
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs in which the same layers are trained, on a schedule of their own."""
+    """Consecutive epochs that train the same layers on one schedule."""
 
-    begin: int  # its first epoch, from 0
-    end: int  # the epoch after its last one
-    freeze: str | None  # the last stage that is not trained
+    begin: int  # first epoch, from 0
+    end: int  # one past the last epoch
+    freeze: str | None  # the last frozen stage
     learning_rate_factor: float = 1.0

@@ -1,4 +1,4 @@
-"""Pictures in a run folder: what the network saw, and what it makes of pictures that are new to it."""
+"""Pictures in a run folder: a training batch, and predictions on the validation split."""
 
 import keras
 import numpy as np
@@ -13,10 +13,11 @@ SHOWN = 24  # pictures
 
 
 def write_train_batch(run: Run, plan: Plan) -> None:
-    """Draw train_batch.png: the first pictures of the training as the network sees them, with their labels."""
+    """Draw train_batch.png: the first training pictures as the network sees them, with their labels."""
 
     def draw() -> bytes:
-        seed = plan.config.training.seed  # without label smoothing, which says nothing of a picture
+        seed = plan.config.training.seed
+        # Not the plan's batches: label smoothing and weights would hide the labels.
         batches = plan.splits.training_batches(plan.batch_size, plan.steps_per_epoch, seed)
         pictures, labels = next(batches.as_numpy_iterator())
         titles = [describe_label(label, plan.splits.class_names) for label in labels[:SHOWN]]
@@ -27,15 +28,15 @@ def write_train_batch(run: Run, plan: Plan) -> None:
 
 
 def write_validation_predictions(run: Run, plan: Plan, network: keras.Model) -> None:
-    """Draw validation_predictions.png: pictures from all over the validation split, with what the network says."""
+    """Draw validation_predictions.png: pictures from across the validation split, with their predictions."""
 
     def draw() -> bytes:
         pictures, labels = plan.splits.sample("validation", SHOWN)
         titles, colours = [], []
         for probabilities, label in zip(network.predict_on_batch(pictures), labels, strict=True):
-            said, truth = (printable(plan.splits.class_names[k]) for k in (np.argmax(probabilities), label))
-            is_right = said == truth
-            titles.append(f"{said} {probabilities.max():.0%}" + ("" if is_right else f"\nis {truth}"))
+            predicted, truth = (printable(plan.splits.class_names[k]) for k in (np.argmax(probabilities), label))
+            is_right = predicted == truth
+            titles.append(f"{predicted} {probabilities.max():.0%}" + ("" if is_right else f"\nis {truth}"))
             colours.append("black" if is_right else "red")
         return draw_pictures(pictures, titles, "validation pictures, with the prediction", colours)
 

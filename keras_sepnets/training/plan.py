@@ -1,4 +1,4 @@
-"""What a run will do: the plan, in which nothing is left open."""
+"""The plan of a run: its data, its network, and every setting as a value, before anything is written."""
 
 import time
 from collections.abc import Callable
@@ -8,60 +8,93 @@ from typing import Any
 
 import keras
 
-from keras_sepnets.acceleration.threads import settle_threads, use_threads
-from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import printable
-from keras_sepnets.cost.counting import Cost, count_cost
+from keras_sepnets.acceleration.threads import use_threads
+from keras_sepnets.base.results import Result
+from keras_sepnets.cost.counting import Cost, Parameters, count_cost
 from keras_sepnets.data.batches.labels import balanced_weights, smooth, weigh
-from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.inference.forward import BATCH_SIZE
-from keras_sepnets.models.registry import NETWORKS, build_network
-from keras_sepnets.models.stages import BACKBONE, frozen_stages
+from keras_sepnets.models.registry import build_network
 from keras_sepnets.models.weights import LoadReport
-from keras_sepnets.settings.schema import RunConfig, TrainingConfig
+from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.build import build_trained_network
-from keras_sepnets.training.optimization import choose_momentum, compile_model
+from keras_sepnets.training.checks import check_examples, check_network, check_phases, check_settings
+from keras_sepnets.training.choices import (
+    Chosen,
+    accept_threads,
+    choose_batch,
+    choose_data,
+    choose_fastest_form,
+    choose_momentums,
+    with_training,
+)
+from keras_sepnets.training.loop import Position
+from keras_sepnets.training.optimization import compile_model
 from keras_sepnets.training.phases import Phase, freeze
-from keras_sepnets.training.tuning.batch_size import choose_batch_size
 from keras_sepnets.training.tuning.duration import measure_speed
-from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
+
+
+class PlanSummary(Result):
+    """What `sepnets train --dry-run --json` prints of a plan."""
+
+    config: RunConfig
+    """all settings, with a value for each"""
+    input_shape: list[int]
+    """height, width and channels of a picture"""
+    parameters: Parameters
+    """total, trainable, and without batch norm's"""
+    multiply_adds: int
+    """for one picture"""
+    activation_bytes: int
+    """outputs of all layers for one picture"""
+    peak_activation_bytes: int
+    """activations that are alive at once, at most, when one picture is predicted"""
+    not_counted: list[str]
+    """layers whose cost is unknown"""
+    num_examples: dict[str, int]
+    """by split: train, validation, test"""
+    steps_per_epoch: int
+    """optimizer steps per epoch"""
+    steps: int
+    """optimizer steps of the run"""
+    weights: LoadReport | None
+    """which layers took the weights that the run starts from; null if it starts from random weights"""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a run will do, before anything is written."""
 
-    config: RunConfig  # complete: nothing is left open
+    config: RunConfig  # complete: no setting is None or "auto" if it has to be chosen
     splits: Splits
-    trained: keras.Model  # what training runs on
-    network: keras.Model  # what is saved: stock layers, with the same variables
+    trained: keras.Model  # the model that training runs on
+    network: keras.Model  # the network that is saved: stock layers, with the same variables
     cost: Cost
     steps_per_epoch: int
-    chosen: dict[str, str] = field(default_factory=dict)  # settings that the plan settled -> why so
-    load_report: LoadReport | None = None  # of the weights that the run begins with
+    chosen: dict[str, str] = field(default_factory=dict)  # setting that the plan chose -> reason
+    load_report: LoadReport | None = None  # of the weights that the run starts from
 
     @property
     def epochs(self) -> int:
-        """Epochs of the run."""
+        """Number of epochs."""
         return int(self.config.training.epochs)
 
     @property
     def batch_size(self) -> int:
-        """Examples a step."""
+        """Number of pictures per step."""
         return int(self.config.training.batch_size)
 
     @property
     def steps(self) -> int:
-        """All optimizer steps of the run."""
+        """Number of optimizer steps of the run."""
         return self.steps_per_epoch * self.epochs
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The run's phases: one, or the frozen one and the one after it."""
+        """The phases of the run: a single one, or a frozen one and the one after it."""
         transfer = self.config.transfer
         if not transfer.freeze or not transfer.unfreeze_after:
             return (Phase(0, self.epochs, transfer.freeze),)
@@ -70,13 +103,24 @@ class Plan:
             Phase(transfer.unfreeze_after, self.epochs, None, transfer.learning_rate_factor),
         )
 
+    def phase_of(self, epoch: int) -> Phase:
+        """Return the phase of an epoch, counted from 0."""
+        return next(phase for phase in self.phases if epoch < phase.end)
+
+    def phase_at(self, position: Position) -> Phase:
+        """Return the phase whose optimizer a checkpoint at this position holds.
+
+        A checkpoint between two epochs was saved before the next epoch began, in the phase of the epoch before.
+        """
+        return self.phase_of(max(0, position.epoch - (position.step == 0)))
+
     @property
     def one_hot(self) -> bool:
         """Whether labels are probabilities in training."""
         return self.splits.policy.mixes or self.config.training.label_smoothing > 0
 
     def training_batches(self, start: int = 0) -> Any:
-        """Return endless training batches from a step on, with labels as the settings say."""
+        """Return endless training batches from step `start` on, labels smoothed and weighted as configured."""
         training, splits = self.config.training, self.splits
         batches = splits.training_batches(self.batch_size, self.steps_per_epoch, training.seed, start=start)
         if training.class_weights == "balanced":
@@ -90,7 +134,7 @@ class Plan:
         return self.splits.evaluation_batches("validation", BATCH_SIZE, one_hot=self.one_hot)
 
     def compile(self, phase: Phase) -> None:
-        """Make the model ready for a phase: what is trained, optimizer, schedule, loss."""
+        """Prepare the model for a phase: frozen layers, optimizer, schedule, loss."""
         freeze(self.trained, phase.freeze)
         compile_model(
             self.trained,
@@ -102,7 +146,7 @@ class Plan:
         )
 
     def build_network(self) -> keras.Model:
-        """Return the run's network anew, of float32 and with other weights."""
+        """Return another network like the one that is saved, in float32 and with arbitrary weights."""
         return build_network(
             self.config.model,
             image_size=self.config.data.image_size or 0,
@@ -112,14 +156,19 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as `sepnets train --dry-run --json` prints it."""
-        return {
-            "config": self.config.model_dump(mode="json"),
-            **self.cost.summary(),
-            "num_examples": {role: self.splits.num_examples(role) for role in ROLES},
-            "steps_per_epoch": self.steps_per_epoch,
-            "steps": self.steps,
-            "weights": self.load_report.to_json() if self.load_report else None,
-        }
+        return PlanSummary(
+            config=self.config,
+            input_shape=list(self.cost.input_shape),
+            parameters=self.cost.parameters,
+            multiply_adds=self.cost.multiply_adds,
+            activation_bytes=self.cost.activation_bytes,
+            peak_activation_bytes=self.cost.peak_activation_bytes,
+            not_counted=list(self.cost.not_counted),
+            num_examples={role: self.splits.num_examples(role) for role in ROLES},
+            steps_per_epoch=self.steps_per_epoch,
+            steps=self.steps,
+            weights=self.load_report,
+        ).to_json()
 
 
 def make_plan(
@@ -131,89 +180,67 @@ def make_plan(
     load_weights: bool = True,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Plan:
-    """Open the data, settle every open setting and build the network; write nothing.
+    """Open the data, choose every open setting and build the network; write nothing.
 
     Args:
-        config: The settings; None and "auto" are chosen here, from the data set, the number of steps, and by
-            measuring memory and time.
+        config: The settings; None and "auto" are replaced by values that follow from the data set, the number of
+            steps, and measurements of memory and time.
         download: Whether a TFDS data set may be downloaded.
-        cache_folder: Where decoded pictures are kept; None for memory, if they fit a quarter of it.
-        max_seconds: What the run may take from now on; it has at most as many epochs as fit.
-        load_weights: Whether the weights that the run begins with are loaded; not where a checkpoint follows.
-        on_progress: Called with what is being measured, which takes a while.
+        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit a quarter of it.
+        max_seconds: Time limit of the run from now on, in seconds; the run gets at most as many epochs as fit.
+        load_weights: Whether to load the weights that the run starts from; not needed if a checkpoint follows.
+        on_progress: Called with a description before a measurement, which takes a while.
 
     Raises:
-        SepnetsError: The data cannot be had, or the network does not exist for these settings.
+        SepnetsError: The data cannot be opened, or the settings cannot be used.
     """
     begin = time.monotonic()
-    use_threads(config.training)  # before TensorFlow begins, which keeps what it begins with
-    _check(config, download=download, max_seconds=max_seconds)
-    sizes = NETWORKS[config.model.name]
+    use_threads(config.training)  # before TensorFlow starts: it keeps the number of threads that it starts with
+    check_settings(config, download=download, max_seconds=max_seconds)
+    if load_weights:
+        check_network(config)
     source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
-    data = resolve_data(config.data, source, default_size=sizes.default_size, minimum_size=sizes.minimum_size)
-    classes = len(source.class_names)
-    begun = settle_threads(config.training)
-    form = choose_form(
-        config.model_copy(update={"data": data, "training": begun}),
-        classes=classes,
-        num_examples=data.overfit or source.num_examples("train"),
-        on_progress=on_progress,
+    config, reasons = choose_data(config, source)
+    config, why = accept_threads(config)
+    reasons |= why
+    # Splits finds mistakes, which should show before a long trial. But it reads TFDS with TensorFlow, which keeps
+    # the number of threads that it starts with: while that number is open, the trial has to come first.
+    is_tfds = not DatasetName.parse(config.data.dataset).is_own_pictures
+    read_later = is_tfds and config.training.intra_op_threads == "auto"
+    sizes = {split: source.num_examples(split) for split in ROLES}
+    if read_later:
+        check_examples(config.data, sizes)
+    splits = None if read_later else Splits(source, config.data, cache_folder=cache_folder)
+    config, why = choose_fastest_form(
+        config, classes=len(source.class_names), num_examples=sizes["train"], on_progress=on_progress
     )
-    training = begun.model_copy(update=form.settings)
-    use_threads(training)
-    warn_of_slow_products(config.training)  # what a trial chose is fast
-    splits = Splits(source, data, cache_folder=cache_folder)
-    chosen = _reasons(config) | {f"training.{key}": form.why for key in form.settings}
-    num_train = splits.num_examples("train")
-    if training.batch_size == "auto":
-        measured = config.model_copy(update={"data": data, "training": training})
-        size, why = choose_batch_size(measured, classes=classes, num_examples=num_train)
-        training = training.model_copy(update={"batch_size": size})
-        chosen["training.batch_size"] = why
-    elif training.batch_size > num_train:
-        training = training.model_copy(update={"batch_size": num_train})
-        chosen["training.batch_size"] = "all training pictures, which are fewer than was asked for"
-    steps_per_epoch = num_train // int(training.batch_size)
-    transfer = config.transfer.with_whole_path()
+    reasons |= why
+    splits = splits or Splits(source, config.data, cache_folder=cache_folder)
+    config, why = choose_batch(config, splits)
+    reasons |= why
+    if max_seconds is not None:
+        config, why = _choose_epochs(config, splits, max_seconds, begin)
+        reasons |= why
+    config, why = choose_momentums(config, _steps_per_epoch(config, splits))
+    return _build(config, splits, reasons | why, load_weights=load_weights)
 
-    def settle(epochs: int) -> Plan:
-        settled, model_config = _settle_momentums(config, training, epochs, steps_per_epoch, chosen)
-        built = build_trained_network(
-            model_config,
-            settled,
-            image_size=data.image_size or 0,
-            classes=classes,
-            seed=settled.seed,
-            weights=transfer.weights if load_weights else None,
-        )
-        network = built.network
-        frozen_stages(network, transfer.freeze)  # refuses a stage that is none
-        return Plan(
-            config=RunConfig(model=model_config, data=data, training=settled, transfer=transfer),
-            splits=splits,
-            trained=built.model,
-            network=network,
-            cost=count_cost(network),
-            steps_per_epoch=steps_per_epoch,
-            chosen=chosen,
-            load_report=getattr(network, "load_report", None),
-        )
 
-    if max_seconds is None:
-        return settle(int(training.epochs))
-    trial = settle(1 if training.epochs == "auto" else training.epochs)
-    fitting = _epochs_that_fit(trial, max_seconds, begin)
-    epochs = fitting if training.epochs == "auto" else min(training.epochs, fitting)
-    if epochs != training.epochs:
-        chosen["training.epochs"] = f"what fits {max_seconds:,.0f} s, measured"
-    plan = settle(epochs)
-    _check_phases(plan.config)
-    return plan
+def _choose_epochs(config: RunConfig, splits: Splits, max_seconds: float, begin: float) -> Chosen:
+    """Choose as many epochs as fit `max_seconds` from `begin`, at most the configured number; this is measured."""
+    asked = config.training.epochs
+    trial_config = with_training(config, epochs=1 if asked == "auto" else asked)
+    trial_config, _ = choose_momentums(trial_config, _steps_per_epoch(config, splits))
+    fitting = _epochs_that_fit(_build(trial_config, splits, {}, load_weights=False), max_seconds, begin)
+    epochs = fitting if asked == "auto" else min(asked, fitting)
+    if epochs == asked:
+        return Chosen(config, {})
+    config = with_training(config, epochs=epochs)
+    check_phases(config)
+    return Chosen(config, {"training.epochs": f"what fits {max_seconds:,.0f} s, measured"})
 
 
 def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:
-    """Return how many epochs end within so many seconds of `begin`."""
-    trial.compile(Phase(0, trial.epochs, None))  # as slow as it gets
+    trial.compile(Phase(0, trial.epochs, None))  # nothing frozen: the slowest phase
     speed = measure_speed(trial.trained, trial.network, trial.training_batches(), trial.validation_batches())
     validation, test = (-(-trial.splits.num_examples(role) // BATCH_SIZE) for role in ("validation", "test"))
     left = max_seconds - (time.monotonic() - begin)
@@ -222,94 +249,27 @@ def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:
     )
 
 
-def _check(config: RunConfig, *, download: bool, max_seconds: float | None) -> None:
-    """Refuse what can be seen to be wrong before any data is read."""
-    if keras.backend.backend() != "tensorflow":
-        raise SepnetsError(
-            "Training needs Keras on TensorFlow; unset KERAS_BACKEND or set it to tensorflow. "
-            f"Received: {keras.backend.backend()}"
-        )
-    own = DatasetName.parse(config.data.dataset).is_own_pictures
-    if download and own:
-        raise SepnetsError(
-            "--download is for data sets of TFDS; leave it out. "
-            f"Received: --dataset {printable(config.data.dataset)}"
-        )
-    if config.data.on_bad_picture == "skip" and not own:
-        raise SepnetsError(
-            "--on-bad-picture skip is for picture files; TFDS has verified those of its sets. "
-            f"Received: --dataset {printable(config.data.dataset)}"
-        )
-    if config.training.epochs == "auto" and max_seconds is None:
-        raise SepnetsError(
-            "As many epochs as fit a time need that time: --max-time 2h. Received: training.epochs='auto'"
-        )
-    _check_precision(config.training)
-    _check_phases(config)
-    if download:  # a network that cannot be built shows itself before hours of download
-        size = config.data.image_size or NETWORKS[config.model.name].default_size
-        build_network(config.model, image_size=size, classes=2, seed=None)
+def _steps_per_epoch(config: RunConfig, splits: Splits) -> int:
+    return splits.num_examples("train") // int(config.training.batch_size)
 
 
-def _check_precision(training: TrainingConfig) -> None:
-    if training.precision == "bfloat16" and training.accelerate == "off":
-        raise SepnetsError(
-            "Only an accelerated network multiplies in bfloat16; leave --accelerate off out. "
-            "Received: training.precision='bfloat16'"
-        )
-    if training.accelerate == "on" and training.precision.startswith("mixed"):
-        raise SepnetsError(
-            "An accelerated network has the precision float32 or bfloat16; choose one of them, or say "
-            f"--accelerate off. Received: training.precision={training.precision!r}"
-        )
-
-
-def _check_phases(config: RunConfig) -> None:
-    transfer, epochs = config.transfer, config.training.epochs
-    if transfer.freeze and not transfer.weights:
-        raise SepnetsError(
-            "Frozen random weights would learn nothing; name the weights to start from: --weights RUN. "
-            f"Received: transfer.freeze={transfer.freeze!r}"
-        )
-    if transfer.unfreeze_after and not transfer.freeze:
-        raise SepnetsError(
-            f"Nothing is frozen that could be unfrozen; add --freeze {BACKBONE}, or leave it out. "
-            f"Received: transfer.unfreeze_after={transfer.unfreeze_after}"
-        )
-    if epochs != "auto" and transfer.unfreeze_after >= epochs:
-        raise SepnetsError(
-            f"The run has {epochs} epochs, so it would never unfreeze; unfreeze earlier, or add epochs. "
-            f"Received: transfer.unfreeze_after={transfer.unfreeze_after}"
-        )
-
-
-def _settle_momentums(
-    config: RunConfig, training: TrainingConfig, epochs: int, steps_per_epoch: int, chosen: dict[str, str]
-) -> tuple[TrainingConfig, Any]:
-    """Return the training's and the network's settings for a number of epochs."""
-    unfrozen = epochs - config.transfer.unfreeze_after  # the second phase, if there are two
-    steps = steps_per_epoch * max(1, min(unfrozen, config.transfer.unfreeze_after or unfrozen))
-    update: dict[str, Any] = {"epochs": epochs}
-    if training.ema_momentum == "auto":
-        update["ema_momentum"] = choose_momentum(steps, of="weights")
-        chosen["training.ema_momentum"] = f"of {steps:,} steps, so that 5 % of its start are left after a tenth"
-    model_config = config.model
-    if model_config.bn_momentum is None:
-        model_config = model_config.model_copy(update={"bn_momentum": choose_momentum(steps, of="batch norm")})
-        chosen["model.bn_momentum"] = (
-            f"of {steps:,} steps, so that at most 5 % of its start are left after a tenth"
-        )
-    return training.model_copy(update=update), model_config
-
-
-def _reasons(config: RunConfig) -> dict[str, str]:
-    """Return why the data's open settings were settled as they were."""
-    why = {
-        "image_size": "the data set's pictures and the network",
-        "crop_fraction": "the size of the data set's pictures",
-        "augment": "pictures that are learned by heart" if config.data.overfit else "the data set",
-    }
-    reasons = {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None}
-    if config.training.intra_op_threads == "auto":  # unless a trial can choose
-        reasons["training.intra_op_threads"] = "what TensorFlow has begun with in this process"
-    return reasons
+def _build(config: RunConfig, splits: Splits, chosen: dict[str, str], *, load_weights: bool) -> Plan:
+    """Return the plan for settings that are complete."""
+    built = build_trained_network(
+        config.model,
+        config.training,
+        image_size=config.data.image_size or 0,
+        classes=len(splits.class_names),
+        seed=config.training.seed,
+        weights=config.transfer.weights if load_weights else None,
+    )
+    return Plan(
+        config=config,
+        splits=splits,
+        trained=built.model,
+        network=built.network,
+        cost=count_cost(built.network),
+        steps_per_epoch=_steps_per_epoch(config, splits),
+        chosen=chosen,
+        load_report=getattr(built.network, "load_report", None),
+    )

@@ -1,102 +1,106 @@
-"""When a run is saved while it trains, and how it is taken up again."""
+"""When a run is saved while it trains, and what is saved: variables, and the state of everything that has one."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
-from keras_sepnets.training.checkpoints import Checkpoints, Variables
+from keras_sepnets.training.checkpoints import Checkpoint, Checkpoints
+from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.loop import Position, training_state
-from keras_sepnets.training.recorder import Recorder
 
-LARGEST_COST = 0.01  # share of the time that checkpoints may take
+LARGEST_COST = 0.01  # share of the training time that checkpoints may take
 MINUTES = 5  # between checkpoints within an epoch
 
 
+class Stateful(Protocol):
+    """An object with a state that a resumed run continues from, as plain values."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 class Saver:
-    """Saves a run after its epochs and, in long ones, between its steps."""
+    """Saves a run after its epochs and, in long epochs, between steps."""
 
     def __init__(
         self,
         checkpoints: Checkpoints,
         model: keras.Model,
+        *,
         position: Position,
-        recorder: Recorder,
+        clock: Clock,
         steps_per_epoch: int,
         every: int | timedelta | None = None,
+        others: Mapping[str, Stateful] | None = None,
     ) -> None:
-        """Save what these are at the moment.
+        """Prepare to save the state that these objects have when `save` is called.
 
         Args:
-            checkpoints: Where to.
-            model: Compiled.
+            checkpoints: The folder of the checkpoints.
+            model: The model that is trained.
             position: How far the run has come.
-            recorder: What was recorded.
-            steps_per_epoch: Steps an epoch.
+            clock: The run's time.
+            steps_per_epoch: Steps per epoch.
             every: Steps or time between checkpoints, besides those after every epoch; None for every epoch and
-                5 minutes, as far as this takes at most 1 % of the time.
+                5 minutes, provided that checkpoints take at most 1 % of the time.
+            others: Other objects whose state is saved, by their names in state.json.
         """
-        self.position = position
-        self.seconds = 0.0  # that checkpoints took
+        self.seconds = 0.0  # spent on checkpoints
         self._checkpoints = checkpoints
         self._model = model
-        self._recorder = recorder
+        self.position = position
+        self._clock = clock
         self._steps_per_epoch = steps_per_epoch
         self._every = every
+        self._parts: dict[str, Stateful] = {
+            "position": position, "clock": clock, "checkpoints": self, **(others or {})
+        }  # fmt: skip
         self._last_cost = 0.0
-        self._last_time = self._begin = time.perf_counter()
-        self._seconds_before = 0.0  # of the run, in processes before this one
+        self._last_time = time.perf_counter()
 
     @property
     def step(self) -> int:
-        """All steps of the run so far."""
+        """Number of steps of the run so far."""
         return self.position.epoch * self._steps_per_epoch + self.position.step
 
-    def restore(self, prepare: Callable[[Position], None]) -> None:
-        """Take the run up where its newest checkpoint is, or prepare it for the beginning.
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
 
-        Args:
-            prepare: Makes the model ready for the step after this position, as it was when it was saved.
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seconds = state["seconds"]
+
+    def load_newest(self) -> Checkpoint | None:
+        """Load the state of the newest checkpoint; return it, so that its variables can be read into the model.
+
+        The model has to be compiled for the loaded position first.
         """
-
-        def variables(state: dict[str, Any]) -> Variables:
-            prepare(Position(**state["position"]))
-            return training_state(self._model)
-
-        state = self._checkpoints.restore(variables)
-        if state is None:
-            prepare(Position())
-        else:
-            self._recorder.restore(state["recorder"])
-            self.seconds = state["checkpoint_seconds"]
-            self._seconds_before = state.get("seconds", 0.0)
-            for name, value in state["position"].items():
-                setattr(self.position, name, value)
+        checkpoint = self._checkpoints.newest()
+        if checkpoint:
+            state = _in_present_layout(checkpoint.state)
+            for name, part in self._parts.items():
+                part.load_state_dict(state[name])
+        return checkpoint
 
     def save(self) -> None:
-        """Save the run as it is; raise FailedRunError if that fails."""
+        """Save the run as it is now; raise FailedRunError if that fails."""
         begin = time.perf_counter()
-        state = {
-            "position": asdict(self.position),
-            "recorder": self._recorder.state(),
-            "checkpoint_seconds": self.seconds,
-            "seconds": self._elapsed(),
-        }
+        state = {name: part.state_dict() for name, part in self._parts.items()}
         self._checkpoints.save(self.step, training_state(self._model), state)
         self._last_time = time.perf_counter()
         self._last_cost = self._last_time - begin
         self.seconds += self._last_cost
 
     def save_if_due(self) -> None:
-        """Save if it is time; to be called after every step and every epoch."""
+        """Save if it is time to; call this after every step and every epoch."""
         passed = time.perf_counter() - self._last_time
         epoch_ends = self.position.step == 0
         if self._every is None:
-            affordable = self.seconds + 2 * self._last_cost <= LARGEST_COST * self._elapsed()  # this, and the last
-            due = affordable and (epoch_ends or passed > 60 * MINUTES)
+            cost = self.seconds + 2 * self._last_cost  # of all before, this one, and the one at the end
+            due = cost <= LARGEST_COST * self._clock.seconds and (epoch_ends or passed > 60 * MINUTES)
         elif isinstance(self._every, timedelta):
             due = epoch_ends or passed >= self._every.total_seconds()
         else:
@@ -104,5 +108,15 @@ class Saver:
         if due:
             self.save()
 
-    def _elapsed(self) -> float:
-        return self._seconds_before + time.perf_counter() - self._begin
+
+def _in_present_layout(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's state as `Saver.save` lays it out today, in which each object has its own part."""
+    if "clock" in state:
+        return state
+    recorder = dict(state["recorder"])
+    return {
+        "position": state["position"],
+        "clock": {"seconds": recorder.pop("seconds")},
+        "checkpoints": {"seconds": state["checkpoint_seconds"]},
+        "recorder": recorder,
+    }

@@ -1,41 +1,40 @@
-"""Every part of a run once, on a batch, before it is let loose for hours."""
+"""A smoke test: every part of a run once, on one batch, before a run of hours starts."""
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_sepnets.base.errors import FailedRunError
+from keras_sepnets.base.results import Result
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.training.averaging import averaged_weights
 from keras_sepnets.training.checkpoints import Checkpoints
+from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.loop import build_metrics, training_state
 from keras_sepnets.training.plan import Plan
 from keras_sepnets.training.recorder import Recorder
 
 
-@dataclass(frozen=True)
-class SmokeStep:
-    """A part of a run that was tried."""
+class SmokeStep(Result):
+    """A part of a run that was tried, as `sepnets train --smoke --json` prints it."""
 
     name: str
+    """data, train, validate, resume or evaluate"""
     outcome: str
+    """what was done, in words"""
     seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the step as `sepnets train --smoke --json` prints it."""
-        return asdict(self)
+    """how long it took"""
 
 
 def smoke_test(plan: Plan, on_step: Callable[[SmokeStep], None] = lambda _step: None) -> list[SmokeStep]:
     """Train, validate, save, restore and evaluate one batch, in a temporary folder.
 
     Args:
-        plan: Of the run; its model is changed.
+        plan: The run's plan; the weights of its model change.
         on_step: Called after each part.
 
     Returns:
@@ -50,7 +49,7 @@ def smoke_test(plan: Plan, on_step: Callable[[SmokeStep], None] = lambda _step: 
     with tempfile.TemporaryDirectory(prefix="sepnets-smoke-") as folder, plan.splits.translated_failures():
         for name, outcome in _try_parts(plan, Path(folder)):
             now = time.perf_counter()
-            done.append(SmokeStep(name, outcome, round(now - begin, 2)))
+            done.append(SmokeStep(name=name, outcome=outcome, seconds=round(now - begin, 2)))
             on_step(done[-1])
             begin = now
     return done
@@ -58,7 +57,7 @@ def smoke_test(plan: Plan, on_step: Callable[[SmokeStep], None] = lambda _step: 
 
 def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
     model, validation = plan.trained, plan.validation_batches()
-    for phase in reversed(plan.phases):  # the first one stays
+    for phase in reversed(plan.phases):  # compiled for the first phase in the end
         plan.compile(phase)
     build_metrics(model, validation)
     batch = next(iter(plan.training_batches()))
@@ -67,12 +66,14 @@ def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
     model.make_train_function()
     loss = float(model.train_function(iter([batch]))["loss"])
     if not np.isfinite(loss):
-        raise FailedRunError(f"The loss of the first step is no number; lower the learning rate. Received: {loss}")
-    yield "train", f"a step done, loss {loss:.4f}"
+        raise FailedRunError(
+            f"The loss of the first step is NaN or infinite; lower the learning rate. Received: {loss}"
+        )
+    yield "train", f"one step, loss {loss:.4f}"
 
     with averaged_weights(model):
         result = model.test_on_batch(*next(iter(validation)), return_dict=True)
-    yield "validate", f"a batch evaluated, loss {result['loss']:.4f}"
+    yield "validate", f"one batch, loss {result['loss']:.4f}"
 
     run = Run.create(folder / "run", plan.config)
     checkpoints = Checkpoints(run.checkpoints_folder)
@@ -83,10 +84,10 @@ def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
             variable.assign(variable * 0)
     checkpoints.restore(training_state(model))
     if _to_bytes(model) != saved:
-        raise FailedRunError("The checkpoint that was restored is not the one that was saved.")
+        raise FailedRunError("The checkpoint that was restored differs from the one that was saved.")
     yield "resume", f"a checkpoint of {sum(map(len, saved)) / 1e6:,.1f} MB saved and restored, equal to the bit"
 
-    recorder = Recorder(run, plan)
+    recorder = Recorder(run, plan, Clock())
     recorder.set_model(model)
     recorder.on_train_begin()
     recorder.save("final")

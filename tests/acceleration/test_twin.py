@@ -373,7 +373,7 @@ def test_weight_decay_of_a_twin_is_that_of_the_network():
         ),
         (
             {"training.precision": "mixed_float16", "training.accelerate": "on"},
-            "An accelerated network has the precision float32 or bfloat16",
+            "An accelerated network trains in float32 or bfloat16",
         ),
     ],
 )

@@ -9,14 +9,9 @@ import pytest
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import InterruptedRunError
 from keras_sepnets.data.batches.resolution import resolve_data
-from keras_sepnets.lab.ablation import (
-    _apply,
-    _with_threads_of_runs,
-    ablate,
-    default_output,
-    intermediate_relu_ablation,
-    setting_ablation,
-)
+from keras_sepnets.lab.ablation import ablate, default_output
+from keras_sepnets.lab.change import apply_variant, intermediate_relu_ablation, setting_ablation
+from keras_sepnets.lab.experiment import with_threads_of_runs
 from keras_sepnets.models.registry import build_network
 from keras_sepnets.settings.files import load_config, override
 
@@ -80,7 +75,7 @@ def test_what_was_not_said_of_the_augmentation_stays_that_of_the_preset():
     settings = load_config(options={"data.augmentation.flip": False, "model.name": "mobilenet"})
     change = setting_ablation(settings, ["model.separable=false"])
     for variant in change:
-        said = _apply(variant, settings)
+        said = apply_variant(variant, settings)
         policy = resolve_data(said.data, SimpleNamespace(name="folder:x", picture_size=None), default_size=64)
         assert (policy.augmentation.flip, policy.augmentation.smallest_crop) == (False, 0.35)
     assert override(settings, "model.alpha=0.5").data.augmentation.model_fields_set == {"flip"}
@@ -253,11 +248,11 @@ def test_what_would_make_the_runs_of_a_pair_differ_is_refused(tmp_path, key, val
 
 def test_an_ablation_goes_on_with_the_threads_of_its_runs(tmp_path):
     base = load_config(options={"training.intra_op_threads": "auto"})
-    assert _with_threads_of_runs(base, tmp_path) == base
+    assert with_threads_of_runs(base, tmp_path) == base
     folder = tmp_path / "reference" / "seed-0"
     folder.mkdir(parents=True)
     begun = load_config(options={"training.intra_op_threads": 1})
     (folder / "config.json").write_text(begun.model_dump_json())
-    assert _with_threads_of_runs(base, tmp_path) == begun
+    assert with_threads_of_runs(base, tmp_path) == begun
     said = load_config(options={"training.intra_op_threads": 2})
-    assert _with_threads_of_runs(said, tmp_path) == said
+    assert with_threads_of_runs(said, tmp_path) == said

@@ -120,7 +120,7 @@ def test_all_damage_is_noticed(tmp_path, damage, count):
         file = files[number % len(files)]
         whole = file.read_bytes()
         do_damage(file, damage, int(random.integers(len(whole) - 1)))
-        with pytest.raises(ValueError, match=r"is missing|is damaged|not the size"):
+        with pytest.raises(ValueError, match=r"is missing|is damaged"):
             module._verify(file.parent)
         file.write_bytes(whole)
     assert module._verify(files[0].parent) == {"step": 3}
@@ -206,7 +206,7 @@ def test_on_a_small_disk_no_checkpoint_is_ever_lost(tmp_path):
 
 SAVE_ON_AND_ON = """
 import sys, tensorflow as tf
-from keras_sepnets.checkpoints import Checkpoints
+from keras_sepnets.training.checkpoints import Checkpoints
 checkpoints, step = Checkpoints(sys.argv[1]), 0
 value = tf.Variable(tf.zeros([500_000]))
 found = checkpoints.restore({"model": [value]})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.optimizers import AdamW
 
 from keras_sepnets import build_mobilenet
 from keras_sepnets.base.errors import FailedRunError
@@ -57,6 +58,19 @@ def test_optimizer_is_chosen_by_name(name, kind):
     assert type(model.optimizer).__name__ == kind
 
 
+@pytest.mark.parametrize("name", ["adamw", "rmsprop", "sgd"])
+def test_an_optimizer_has_the_variables_of_keras_own(name):
+    """In the same order, as checkpoints know them."""
+    ours, plain = small_model(), small_model()
+    compile_model(ours, TrainingConfig(optimizer=name, l2=0.1, ema_momentum=0.9), steps_per_epoch=5)
+    stock = type(ours.optimizer).__mro__[2](momentum=0.9, use_ema=True) if name != "adamw" else AdamW(use_ema=True)
+    stock.build(plain.trainable_variables)
+    assert type(stock).__module__.startswith("keras.")
+    assert [variable.path for variable in ours.optimizer.variables] == [
+        variable.path for variable in stock.variables
+    ]
+
+
 def test_learning_rate_warms_up_and_falls_to_zero():
     model = small_model()
     compile_model(model, TrainingConfig(learning_rate=0.5, epochs=10, warmup_epochs=1.0), steps_per_epoch=10)
@@ -74,7 +88,7 @@ def test_a_step_whose_loss_is_no_number_updates_nothing():
     before = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]
     pictures = np.full((2, 32, 32, 3), np.nan, np.float32)
     batches = tf.data.Dataset.from_tensors((pictures, np.array([0, 1], np.int32))).repeat()
-    with pytest.raises(FailedRunError, match="infinite or no number in epoch 3, step 2; nothing was updated"):
+    with pytest.raises(FailedRunError, match="NaN or infinite in epoch 3, step 2; nothing was updated"):
         run_epochs(
             model, Position(2, 1), batches, batches.take(1), epochs=3, steps_per_epoch=5, callbacks=[],
             on_step=lambda: None, on_pause=lambda: None,

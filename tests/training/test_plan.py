@@ -1,6 +1,9 @@
 """What a plan settles: batch size by memory, epochs by time, momentums by steps."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +12,7 @@ from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import FailedRunError, TimeUpError
 from keras_sepnets.cli import main
 from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.choices import Chosen
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import resume
 from keras_sepnets.training.tuning import batch_size as module
@@ -96,7 +100,7 @@ def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
     assert make_plan(load_config(options=TINY), max_seconds=1000.0).epochs == 1
     assert 20 < make_plan(load_config(options=TINY | {"training.epochs": 500}), max_seconds=60.0).epochs < 50
     assert len(asked) == 3
-    with pytest.raises(SepnetsError, match="As many epochs as fit a time need that time"):
+    with pytest.raises(SepnetsError, match="training needs a time limit: --max-time"):
         make_plan(auto)
 
 
@@ -118,6 +122,60 @@ def test_a_run_whose_time_is_up_stops_and_goes_on_later(tmp_path, monkeypatch):
     assert run.is_resumable
     with pytest.raises(TimeUpError):
         resume(run, max_seconds=0.1)
+
+
+def refuse_to_work(*_, **__):
+    raise AssertionError("the mistake was noticed too late")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"model.name": "inception_v3", "data.image_size": 74}, "needs pictures of at least 75x75 px"),
+        ({"model.alpha": 1e-9}, "alpha is too small"),
+        ({"transfer.weights": "imagenet", "transfer.freeze": "block77"}, 'mobilenet has no stage "block77"'),
+        ({"transfer.weights": "imagenet", "model.alpha": 0.3}, "published for alpha"),
+        ({"transfer.weights": "nowhere"}, "There are no such weights"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_before_data_are_opened(monkeypatch, options, sentence):
+    monkeypatch.setattr("keras_sepnets.training.plan.open_source", refuse_to_work)
+    with pytest.raises(SepnetsError, match=sentence):
+        make_plan(load_config(options=TINY | {"model.alpha": 1.0} | options))
+
+
+@pytest.mark.parametrize("threads_are_open", [False, True])
+def test_too_many_pictures_to_overfit_are_refused_before_a_trial(monkeypatch, threads_are_open):
+    if threads_are_open:  # then only the sizes of the splits are known
+        monkeypatch.setattr("keras_sepnets.training.plan.accept_threads", lambda config: Chosen(config, {}))
+        monkeypatch.setattr("keras_sepnets.training.plan.Splits", refuse_to_work)
+    monkeypatch.setattr("keras_sepnets.training.choices.choose_form", refuse_to_work)
+    options = TINY | {"data.overfit": 1293, "training.accelerate": "auto"}
+    with pytest.raises(SepnetsError, match="no more than 1293 training pictures"):
+        make_plan(load_config(options=options))
+
+
+KEEPS_THREADS_OPEN = """
+import sys
+from keras_sepnets.acceleration.threads import settle_threads
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.checks import check_network
+config = load_config(options={"data.dataset": f"folder:{sys.argv[1]}", "data.image_size": 32})
+check_network(config)
+Splits(open_source(config.data.dataset), config.data.model_copy(update={"crop_fraction": 1.0}))
+print(settle_threads(config.training).intra_op_threads)
+"""
+
+
+def test_checks_and_picture_files_leave_the_number_of_threads_open(picture_folder):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPS_THREADS_OPEN, str(picture_folder)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.stdout.strip() == "auto", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -195,4 +253,4 @@ def test_a_smoke_run_finds_what_breaks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("keras_sepnets.training.smoke.Checkpoints.restore", lambda *_: None)
     done = CliRunner().invoke(main, ["train", "--alpha", "0.0625", "--image-size", "32", "--smoke"])
-    assert (done.exit_code, "is not the one that was saved" in done.stderr) == (1, True)
+    assert (done.exit_code, "differs from the one that was saved" in done.stderr) == (1, True)

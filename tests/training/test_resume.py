@@ -11,6 +11,7 @@ from datetime import timedelta
 import filelock
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from run_outcome import outcome
 from stops import Signal, stop
@@ -19,6 +20,8 @@ from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import InterruptedRunError
 from keras_sepnets.cli import main
 from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.checkpoints import Checkpoints
+from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.loop import Position
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.saver import Saver
@@ -127,7 +130,7 @@ def test_the_newest_unfinished_run_is_found_and_latest_leads_to_the_newest(stopp
 def test_a_finished_run_is_extended_on_the_longer_schedule(finished, tmp_path):
     run = Run(shutil.copytree(finished.run.path, tmp_path / "run"))
     run.write_json("evaluation-validation.json", {})  # of the shorter run
-    with pytest.raises(SepnetsError, match="has 1 epochs already"):
+    with pytest.raises(SepnetsError, match="already has 1 epoch;"):
         extend(run, 1)
     (first,) = run.read_history()
     extend(run, 2)
@@ -138,7 +141,7 @@ def test_a_finished_run_is_extended_on_the_longer_schedule(finished, tmp_path):
     assert run.config.model.bn_momentum == finished.run.config.model.bn_momentum
     assert not (run.path / "evaluation-validation.json").exists()
     shutil.rmtree(run.checkpoints_folder)
-    with pytest.raises(SepnetsError, match="no checkpoint to go on from"):
+    with pytest.raises(SepnetsError, match="no checkpoint to resume from"):
         extend(run, 3)
     assert run.is_finished  # what is refused changes nothing
     assert run.config.training.epochs == 2
@@ -153,7 +156,7 @@ def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path
         raise AssertionError("went on")
 
     monkeypatch.setattr("keras_sepnets.training.plan.compile_model", compile_slowly)
-    with pytest.raises(InterruptedRunError, match="nothing is kept"):
+    with pytest.raises(InterruptedRunError, match="nothing is saved"):
         train(config_of("mobilenet", varied=False), output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -170,7 +173,7 @@ def test_a_signal_while_a_picture_is_drawn_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "keras_sepnets.training.pictures.draw_pictures", lambda *_: os.kill(os.getpid(), signal.SIGINT)
     )
-    with pytest.raises(InterruptedRunError, match="nothing is kept"):
+    with pytest.raises(InterruptedRunError, match="nothing is saved"):
         train(config_of("mobilenet", varied=False), output=tmp_path / "run")
 
 
@@ -200,7 +203,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path)
     shutil.rmtree(run.checkpoints_folder)
     (run.path / "training.json").unlink()
     assert not run.is_resumable
-    with pytest.raises(SepnetsError, match="no checkpoint to go on from"):
+    with pytest.raises(SepnetsError, match="no checkpoint to resume from"):
         resume(run)
 
 
@@ -221,14 +224,47 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path)
 )
 def test_when_a_checkpoint_is_due(monkeypatch, every, seconds, step, epoch_ends, due):
     position = Position(epoch=step // 5 if epoch_ends else 0, step=0 if epoch_ends else step)
-    saver = Saver(None, None, position, None, steps_per_epoch=5, every=every)
+    clock = Clock()
+    clock.load_state_dict({"seconds": seconds})
+    saver = Saver(None, None, position=position, clock=clock, steps_per_epoch=5, every=every)
     saver._last_time -= seconds
-    saver._begin -= seconds
     saver._last_cost = 1.0  # second
     saved = []
     monkeypatch.setattr(saver, "save", lambda: saved.append(1))
     saver.save_if_due()
     assert bool(saved) == due
+
+
+class Part:
+    """Something with a state."""
+
+    def load_state_dict(self, state):
+        self.state = state
+
+
+def test_the_state_of_an_older_checkpoint_is_read(tmp_path):
+    """In which recorder and saver each kept a clock."""
+    recorder = {
+        "history": [{"epoch": 1}],
+        "best": [0.5, -1.0],
+        "best_epoch": 1,
+        "images": 640,
+        "image_seconds": 0.4,
+    }
+    old = {
+        "position": {"epoch": 1, "step": 3, "logs": None},
+        "recorder": recorder | {"seconds": 8.4},
+        "checkpoint_seconds": 0.2,
+        "seconds": 9.9,
+    }
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(8, {"model": [tf.Variable(1.0)]}, old)
+    position, clock, part = Position(), Clock(), Part()
+    saver = Saver(checkpoints, None, position=position, clock=clock, steps_per_epoch=5, others={"recorder": part})
+    assert saver.load_newest().state == old
+    assert (position, saver.step) == (Position(1, 3), 8)
+    assert (clock.seconds, saver.seconds) == (8.4, 0.2)
+    assert part.state == recorder
 
 
 COMMAND = [
@@ -255,7 +291,7 @@ def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_go_on(tmp_pa
     _, errors = process.communicate(timeout=60)
     assert time.perf_counter() - begin < 20  # on a busy machine; a step and a save take half a second
     assert process.returncode == code
-    assert errors.splitlines()[-1].endswith(f"go on with: sepnets train --resume {tmp_path / 'run'}")
+    assert errors.splitlines()[-1].endswith(f"resume with: sepnets train --resume {tmp_path / 'run'}")
     assert len(errors.splitlines()) == 1
     assert Run(tmp_path / "run").is_resumable
 

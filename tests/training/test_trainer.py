@@ -175,7 +175,7 @@ def fake_run(monkeypatch, epochs, error=None):
 def test_a_failure_in_training_keeps_the_newest_checkpoint(tiny_config, tmp_path, monkeypatch):
     fake_run(monkeypatch, 1, RuntimeError("out\nof luck"))
     with pytest.raises(
-        FailedRunError, match=r"RuntimeError: out of luck. Its newest checkpoint is kept; go on with"
+        FailedRunError, match=r"RuntimeError: out of luck. Its newest checkpoint is saved; resume with"
     ):
         train(tiny_config, output=tmp_path / "a")
     run = Run.open(tmp_path / "a")
@@ -188,7 +188,7 @@ def test_a_failure_in_training_keeps_the_newest_checkpoint(tiny_config, tmp_path
 
 def test_a_failure_before_the_first_checkpoint_leaves_nothing(tiny_config, tmp_path, monkeypatch):
     fake_run(monkeypatch, 0, RuntimeError("out of luck"))
-    with pytest.raises(FailedRunError, match="nothing is kept"):
+    with pytest.raises(FailedRunError, match="nothing is saved"):
         train(tiny_config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
@@ -196,8 +196,12 @@ def test_a_failure_before_the_first_checkpoint_leaves_nothing(tiny_config, tmp_p
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (KeyboardInterrupt(), InterruptedRunError, "Interrupted in the test. The training is finished and kept"),
-        (SepnetsError("A picture is bad."), FailedRunError, "A picture is bad. The training is finished and kept"),
+        (KeyboardInterrupt(), InterruptedRunError, "Interrupted in the test. The training is finished and saved"),
+        (
+            SepnetsError("A picture is bad."),
+            FailedRunError,
+            "A picture is bad. The training is finished and saved",
+        ),
     ],
 )
 def test_a_test_that_fails_keeps_the_finished_training(tiny_config, tmp_path, monkeypatch, error, kind, sentence):
@@ -213,7 +217,7 @@ def test_a_test_that_fails_keeps_the_finished_training(tiny_config, tmp_path, mo
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
     config = changed(tiny_config, training__learning_rate=1e30, training__warmup_epochs=0)
-    with pytest.raises(FailedRunError, match=r"infinite or no number in epoch 1, step \d+.*Lower the"):
+    with pytest.raises(FailedRunError, match=r"NaN or infinite in epoch 1, step \d+.*Lower the"):
         train(config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
 

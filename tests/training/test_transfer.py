@@ -16,6 +16,7 @@ from keras_sepnets.cli import main
 from keras_sepnets.models.stages import stages
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.settings.recipes import read_recipe
+from keras_sepnets.training.loop import Position
 from keras_sepnets.training.phases import Phase, freeze
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import resume
@@ -105,6 +106,9 @@ def test_a_run_says_what_it_loaded_and_starts_from_it(source, emotions):
         for one, other in zip(plan.trained.get_layer(name).weights, theirs.get_layer(name).weights, strict=True):
             np.testing.assert_array_equal(one, other)
     assert plan.phases == (Phase(0, 1, "backbone"), Phase(1, 2, None, 0.1))
+    # What was saved after the last epoch of a phase was saved before the next one began.
+    positions = [Position(), Position(0, 1), Position(1, 0), Position(1, 1), Position(2, 0)]
+    assert [plan.phase_at(position).begin for position in positions] == [0, 0, 0, 1, 1]
     assert plan.config.transfer.weights == str(source.path.resolve())
 
 
@@ -210,7 +214,7 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
     [
         ({"transfer.weights": None}, "Frozen random weights would learn nothing"),
         ({"transfer.freeze": None}, "Nothing is frozen that could be unfrozen"),
-        ({"transfer.unfreeze_after": 2}, "The run has 2 epochs, so it would never unfreeze"),
+        ({"transfer.unfreeze_after": 2}, "The run ends after 2 epochs, so it would never unfreeze"),
         ({"transfer.freeze": "block77"}, 'xception has no stage "block77"'),
         ({"transfer.weights": "nowhere"}, "These weights do not exist"),
         ({"model.alpha": 0.125}, "These weights belong to another network"),

@@ -1,0 +1,132 @@
+"""Mistakes in the settings of a run that show before its data are read and before anything is timed."""
+
+import functools
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.text import printable
+from keras_sepnets.data.batches.holdout import assign_roles
+from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.models.registry import NETWORKS, build_network
+from keras_sepnets.models.stages import BACKBONE, frozen_stages
+from keras_sepnets.models.weights import check_weights_exist
+from keras_sepnets.settings.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig
+
+
+def check_settings(config: RunConfig, *, download: bool, max_seconds: float | None) -> None:
+    """Refuse settings that contradict each other.
+
+    Args:
+        config: The settings.
+        download: Whether a TFDS data set may be downloaded.
+        max_seconds: Time limit of the run.
+
+    Raises:
+        SepnetsError: A setting cannot be used, or not together with another one.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise SepnetsError(
+            "Training needs Keras on TensorFlow; unset KERAS_BACKEND or set it to tensorflow. "
+            f"Received: {keras.backend.backend()}"
+        )
+    _check_options_of_data(config.data, download=download)
+    if config.training.epochs == "auto" and max_seconds is None:
+        raise SepnetsError(
+            "To choose the number of epochs, training needs a time limit: --max-time 2h. "
+            "Received: training.epochs='auto'"
+        )
+    _check_precision(config.training)
+    check_phases(config)
+
+
+def check_phases(config: RunConfig) -> None:
+    """Refuse to freeze random weights, to unfreeze what is not frozen, and to unfreeze after the end."""
+    transfer, epochs = config.transfer, config.training.epochs
+    if transfer.freeze and not transfer.weights:
+        raise SepnetsError(
+            "Frozen random weights would learn nothing; name the weights to start from: --weights RUN. "
+            f"Received: transfer.freeze={transfer.freeze!r}"
+        )
+    if transfer.unfreeze_after and not transfer.freeze:
+        raise SepnetsError(
+            f"Nothing is frozen that could be unfrozen; add --freeze {BACKBONE}, or drop --unfreeze-after. "
+            f"Received: transfer.unfreeze_after={transfer.unfreeze_after}"
+        )
+    if epochs != "auto" and transfer.unfreeze_after >= epochs:
+        raise SepnetsError(
+            f"The run ends after {epochs} epoch{'s' if epochs > 1 else ''}, so it would never unfreeze; unfreeze "
+            "earlier, or add epochs. "
+            f"Received: transfer.unfreeze_after={transfer.unfreeze_after}"
+        )
+
+
+def check_network(config: RunConfig) -> None:
+    """Refuse a network that cannot be built, a stage that it does not have, and weights that do not exist.
+
+    Where the picture size follows from the data set, the network is tried at its default size.
+
+    Raises:
+        SepnetsError: The run's network, stage or weights cannot be used.
+    """
+    definition = NETWORKS[config.model.name]
+    network = _sketch(config.model, config.data.image_size or definition.default_size)
+    frozen_stages(network, config.transfer.freeze)
+    if weights := config.transfer.weights:
+        check_weights_exist(weights, network.name, definition.published, alpha=config.model.alpha)
+
+
+def check_examples(data: DataConfig, sizes: Mapping[str, int]) -> None:
+    """Refuse to overfit on more pictures than there can be for training.
+
+    Args:
+        data: The settings.
+        sizes: Number of examples of the splits train, validation and test; 0 for a split that does not exist.
+    """
+    num_examples = sizes["train"]
+    roles = assign_roles([split for split, size in sizes.items() if size])
+    held_out = sum(split is None for split in roles.values()) * round(data.holdout_fraction * num_examples)
+    if data.overfit and data.overfit >= num_examples - held_out:
+        raise SepnetsError(
+            f"There are no more than {num_examples - held_out} training pictures to choose from. "
+            f"Received: overfit={data.overfit}"
+        )
+
+
+@functools.lru_cache(maxsize=8)  # the runs of an ablation share a few networks
+def _sketch(model: ModelConfig, image_size: int) -> keras.Model:
+    """Return a network with layers and shapes but without values.
+
+    TensorFlow keeps the number of threads that it starts with, and making variables starts it; in a graph it does
+    not start.
+    """
+    with tf.Graph().as_default():
+        return build_network(model, image_size=image_size, classes=2, seed=None)
+
+
+def _check_options_of_data(data: DataConfig, *, download: bool) -> None:
+    own = DatasetName.parse(data.dataset).is_own_pictures
+    if download and own:
+        raise SepnetsError(
+            f"--download is for data sets of TFDS; leave it out. Received: --dataset {printable(data.dataset)}"
+        )
+    if data.on_bad_picture == "skip" and not own:
+        raise SepnetsError(
+            "--on-bad-picture skip is for picture files; TFDS has verified those of its sets. "
+            f"Received: --dataset {printable(data.dataset)}"
+        )
+
+
+def _check_precision(training: TrainingConfig) -> None:
+    if training.precision == "bfloat16" and training.accelerate == "off":
+        raise SepnetsError(
+            "Only an accelerated network multiplies in bfloat16; drop --accelerate off. "
+            "Received: training.precision='bfloat16'"
+        )
+    if training.accelerate == "on" and training.precision.startswith("mixed"):
+        raise SepnetsError(
+            "An accelerated network trains in float32 or bfloat16; choose one of them, or --accelerate off. "
+            f"Received: training.precision={training.precision!r}"
+        )

@@ -1,0 +1,107 @@
+"""How a run ends: its result, or the error that says why it ended early and what is left of it."""
+
+import signal
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, InstanceOf, PlainSerializer, computed_field
+
+from keras_sepnets.base.errors import (
+    DivergedError,
+    FailedRunError,
+    InterruptedRunError,
+    SepnetsError,
+    TerminatedRunError,
+    TimeUpError,
+)
+from keras_sepnets.base.results import Result
+from keras_sepnets.base.text import one_line
+from keras_sepnets.cost.counting import Cost
+from keras_sepnets.inference.evaluation import Evaluation
+from keras_sepnets.runs.folder import Run
+from keras_sepnets.training.interruption import Interruption
+from keras_sepnets.training.saver import Saver
+
+RunPath: TypeAlias = Annotated[InstanceOf[Run], PlainSerializer(lambda run: str(run.path), return_type=str)]
+EvaluationJson: TypeAlias = Annotated[
+    InstanceOf[Evaluation], PlainSerializer(lambda evaluation: evaluation.to_json())
+]
+
+
+class TrainingResult(Result):
+    """Result of a finished run, as `sepnets train --json` prints it."""
+
+    run: RunPath
+    """the run folder"""
+    train_seconds: float
+    """seconds of training, with validation and checkpoints, over all processes that worked on the run"""
+    images_per_second: float
+    """training pictures per second of training steps"""
+    checkpoint_seconds: float
+    """seconds spent on checkpoints, part of train_seconds"""
+    cost: InstanceOf[Cost] = Field(exclude=True)
+    test: EvaluationJson
+    """the evaluation on the test split"""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def parameters(self) -> int:
+        """all parameters of the network"""
+        return self.cost.total
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def multiply_adds(self) -> int:
+        """multiply-adds of the network for one picture"""
+        return self.cost.multiply_adds
+
+
+def stop_run(run: Run, saver: Saver, interruption: Interruption, epochs: int) -> InterruptedRunError:
+    """Save a run that was asked to stop, and return the error that says how to resume it.
+
+    Args:
+        run: The run; it is removed if it has not taken a step.
+        saver: The run's saver.
+        interruption: The request to stop.
+        epochs: Number of epochs of the run.
+    """
+    position = saver.position
+    if position.epoch < epochs:
+        where = f"in epoch {position.epoch + 1}, step {position.step}"
+    else:
+        where = "after its last epoch"
+    if interruption.stops_between_steps and saver.step:
+        saver.save()
+    if run.has_checkpoints:
+        kept = f"Everything is saved; resume with: sepnets train --resume {run.path}"
+    else:
+        run.remove()
+        kept = "No step was finished, so nothing is saved."
+    if interruption.signal is None:
+        return TimeUpError(f"The time was up {where}. {kept}")
+    if interruption.signal == signal.SIGTERM:
+        return TerminatedRunError(f"Terminated {where}. {kept}")
+    return InterruptedRunError(f"Interrupted {where}. {kept}")
+
+
+def fail_run(run: Run, error: BaseException) -> FailedRunError:
+    """Return the error that says why a run failed and what is left of it.
+
+    Args:
+        run: The run; it is removed if nothing of it can be used.
+        error: The reason.
+    """
+    diverged = isinstance(error, DivergedError)
+    if run.is_finished:
+        kept = f"The training is finished and saved: sepnets evaluate {run.path}"
+    elif run.has_checkpoints and not diverged:
+        kept = f"Its newest checkpoint is saved; resume with: sepnets train --resume {run.path}"
+    elif run.has("history.csv"):
+        why = "Resuming would diverge again" if diverged else "There is no checkpoint to resume from"
+        kept = f"{why}; its finished epochs are saved: sepnets evaluate {run.path}"
+    else:
+        run.remove()
+        kept = "No epoch was finished, so nothing is saved."
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRunError(f"Interrupted in the test. {kept}")
+    name = "" if isinstance(error, SepnetsError) else f"{type(error).__name__}: "
+    return FailedRunError(f"{name}{one_line(error).rstrip('.')}. {kept}")

@@ -77,7 +77,9 @@ def _describe_extras(plan: Plan) -> list[str]:
     parts += [training.precision] if training.precision != "float32" else []
     parts += ["accelerated"] if training.accelerate == "on" else []
     parts += ["compiled by XLA"] if training.jit_compile == "on" else []
-    parts += [f"{counted(int(training.intra_op_threads), 'thread')} per operation"] if training.intra_op_threads else []
+    parts += (
+        [f"{counted(int(training.intra_op_threads), 'thread')} per operation"] if training.intra_op_threads else []
+    )
     parts += ["deterministic (free on CPUs; untested on GPUs)"] if training.deterministic else []
     parts += ["classes balanced"] if training.class_weights == "balanced" else []
     lines = [", ".join(parts)] if parts else []

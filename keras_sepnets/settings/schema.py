@@ -38,7 +38,7 @@ class _NetworkConfig(_Settings):
     alpha: PositiveFloat = 1.0
     """width multiplier: scales the number of filters in every layer"""
     bn_momentum: Rate | None = None
-    """momentum of batch norm's moving statistics; default: follows from the number of steps"""
+    """momentum of batch norm's moving statistics; default: by the number of steps"""
     bn_epsilon: PositiveFloat = 1e-3
     """added to the variance in batch norm"""
 
@@ -76,13 +76,13 @@ class XceptionConfig(_NetworkConfig):
     intermediate_activation: Annotated[Literal["linear", "relu", "elu"] | None, BeforeValidator(_linear_word)] = (
         None
     )
-    """linear, relu or elu between the two steps (Figure 10); default: linear, or relu if pointwise_first"""
+    """between the two steps (Figure 10): linear, relu or elu; default: linear, or relu if pointwise_first"""
     residual: bool = True
     """shortcuts around the modules; false: none (Figure 9)"""
     middle_repeats: Annotated[int, Field(ge=0)] = 8
     """number of middle-flow modules"""
     segments: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
-    """channel groups of a spatial step (section 5): 1 is standard, 3 or 4 Inception; default: one per channel"""
+    """channel groups of a spatial step (section 5): 1 standard, 3 or 4 Inception; default: one per channel"""
     order: Literal["spatial_first", "pointwise_first"] = "spatial_first"
     """order of the two steps: spatial_first, or pointwise_first as in extreme Inception (Figure 4)"""
     fully_connected: bool = False
@@ -114,7 +114,7 @@ class AugmentationConfig(_Settings):
     zoom: Rate = 0.0
     """largest change of the scale, as a share"""
     shift: Rate = 0.0
-    """largest shift in each direction, as a share of the size; edges are repeated (pad and crop)"""
+    """largest shift in each direction, as a share of the size; pads with repeated edges"""
     flip: bool = False
     """true: mirror half of the pictures left to right"""
     brightness: Rate = 0.0
@@ -226,7 +226,7 @@ class TrainingConfig(_Settings):
     rmsprop_epsilon: PositiveFloat = 1e-3
     """added to rmsprop's mean of squared gradients, under the root"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.004
-    """decoupled weight decay; like l2, not for depthwise kernels, batch norm and biases"""
+    """decoupled weight decay; like l2, not on depthwise kernels, batch norm, biases"""
     l2: Annotated[float, Field(ge=0)] = 0.0
     """l2 penalty, added to the gradients: the papers' weight decay"""
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
@@ -234,7 +234,7 @@ class TrainingConfig(_Settings):
     label_smoothing: Rate = 0.0
     """share of each label that is spread over all classes"""
     ema_momentum: Rate | Literal["auto"] = 0.0
-    """momentum of averaged weights, which are evaluated and saved; auto: follows from the steps; 0: off"""
+    """momentum of averaged weights, which are saved; auto: by the number of steps; 0: off"""
     class_weights: Literal["none", "balanced"] = "none"
     """none, or balanced: every class has the same total weight in the loss"""
     precision: Literal["auto", "float32", "bfloat16", "mixed_float16", "mixed_bfloat16"] = "float32"

@@ -64,5 +64,5 @@ def test_where_there_are_no_runs(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["runs"])
     assert (result.exit_code, "There is no folder of runs" in result.stderr) == (2, True)
     assert "There are no runs yet" in CliRunner().invoke(main, ["runs", str(tmp_path)]).stdout
-    with pytest.raises(SepnetsError, match="no run folder"):
+    with pytest.raises(SepnetsError, match="not a run folder"):
         summarize_run(tmp_path)

@@ -33,8 +33,8 @@ def main() -> None:
     sepnets data list                                data sets: ready, or to be prepared
     sepnets benchmark input                          speed of reading pictures
 
-    With --json, the result, and nothing else, goes to stdout. Exit codes: 0 success, 1 failure, 2 wrong usage,
-    124 time limit reached, 130 interrupted, 143 terminated.
+    With --json, the result, and nothing else, goes to stdout. Exit codes: 0 success, 1 failure, 2 invalid
+    input, 124 time limit reached, 130 interrupted, 143 terminated.
     """
 
 

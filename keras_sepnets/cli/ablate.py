@@ -43,7 +43,7 @@ NETWORK_DEFAULTS = {"xception": {"model.middle_repeats": 2}, "inception_v3": {"d
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of the experiment.  [default: a new one in runs/]",
+    help="Folder of the experiment.  [default: runs/ablate-NETWORK-DATASET-CHANGE]",
 )
 @json_option
 def ablate(

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from keras_sepnets.benchmarks.input import InputBenchmark
     from keras_sepnets.benchmarks.steps import TrainingBenchmark
 
+SIZE_HELP = "Height and width in pixels."
+SECONDS_HELP = "Duration of one turn, in seconds."
+rounds_option = click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Rounds in which each competitor has a turn.",
+)
+
 
 @click.group()
 def benchmark() -> None:
@@ -36,7 +47,9 @@ def benchmark() -> None:
     metavar="N",
     help="Without SOURCE: generate this many JPEG files of 500x375 px, deleted afterwards.",
 )
-@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="N")
+@click.option(
+    "--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="N", help=SIZE_HELP
+)
 @augment_option
 @click.option(
     "--against",
@@ -44,8 +57,10 @@ def benchmark() -> None:
     help="Compare with a naive pipeline: decode, resize, flip, one map each.",
 )
 @click.option("--memory", is_flag=True, help="Read every picture once and measure the growth of memory.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, metavar="S")
+@rounds_option
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, metavar="S", help=SECONDS_HELP
+)
 @json_option
 def input_command(
     source: str | None,
@@ -71,7 +86,7 @@ def input_command(
 
     console = make_console(as_json=as_json)
     with contextlib.ExitStack() as stack:
-        status = stack.enter_context(console.status("making pictures"))
+        status = stack.enter_context(console.status("generating pictures"))
         dataset = source or stack.enter_context(benchmark.generated_folder(pictures))
         result = benchmark.benchmark_input(
             dataset,
@@ -90,13 +105,24 @@ def input_command(
 
 
 @benchmark.command("train", cls=Command)
-@click.option("--model", default="mobilenet", show_default=True, metavar="NAME")
-@click.option("--alpha", type=float, default=1.0, show_default=True, metavar="A")
-@click.option("--image-size", type=click.IntRange(min=1), default=128, show_default=True, metavar="N")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, metavar="N")
+@click.option("--model", default="mobilenet", show_default=True, metavar="NAME", help="Network.")
+@click.option("--alpha", type=float, default=1.0, show_default=True, metavar="A", help="Width multiplier.")
+@click.option(
+    "--image-size", type=click.IntRange(min=1), default=128, show_default=True, metavar="N", help=SIZE_HELP
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Pictures per step.",
+)
 @click.option("--against", type=click.Choice(["keras"]), help="Compare with keras.applications and Model.fit.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, metavar="N")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, metavar="S")
+@rounds_option
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, metavar="S", help=SECONDS_HELP
+)
 @json_option
 def train_command(
     model: str,
@@ -165,8 +191,8 @@ def _show_training(result: "TrainingBenchmark", console: "Console") -> None:
     from rich.table import Table
 
     console.print(
-        f"{result.model} {result.alpha:g}, {result.batch_size} pictures of {result.image_size} px a step; float32 "
-        f"matrix products: {statistics.median(result.peak_gflops):,.0f} GFLOP/s"
+        f"{result.model} {result.alpha:g}, {result.batch_size} pictures of {result.image_size} px per step; "
+        f"float32 matrix products: {statistics.median(result.peak_gflops):,.0f} GFLOP/s"
     )
     table = Table("images/s", "median", "lowest to highest", f"x {result.reference}", "of the peak", box=None)
     for side, speeds in result.images_per_second.items():

@@ -26,7 +26,7 @@ checkpoint_option = click.option(
 
 
 class EvaluatedRun(Result):
-    """What was evaluated; precedes the numbers of the evaluation."""
+    """Precedes the numbers of an evaluation."""
 
     run: str
     """run folder"""

@@ -118,7 +118,11 @@ cache_option = click.option(
     help="Keep decoded pictures in this folder.  [default: in memory, if they fit into a quarter of it]",
 )
 _NETWORK_OPTIONS = (
-    click.option("--model", metavar="NAME", help="Network; sepnets models lists them.  [default: mobilenet]"),
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="Network; sepnets models lists them.  [default: mobilenet; of ablate: xception]",
+    ),
     click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales the filters of every layer."),
     click.option("--image-size", type=int, metavar="N", help="Height and width in pixels."),
     click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from TOML."),

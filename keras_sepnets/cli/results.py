@@ -14,7 +14,7 @@ from keras_sepnets.cli.data.prepare import Preparation
 from keras_sepnets.cli.data.show import Drawing
 from keras_sepnets.cli.evaluate import EvaluatedRun
 from keras_sepnets.cli.models import NetworkDescription
-from keras_sepnets.cli.train import Sources
+from keras_sepnets.cli.rehearsal import Sources
 from keras_sepnets.cost.counting import Cost
 from keras_sepnets.cost.papers import Comparison, GridPoint
 from keras_sepnets.data.catalogue.checking import Check

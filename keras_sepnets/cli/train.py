@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.results import Result
-from keras_sepnets.base.text import counted, printable
+from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import (
     Duration,
@@ -22,10 +21,10 @@ from keras_sepnets.cli.options import (
     rho_option,
     training_options,
 )
+from keras_sepnets.cli.rehearsal import show_dry_run, try_smoke_test
 from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, refuse_changes
 from keras_sepnets.settings.files import to_toml
-from keras_sepnets.settings.layers import Layer, flatten
-from keras_sepnets.settings.schema import AUGMENTATIONS
+from keras_sepnets.settings.layers import Layer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +33,6 @@ if TYPE_CHECKING:
     from keras_sepnets.training.trainer import TrainingResult
 
 EPOCHS_OF_OVERFITTING = 100
-
-
-class Sources(Result):
-    """What `--dry-run` adds to the plan."""
-
-    sources: dict[str, str]
-    """where each setting comes from, by dotted key"""
 
 
 @click.command(cls=Command)
@@ -127,7 +119,8 @@ def train(
 ) -> None:
     """Train a network, test it once, and keep everything in a run folder.
 
-    Ctrl-C and SIGTERM stop a run cleanly; after kill -9 its last checkpoint is left. --resume continues it.
+    Ctrl-C and SIGTERM stop a run cleanly after the current step; after kill -9, its last checkpoint remains.
+    --resume continues exactly there.
 
     \b
     sepnets train --model mobilenet --alpha 0.5
@@ -156,9 +149,9 @@ def train(
     elif print_config:
         click.echo(to_toml(settings.config), nl=False)
     elif dry_run:
-        _show_dry_run(settings, download=download, as_json=as_json, **planning)
+        show_dry_run(settings, download=download, as_json=as_json, **planning)
     elif smoke:
-        _smoke_test(settings, download=download, as_json=as_json, **planning)
+        try_smoke_test(settings, download=download, as_json=as_json, **planning)
     else:
         with quiet_imports():
             from keras_sepnets.training import trainer
@@ -190,10 +183,8 @@ def _continue(
 ) -> None:
     """Resume or extend a run; `fixed`: whether options are given that a run has settled already."""
     run = find_run(resume, extend)
-    epochs = 0
-    if extend is not None:
-        epochs = epochs_to_extend_to(settings)
-    else:
+    epochs = None if extend is None else epochs_to_extend_to(settings)
+    if epochs is None:
         refuse_changes(run, settings)
     if fixed:
         raise SepnetsError(
@@ -203,7 +194,7 @@ def _continue(
     with quiet_imports():
         from keras_sepnets.training import trainer
 
-    begin = partial(trainer.resume, run) if extend is None else partial(trainer.extend, run, epochs)
+    begin = partial(trainer.resume, run) if epochs is None else partial(trainer.extend, run, epochs)
     _train(lambda _tell, **shown: begin(**running, **shown), as_json=as_json)
 
 
@@ -229,65 +220,6 @@ def _train(begin: "Callable[..., TrainingResult]", *, as_json: bool) -> None:
     _show_result(result, console)
     if as_json:
         print_json(result.to_json())
-
-
-def _plan_and_show(settings: Settings, console: "Console", **planning: Any) -> "Plan":
-    with quiet_imports():
-        from keras_sepnets.cli.plan import show_plan
-        from keras_sepnets.training.plan import make_plan
-
-    plan = make_plan(settings.config, on_progress=partial(console.print, markup=False), **planning)
-    show_plan(plan, console)
-    return plan
-
-
-def _show_dry_run(settings: Settings, *, as_json: bool, **planning: Any) -> None:
-    """Print the plan, then every setting with its value and source."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from keras_sepnets.cli.console import make_console
-
-    console = make_console(as_json=as_json)
-    plan = _plan_and_show(settings, console, **planning)
-    sources = _describe_sources(plan, settings)
-    table = Table("setting", "value", "from", box=None)
-    for key, value in flatten(plan.config.model_dump(mode="json")).items():
-        table.add_row(key, escape(printable(str(value))), escape(sources[key]))
-    console.print(table)
-    if as_json:
-        print_json({**plan.to_json(), **Sources(sources=sources).to_json()})
-
-
-def _smoke_test(settings: Settings, *, as_json: bool, **planning: Any) -> None:
-    with quiet_imports():
-        from keras_sepnets.cli.console import make_console
-        from keras_sepnets.training.smoke import SmokeStep, smoke_test
-
-    console = make_console(as_json=as_json)
-    plan = _plan_and_show(settings, console, **planning)
-
-    def show(step: SmokeStep) -> None:
-        console.print(f"{step.name:<12} {step.outcome} ({step.seconds:.1f} s)", markup=False)
-
-    steps = smoke_test(plan, on_step=show)
-    if as_json:
-        print_json({"steps": [step.to_json() for step in steps]})
-
-
-def _describe_sources(plan: "Plan", settings: Settings) -> dict[str, str]:
-    """Return the source of every setting of a plan, in words."""
-    augment = plan.config.data.augment
-    preset = AUGMENTATIONS[augment or "none"].model_dump()
-    sources = {}
-    for key, value in flatten(plan.config.model_dump(mode="json")).items():
-        words = [settings.sources[key]] if key in settings.sources else []
-        if not words and key.startswith("data.augmentation."):
-            same = value == preset[key.rpartition(".")[2]]
-            words = [f"augmentation {augment}" if same else f"augmentation {augment} of small pictures"]
-        words += [plan.chosen[key]] if key in plan.chosen else []
-        sources[key] = "; ".join(words) or "default"
-    return sources
 
 
 def _show_result(result: "TrainingResult", console: "Console") -> None:

@@ -29,7 +29,12 @@ class Drawing(Result):
 @augment_option
 @click.option("--image-size", type=click.IntRange(min=1), metavar="N", help="Height and width in pixels.")
 @click.option(
-    "--pictures", type=click.IntRange(min=1), default=32, show_default=True, metavar="N", help="How many to draw."
+    "--pictures",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Number of pictures.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Seed of the run."

@@ -114,9 +114,8 @@ def _by_key(table: BaseModel, active: Collection[str] | None = None) -> dict[str
 
 
 def _to_toml_value(value: Any) -> str:
-    return (
-        '"none"' if value is None else json.dumps(value, ensure_ascii=False)
-    )  # JSON writes the rest as TOML does
+    """Return a value in TOML, which writes everything but null as JSON does."""
+    return '"none"' if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _parse_assignment(text: str) -> Layer:

@@ -29,9 +29,9 @@ class EvaluatedRun(Result):
     """Precedes the numbers of an evaluation."""
 
     run: str
-    """run folder"""
+    """Run folder."""
     split: str
-    """train, validation or test"""
+    """train, validation or test."""
 
 
 @click.command(cls=Command)

@@ -16,41 +16,41 @@ class Parameters(Result):
     """Numbers of parameters."""
 
     total: int
-    """all parameters"""
+    """All parameters."""
     trainable: int
-    """those that training changes: without batch norm's moving statistics"""
+    """Those that training changes: without batch norm's moving statistics."""
     without_bn: int
-    """without any of batch norm's"""
+    """Without any of batch norm's."""
 
 
 class NetworkOption(Result):
     """An option of a network."""
 
     name: str
-    """setting, without `model.`"""
+    """Setting, without `model.`."""
     default: Any
-    """the paper's value; null if the choice is left open"""
+    """The paper's value; null if the choice is left open."""
     description: str | None
-    """meaning"""
+    """What it changes."""
 
 
 class NetworkDescription(Result):
     """A network, with its cost by default."""
 
     name: str
-    """as in `--model NAME`"""
+    """As in `--model NAME`."""
     source: str
-    """paper"""
+    """Paper."""
     default_size: int
-    """height and width of pictures in the paper, in px"""
+    """Height and width of pictures in the paper, in px."""
     minimum_size: int
-    """smallest height and width, in px"""
+    """Smallest height and width, in px."""
     parameters: Parameters
-    """parameters with 1,000 classes"""
+    """Number of parameters, for 1,000 classes."""
     multiply_adds: int
-    """multiply-adds of one picture of the default size"""
+    """Multiply-adds of one picture of the default size."""
     options: tuple[NetworkOption, ...]
-    """options, set with `--set model.NAME=VALUE`"""
+    """Options, set with `--set model.NAME=VALUE`."""
 
 
 @click.command(cls=Command)

@@ -20,7 +20,7 @@ class Sources(Result):
     """Follows the plan."""
 
     sources: dict[str, str]
-    """where each setting comes from, by dotted key"""
+    """Where each setting comes from, by dotted key."""
 
 
 def show_dry_run(settings: Settings, *, as_json: bool, **planning: Any) -> None:

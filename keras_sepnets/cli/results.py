@@ -5,6 +5,8 @@ This module imports every room; no command does.
 
 from typing import Any
 
+from pydantic import Field, create_model
+
 from keras_sepnets.base.results import Result
 from keras_sepnets.benchmarks.input import InputBenchmark
 from keras_sepnets.benchmarks.steps import TrainingBenchmark
@@ -34,29 +36,40 @@ class SmokeTest(Result):
     """Every part of a run, tried on one batch."""
 
     steps: list[SmokeStep]
-    """the parts, in order"""
+    """The parts, in order."""
 
 
-# A list stands for a JSON array of its class; a tuple for one JSON object with the keys of its classes in turn.
+def _joined(*parts: type) -> type[Result]:
+    """Return a class with the fields of all parts, which a command prints as one object."""
+    fields: dict[str, Any] = {}
+    for part in parts:
+        for name, field in getattr(part, "model_fields", {}).items():
+            if not field.exclude:
+                fields[name] = (field.annotation, field)
+        for name, computed in getattr(part, "model_computed_fields", {}).items():
+            fields[name] = (computed.return_type, Field(description=computed.description))
+    return create_model("".join(part.__name__ for part in parts), __base__=Result, **fields)
+
+
 RESULTS: dict[str, Any] = {
     "train": TrainingResult,
-    "train --dry-run": (Plan, Sources),
+    "train --dry-run": _joined(Plan, Sources),
     "train --smoke": SmokeTest,
-    "evaluate": (EvaluatedRun, Evaluation),
-    "predict": [Prediction],
-    "runs": [RunSummary],
+    "evaluate": _joined(EvaluatedRun, Evaluation),
+    "predict": list[Prediction],
+    "runs": list[RunSummary],
     "runs --diff": RunsDifference,
-    "recipes": [Recipe],
+    "recipes": list[Recipe],
     "ablate": AblationResult,
-    "cost": (CountedNetwork, Cost),
-    "cost --against": [Comparison],
-    "cost --grid": [GridPoint],
-    "models": [NetworkDescription],
-    "data list": [ListedDataSet],
+    "cost": _joined(CountedNetwork, Cost),
+    "cost --against": list[Comparison],
+    "cost --grid": list[GridPoint],
+    "models": list[NetworkDescription],
+    "data list": list[ListedDataSet],
     "data info": DataSetDescription,
-    "data prepare": (Preparation, DataSetDescription),
-    "data check": (Check, ContactSheet),
-    "data show": (DataConfig, Drawing),
+    "data prepare": _joined(Preparation, DataSetDescription),
+    "data check": _joined(Check, ContactSheet),
+    "data show": _joined(DataConfig, Drawing),
     "benchmark input": InputBenchmark,
     "benchmark train": TrainingBenchmark,
 }

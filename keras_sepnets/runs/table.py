@@ -14,44 +14,44 @@ class RunSummary(Result):
     """A run in one line; numbers are null if they are not known yet."""
 
     run: str
-    """run folder"""
+    """Run folder."""
     status: str
-    """finished, training, unfinished, lost (it has no checkpoint to resume from) or damaged"""
+    """finished, training, unfinished, lost (it has no checkpoint to resume from) or damaged."""
     started: str | None = None
-    """start of the training, UTC"""
+    """Start of the training, UTC."""
     model: str | None = None
-    """network"""
+    """Network."""
     alpha: float | None = None
-    """width multiplier"""
+    """Width multiplier."""
     dataset: str | None = None
-    """data set"""
+    """Data set."""
     image_size: int | None = None
-    """height and width of pictures, in px"""
+    """Height and width of pictures, in px."""
     epoch: int = 0
-    """finished epochs"""
+    """Finished epochs."""
     epochs: int | None = None
-    """epochs of the complete run"""
+    """Epochs of the complete run."""
     parameters: int | None = None
-    """total number of parameters"""
+    """Total number of parameters."""
     multiply_adds: int | None = None
-    """multiply-adds of one picture"""
+    """Multiply-adds of one picture."""
     validation_top1: float | None = None
-    """validation top-1 accuracy of the best epoch, as a fraction"""
+    """Validation top-1 accuracy of the best epoch, as a fraction."""
     test_top1: float | None = None
-    """test top-1 accuracy, as a fraction"""
+    """Test top-1 accuracy, as a fraction."""
     test_top1_interval: tuple[float, float] | None = None
-    """95 % Wilson interval of test_top1"""
+    """95 % Wilson interval of test_top1."""
     train_seconds: float | None = None
-    """duration of the training, in s"""
+    """Duration of the training, in s."""
 
 
 class RunsDifference(Result):
     """How two runs differ."""
 
     runs: tuple[RunSummary, RunSummary]
-    """both runs"""
+    """Both runs."""
     settings: dict[str, list[Any]]
-    """settings that differ, by dotted key, with both values"""
+    """Settings that differ, by dotted key, with both values."""
 
 
 def list_runs(root: Path | None = None) -> list[RunSummary]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_args
 
 import click
 import pytest
@@ -31,8 +32,8 @@ def test_every_command_with_json_has_its_result():
 
 
 def test_json_of_recipes_has_the_documented_keys():
-    (recipe_class,) = RESULTS["recipes"]
-    printed = json.loads(CliRunner().invoke(main, ["recipes", "finetune", "--json"]).stdout)[0]
+    (recipe_class,) = get_args(RESULTS["recipes"])
+    (printed,) = json.loads(CliRunner().invoke(main, ["recipes", "finetune", "--json"]).stdout)
     assert list(printed) == [name for name, field in recipe_class.model_fields.items() if not field.exclude]
     assert printed == read_recipe("finetune").to_json()
 
@@ -47,6 +48,11 @@ def test_choices_are_those_of_the_schema(option):
     assert re.findall(r"'(\w+)'", caught.value.errors()[0]["ctx"]["expected"]) == list(choice.choices)
     result = CliRunner().invoke(main, ["train", f"--{option.replace('_', '-')}", "other"])
     assert (result.exit_code, "'other' is not one of" in result.stderr) == (2, True)
+
+
+def test_json_of_shown_data_has_the_documented_keys(tmp_path):
+    arguments = ["data", "show", "digits", "--pictures", "1", "--output", str(tmp_path / "a.png"), "--json"]
+    assert list(json.loads(CliRunner().invoke(main, arguments).stdout)) == list(RESULTS["data show"].model_fields)
 
 
 def test_splits_of_evaluate_are_the_roles_of_the_data():

@@ -20,7 +20,7 @@ class CountedNetwork(Result):
     """Precedes the cost."""
 
     network: str
-    """name and options, or file"""
+    """Name and options, or file."""
 
 
 def count_named(settings: RunConfig, classes: int) -> tuple[str, "Cost"]:
@@ -111,7 +111,7 @@ def _show_cost(title: str, cost: "Cost", rows: Sequence[Mapping[str, Any]]) -> N
     parameters = f"{cost.total:,} total, {cost.trainable:,} trainable, {cost.without_bn:,} without batch norm"
     console.print(f"parameters     {parameters}")
     console.print(
-        f"activations    {cost.amounts.activation_bytes:,} bytes in total, at most "
+        f"activations    {cost.summary()['activation_bytes']:,} bytes in total, at most "
         f"{cost.peak_activation_bytes:,} alive at once"
     )
     if cost.not_counted:

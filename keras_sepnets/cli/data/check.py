@@ -25,7 +25,7 @@ class ContactSheet(Result):
     """Follows the result of the check."""
 
     sheet: str | None
-    """file of the contact sheet; null without --sheet"""
+    """File of the contact sheet; null without --sheet."""
 
 
 @click.command(cls=Command)

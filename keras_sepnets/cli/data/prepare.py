@@ -17,7 +17,7 @@ class Preparation(Result):
     """Precedes the description of a prepared data set."""
 
     prepared_now: bool
-    """false: the data set was ready before"""
+    """Whether this command prepared the data set; false if it was ready before."""
 
 
 @click.command(cls=Command)

@@ -19,9 +19,9 @@ class Drawing(Result):
     """Follows the settings of the data."""
 
     seed: int
-    """seed of the order and the augmentation"""
+    """Seed of the order and the augmentation."""
     file: str
-    """file with the pictures"""
+    """File with the pictures."""
 
 
 @click.command(cls=Command)

@@ -19,24 +19,24 @@ class RecipeSetting(Result):
     """A setting of a recipe."""
 
     value: Any
-    """its value"""
+    """Its value."""
     source: str
-    """section, table or figure of the paper; "not in the paper"; or "recipe", where no paper is followed"""
+    """Section, table or figure of the paper; "not in the paper"; or "recipe", where no paper is followed."""
 
 
 class Recipe(Result):
     """A named set of settings."""
 
     name: str
-    """as in `sepnets train --recipe NAME`"""
+    """As in `sepnets train --recipe NAME`."""
     summary: str
-    """what it is for"""
+    """What it is for."""
     paper: str | None
-    """the paper that it follows; null if none"""
+    """The paper that it follows; null if none."""
     settings: dict[str, RecipeSetting]
-    """value and source of each setting, by dotted key"""
+    """Value and source of each setting, by dotted key."""
     tables: dict[str, Any] = Field(exclude=True)
-    """the settings as tables, as in a file for `--config`"""
+    """The settings as tables, as in a file for `--config`."""
 
     def layer(self) -> Layer:
         """Return the settings as a layer to merge."""

@@ -5,7 +5,7 @@ This module imports every room; no command does.
 
 from typing import Any
 
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from keras_sepnets.base.results import Result
 from keras_sepnets.benchmarks.input import InputBenchmark
@@ -39,7 +39,7 @@ class SmokeTest(Result):
     """The parts, in order."""
 
 
-def _joined(*parts: type) -> type[Result]:
+def _joined(*parts: type) -> type[BaseModel]:
     """Return a class with the fields of all parts, which a command prints as one object."""
     fields: dict[str, Any] = {}
     for part in parts:
@@ -48,7 +48,7 @@ def _joined(*parts: type) -> type[Result]:
                 fields[name] = (field.annotation, field)
         for name, computed in getattr(part, "model_computed_fields", {}).items():
             fields[name] = (computed.return_type, Field(description=computed.description))
-    return create_model("".join(part.__name__ for part in parts), __base__=Result, **fields)
+    return create_model("".join(part.__name__ for part in parts), **fields)
 
 
 RESULTS: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Separable-convolution networks for Keras 3: build, train, evaluate, predict, ablate.
 
-Names are imported on first use: `import keras_sepnets` loads no TensorFlow.
+Names are imported on first use, so that `import keras_sepnets` does not load TensorFlow.
 """
 
 import importlib

@@ -1,10 +1,10 @@
-"""`sepnets`, which is also `python -m keras_sepnets`."""
+"""The entry point of `sepnets` and `python -m keras_sepnets`."""
 
 import sys
 
 from keras_sepnets.acceleration.huge_pages import restart_with_huge_pages
 
-TRAIN = ("train", "ablate")  # the commands that train long
+TRAIN = ("train", "ablate")  # commands that train for long
 
 
 def run() -> None:

@@ -131,7 +131,7 @@ def test_json_keys_are_as_shown(finished):
         [comparison.to_json() for comparison in compare_with_papers("xception")]
     )
     assert words["cost --grid"] == set(GridPoint.model_fields)
-    assert words["models"] == keys_of(describe_network("mobilenet"))
+    assert words["models"] == keys_of(describe_network("mobilenet").to_json())
     assert words["data list"] == set().union(*(entry.to_json() for entry in list_data_sets()))
     description = describe_data_set("fashion_mnist").to_json()
     assert words["data info"] == {*description, "file_name", "bytes", "url", "sha256"}

@@ -1,1 +1,1 @@
-"""What every room may use: errors, text, files, the machine, intervals; nothing here knows a network or a run."""
+"""For every room: errors, text, files, results, the machine, intervals; nothing here knows networks or runs."""

@@ -1,35 +1,35 @@
-"""The exceptions that a user may see, and the words for a near miss."""
+"""The exceptions that a user may see."""
 
 
 class SepnetsError(ValueError):
-    """A user's mistake, told in one sentence; the command line prints it and exits with `exit_code`."""
+    """A user's mistake, described in one sentence; the command line prints it and exits with `exit_code`."""
 
     exit_code = 2
 
 
 class FailedRunError(SepnetsError):
-    """Work that began well and could not be finished (a truncated picture, a loss that is not a number)."""
+    """Work that started but could not be finished, because of a truncated picture or a full disk, for example."""
 
     exit_code = 1
 
 
 class DivergedError(FailedRunError):
-    """A loss that is no number: to go on from before would come to the same."""
+    """The loss became NaN or infinite: resuming would diverge again."""
 
 
 class InterruptedRunError(FailedRunError):
-    """Work that the user stopped with Ctrl-C; the message says what is kept."""
+    """The user stopped the work with Ctrl-C; the message says what is kept."""
 
     exit_code = 130
 
 
 class TerminatedRunError(InterruptedRunError):
-    """Work that was stopped by SIGTERM, as batch systems send it; the message says what is kept."""
+    """SIGTERM, which batch systems send, stopped the work; the message says what is kept."""
 
     exit_code = 143
 
 
 class TimeUpError(InterruptedRunError):
-    """Work that has used up its time, with the exit code of `timeout`; the message says how it goes on."""
+    """The time limit was reached; the exit code is that of `timeout`, and the message says how to continue."""
 
     exit_code = 124

@@ -1,4 +1,4 @@
-"""Writing files: aside, synced and renamed, so that a reader sees the old content or the new, never a part."""
+"""Writing files: to a temporary name, synced, then renamed, so that readers see old or new content, never half."""
 
 import contextlib
 import csv
@@ -13,14 +13,14 @@ from keras_sepnets.base.errors import SepnetsError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file at once, or not at all."""
+    """Write a file atomically."""
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
 
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary path that becomes the file `path` when the block has ended well."""
+    """Yield a temporary path; it is renamed to `path` if the block succeeds, and deleted otherwise."""
     aside = path.with_name(f".writing-{path.name}")
     try:
         yield aside
@@ -32,33 +32,33 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def to_json_bytes(content: Any) -> bytes:
-    """Return JSON as every file of ours holds it."""
+    """Return JSON as the package writes it to files."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def to_csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
-    """Return CSV as every file of ours holds it."""
+    """Return CSV as the package writes it to files."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
 def check_writable(file: Path) -> None:
-    """Raise SepnetsError unless a file can be written or replaced at this path."""
+    """Raise SepnetsError unless a file can be written at this path."""
     if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
         raise SepnetsError(
-            f"The file cannot be written; name one in a folder that exists. Received: {str(file)!r}"
+            f"The file cannot be written; name a file in a folder that exists. Received: {str(file)!r}"
         )
 
 
 def sync_file(path: Path) -> None:
-    """Return when a file's content is on the disk."""
+    """Wait until a file's content is on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Return when the names in a folder are on the disk."""
+    """Wait until the names in a folder are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What can be said of accuracies, of differences between paired runs, and of speeds that took turns."""
+"""Intervals of accuracies, paired comparisons of runs, and ratios of speeds measured in turns."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def wilson_interval(correct: int, num_examples: int) -> tuple[float, float]:
 
 
 class Ratio(NamedTuple):
-    """Of two speeds that were measured in turns, round by round."""
+    """The ratio of two speeds that were measured in turns, over all rounds."""
 
     median: float
     low: float
@@ -25,16 +25,16 @@ class Ratio(NamedTuple):
 
 
 def compare_rounds(speeds: Sequence[float], reference: Sequence[float]) -> Ratio:
-    """Return how many times as fast a side is as the reference: median, smallest and largest of the rounds."""
+    """Return the ratios of a side's speeds to the reference's: median, smallest and largest over the rounds."""
     ratios = [one / other for one, other in zip(speeds, reference, strict=True)]
     return Ratio(float(np.median(ratios)), min(ratios), max(ratios))
 
 
 class PairedDifference(NamedTuple):
-    """The mean of ablated minus reference over pairs, and what it allows one to say."""
+    """The mean of ablated minus reference over pairs, its interval and a verdict."""
 
     difference: float
-    interval: tuple[float, float] | None  # None where the pairs do not give one
+    interval: tuple[float, float] | None  # 95 %; None if the pairs do not give one
     verdict: str
 
 
@@ -44,13 +44,13 @@ def compare_pairs(
     """Compare paired runs by the 95 % t interval of their differences.
 
     Args:
-        reference: One value a seed.
-        ablated: One value a seed, in the same order.
-        higher_is_better: Whether a larger value is the better one (accuracy) or the smaller (loss).
+        reference: One value per seed.
+        ablated: One value per seed, in the same order.
+        higher_is_better: Whether larger values are better (accuracy) or smaller ones (loss).
 
     Returns:
-        The mean difference, its interval, and a verdict: "no measurable difference" when the interval covers
-        zero. One pair, or pairs that differ by exactly the same amount, give no interval and no verdict.
+        The mean difference, its interval, and a verdict: "no measurable difference" if the interval contains
+        zero. One pair, or pairs that all differ by the same amount, give no interval and no verdict.
     """
     differences = np.subtract(ablated, reference)
     mean = float(differences.mean())
@@ -61,8 +61,7 @@ def compare_pairs(
         if math.isclose(mean, 0, abs_tol=1e-12):
             return PairedDifference(0.0, (0.0, 0.0), "no measurable difference")
         return PairedDifference(mean, None, "undecided: every seed differs by the same amount; use more seeds")
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * spread / math.sqrt(len(differences))
-    low, high = mean - half, mean + half
+    low, high = map(float, stats.ttest_rel(ablated, reference).confidence_interval(CONFIDENCE))
     if low <= 0 <= high:
         verdict = "no measurable difference"
     else:

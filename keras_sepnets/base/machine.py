@@ -1,4 +1,4 @@
-"""What a result may depend on besides its settings."""
+"""The machine and the software that a result or a measured speed depends on."""
 
 import contextlib
 import platform
@@ -10,9 +10,11 @@ from typing import Any
 
 import psutil
 
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
+
 
 def describe_machine(*packages: str) -> dict[str, Any]:
-    """Return what a measured speed depends on: processor, GPUs, the versions of Python and of these packages."""
+    """Describe what a measured speed depends on: processor, GPUs, versions of Python and of these packages."""
     import tensorflow as tf
 
     versions = {name: metadata.version(name) for name in packages}
@@ -33,7 +35,7 @@ def _processor_name() -> str:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return what a result may depend on besides its settings: versions, machine, devices, command, time."""
+    """Describe what a result may depend on besides its settings: versions, machine, devices, command, time."""
     import tensorflow as tf
 
     packages = ("keras-sepnets", "keras", "tensorflow", "tensorflow-datasets", "numpy")
@@ -49,13 +51,10 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
-
-
 def memory_limit() -> int:
-    """Return the bytes of memory of this machine, or of its container where it has fewer."""
+    """Return the memory of this machine in bytes, or the limit of its container if that is smaller."""
     most = [psutil.virtual_memory().total]
     for file in CONTAINER_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # there is no such limit, or it is "max"
+        with contextlib.suppress(OSError, ValueError):  # no such file, or its content is "max"
             most.append(int(Path(file).read_text()))
     return min(most)

@@ -1,4 +1,4 @@
-"""What every result is made of: its JSON, its JSON schema and its documentation come from the same fields."""
+"""The base class of results: JSON, JSON schema and documentation come from the same fields."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Result(BaseModel):
-    """A result; the text under a field is its meaning, as docs/json.md prints it.
+    """A result; docs/json.md prints the text under each field.
 
-    What is not part of the JSON has `Field(exclude=True)`, what follows from other fields is a `computed_field`.
+    Fields outside the JSON have `Field(exclude=True)`; derived values are `computed_field`s.
     """
 
     model_config = ConfigDict(

@@ -1,4 +1,4 @@
-"""Text for people: one line of it, a path made printable, the nearest known name."""
+"""Text for people: one line, printable paths, the nearest known name, plurals."""
 
 import difflib
 import os
@@ -14,16 +14,16 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that a process wrote before it ended, which is the one that says why."""
+    """Return the last line of a process's output, which usually names the error."""
     lines = text.strip().splitlines()
     return one_line(lines[-1]) if lines else "no message"
 
 
 def printable(path: os.PathLike | str) -> str:
-    """Return a path for people: what no terminal should get to interpret is shown as an escape."""
+    """Return a path with escapes in place of characters that a terminal would interpret."""
     try:
         text = os.fsencode(path).decode(errors="replace")
-    except UnicodeEncodeError:  # no name that a disk could hold
+    except UnicodeEncodeError:  # not a name that a file system could hold
         text = os.fspath(path).encode(errors="backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
@@ -34,6 +34,12 @@ def in_bytes(amount: int) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean "x"?` for the known name nearest to `name`, or nothing when none is near."""
+    """Return ` Did you mean "x"?` for the known name nearest to `name`, or an empty string if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def counted(number: float, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun, such as `1 epoch` or `1,200 files`; the plural is `singular` + "s"."""
+    amount = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{amount} {singular if number == 1 else plural or singular + 's'}"

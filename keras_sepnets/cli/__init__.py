@@ -1,4 +1,4 @@
-"""The command `sepnets`: parse, build a config, one library call, print."""
+"""The command `sepnets`: each command parses, builds a config, calls the library once, and prints."""
 
 import click
 
@@ -7,7 +7,6 @@ from keras_sepnets.cli.ablate import ablate
 from keras_sepnets.cli.benchmark import benchmark
 from keras_sepnets.cli.cost import cost
 from keras_sepnets.cli.data import data
-from keras_sepnets.cli.data_check import check, show
 from keras_sepnets.cli.evaluate import evaluate
 from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
@@ -24,22 +23,20 @@ def main() -> None:
     \b
     sepnets train --model mobilenet --alpha 0.5      train on the built-in digits
     sepnets evaluate runs/mobilenet-digits-1         accuracy and confusion matrix
-    sepnets predict runs/mobilenet-digits-1 a.png    the classes of pictures
-    sepnets runs                                     the runs so far: state, accuracy, cost
-    sepnets recipes                                  settings that belong together, with their sources
+    sepnets predict runs/mobilenet-digits-1 a.png    classes of pictures
+    sepnets runs                                     runs so far: state, accuracy, cost
+    sepnets recipes                                  sets of settings, with their sources
     sepnets ablate --no-intermediate-relu            compare a network with and without a part
     sepnets cost --model mobilenet                   parameters, multiply-adds, memory
-    sepnets models                                   the networks and their options
-    sepnets data check folder:pictures               what is wrong with pictures before you train on them
-    sepnets data list                                the data sets: ready, or to be prepared
-    sepnets benchmark input                          how fast pictures are read
+    sepnets models                                   networks and their options
+    sepnets data check folder:pictures               find faults in pictures before training on them
+    sepnets data list                                data sets: ready, or to be prepared
+    sepnets benchmark input                          speed of reading pictures
 
-    With --json the result, and nothing else, goes to stdout. Exit codes: 0 done, 1 a run failed, 2 a mistake
-    in what was asked, 124 the time was up, 130 interrupted.
+    With --json, the result, and nothing else, goes to stdout. Exit codes: 0 success, 1 failure, 2 invalid
+    input, 124 time limit reached, 130 interrupted, 143 terminated.
     """
 
 
 for command in (train, evaluate, predict, runs, recipes, ablate, cost, models, data, benchmark):
     main.add_command(command)
-for command in (check, show):
-    data.add_command(command)

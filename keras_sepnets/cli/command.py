@@ -1,4 +1,4 @@
-"""What all commands share: plain error messages, `--debug`, a quiet start of TensorFlow, JSON output."""
+"""Shared by all commands: plain error messages, `--debug`, a quiet TensorFlow, JSON output."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from keras_sepnets.base.text import one_line
 
 FAILED = 1
 INTERRUPTED = 130
-SILENT = "3"  # TensorFlow's log level that lets nothing through
+SILENT = "3"  # TensorFlow's log level that hides everything
 
 
 class Command(click.Command):
@@ -34,7 +34,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit with 2 for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
         debug = ctx.params.pop("debug")
-        # TensorFlow takes all of a GPU's memory else, also from the processes that measure a batch.
+        # Otherwise TensorFlow takes all of a GPU's memory, also from the processes that measure batch sizes.
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         if not debug:
             _silence_libraries()
@@ -60,14 +60,14 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 
 def print_json(content: Any) -> None:
-    """Print a result for programs."""
+    """Print a result as JSON."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _silence_libraries() -> None:
-    """Keep the remarks of TensorFlow and TFDS off the terminal; errors still arrive as exceptions."""
+    """Hide the logs of TensorFlow and TFDS; errors still arrive as exceptions."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", SILENT)
-    for name in ("absl", "tensorflow", "urllib3", "keras_sepnets"):  # what ours logs, commands print
+    for name in ("absl", "tensorflow", "urllib3", "keras_sepnets"):  # commands print what this package logs
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("default", module="keras_sepnets")  # once each
@@ -76,9 +76,9 @@ def _silence_libraries() -> None:
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Hold back what libraries write to file descriptor 2 while they are imported, unless that fails.
+    """Hide what libraries write to file descriptor 2 while they are imported, unless an import fails.
 
-    TensorFlow 2.21 logs before it reads its log level, so the environment variable does not reach these lines.
+    TensorFlow 2.21 logs before it reads its log level, so the environment variable cannot hide these lines.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != SILENT:
         yield

@@ -1,27 +1,49 @@
 """`sepnets evaluate`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from keras_sepnets.base.results import Result
+from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import cache_option, json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_sepnets.inference.evaluation import Evaluation
+    from keras_sepnets.runs.folder import Run
+
+SPLITS = ("train", "validation", "test")
 
 checkpoint_option = click.option(
     "--checkpoint",
     type=click.Choice(["final", "best"]),
-    help="Which network: after the last epoch (default), or of the best validation top-1.",
+    help="Network after the last epoch, or of the best validation top-1.  [default: final, or best if unfinished]",
 )
+
+
+class EvaluatedRun(Result):
+    """Precedes the numbers of an evaluation."""
+
+    run: str
+    """Run folder."""
+    split: str
+    """train, validation or test."""
 
 
 @click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", default="test", show_default=True, metavar="NAME", help="train, validation or test.")
+@click.option(
+    "--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Part of the data set."
+)
 @checkpoint_option
 @cache_option
 @json_option
 def evaluate(run: Path, split: str, checkpoint: str | None, cache_folder: Path | None, as_json: bool) -> None:
-    """Measure a run on a split, every example exactly once, and draw its confusion matrix.
+    """Evaluate a run on a split, every example exactly once, and draw its confusion matrix.
 
     \b
     sepnets evaluate runs/mobilenet-digits-1
@@ -31,15 +53,33 @@ def evaluate(run: Path, split: str, checkpoint: str | None, cache_folder: Path |
 
     opened = Run.open(run)
     with quiet_imports():
-        from keras_sepnets.cli import display
-        from keras_sepnets.cli.console import make_console
         from keras_sepnets.inference import evaluation
 
     result = evaluation.evaluate(opened, split, checkpoint=checkpoint, cache_folder=cache_folder)
     if as_json:
-        print_json({"run": str(run), "split": split, **result.to_json()})
+        print_json({**EvaluatedRun(run=str(run), split=split).to_json(), **result.to_json()})
         return
+    from keras_sepnets.cli.console import make_console
+
     console = make_console(as_json=False)
-    console.print(display.describe_evaluation(result))
-    display.warn_of_bad_pictures(opened, console)
+    console.print(describe_evaluation(result))
+    warn_of_bad_pictures(opened, console)
     console.print(f"confusion matrix: {run}/confusion-{split}.png and .csv", markup=False)
+
+
+def describe_evaluation(evaluation: "Evaluation") -> str:
+    """Describe an evaluation in one line."""
+    low, high = evaluation.top1_interval
+    return (
+        f"{evaluation.split}: top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+        f"top-5 {evaluation.top5:.2%}, loss {evaluation.loss:.4f}, {counted(evaluation.num_examples, 'picture')}"
+    )
+
+
+def warn_of_bad_pictures(run: "Run", console: "Console") -> None:
+    """Print how many picture files were left out because they could not be read."""
+    count = run.count_bad_pictures()
+    if count:
+        console.print(
+            f"left out: {counted(count, 'unreadable file')}, see {run.path}/bad_pictures.csv", markup=False
+        )

@@ -1,21 +1,21 @@
-"""The options that commands share, and the settings that they make."""
+"""The options that commands share, and the settings that follow from them."""
 
 import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import click
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cli.command import quiet_imports
 from keras_sepnets.runs.folder import Run
-from keras_sepnets.settings.files import flatten, from_toml_value, load_config, read_toml
+from keras_sepnets.settings.files import make_config, read_given
+from keras_sepnets.settings.layers import NOTHING, Layer, merge
 from keras_sepnets.settings.recipes import read_recipe
-from keras_sepnets.settings.schema import RunConfig
+from keras_sepnets.settings.schema import SECTIONS, RunConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,16 +45,16 @@ SETTINGS = {
 
 
 class NumberOrAuto(click.ParamType):
-    """A whole number, or the word auto."""
+    """An integer, or the word auto."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number or the word."""
+        """Return an int or "auto"."""
         try:
             return value if value == "auto" else int(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a whole number nor auto", param, ctx)
+            self.fail(f"{value!r} is neither an integer nor auto", param, ctx)
 
 
 class StepsOrTime(click.ParamType):
@@ -69,7 +69,7 @@ class StepsOrTime(click.ParamType):
         if not value.isdecimal():
             return timedelta(seconds=Duration().convert(value, param, ctx))
         if not int(value):
-            self.fail("there is no checkpoint every 0 steps; say 1 or more", param, ctx)
+            self.fail("checkpoints are at least 1 step apart; write 1 or more", param, ctx)
         return int(value)
 
 
@@ -89,32 +89,53 @@ class Duration(click.ParamType):
             amounts = []
         seconds = sum(amount * unit for amount, unit in zip(amounts, (3600, 60, 1), strict=False))
         if seconds <= 0:
-            self.fail(f"{value!r} is no time; write it as 2h, 90m, 1h30m or 45s", param, ctx)
+            self.fail(f"{value!r} is not a time; write it as 2h, 90m, 1h30m or 45s", param, ctx)
         return float(seconds)
 
 
+def setting_choice(key: str) -> click.Choice:
+    """Return the choice among the words that the schema allows for a setting."""
+    section, field = key.split(".")
+    return click.Choice(_literals(SECTIONS[section].model_fields[field].annotation))
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for part in get_args(annotation) for word in _literals(part)]
+
+
+augment_option = click.option(
+    "--augment",
+    type=setting_choice("data.augment"),
+    help="How training pictures vary; light has no mirror images.  [default: depends on the data set]",
+)
 cache_option = click.option(
     "--cache",
     "cache_folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Keep decoded pictures there; by default in memory, if they fit a quarter of it.",
+    help="Keep decoded pictures in this folder.  [default: in memory, if they fit into a quarter of it]",
 )
 _NETWORK_OPTIONS = (
-    click.option("--model", metavar="NAME", help="Network; sepnets models lists them.  [default: mobilenet]"),
-    click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales every layer's filters."),
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="Network; sepnets models lists them.  [default: mobilenet; of ablate: xception]",
+    ),
+    click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales the filters of every layer."),
     click.option("--image-size", type=int, metavar="N", help="Height and width in pixels."),
-    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings in TOML."),
+    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from TOML."),
     click.option(
         "--set",
         "assignments",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Any setting, such as model.residual=false. May be repeated.",
+        help="Change any setting, such as model.residual=false. Can be repeated.",
     ),
 )
 _TRAINING_OPTIONS = (
-    click.option("--recipe", metavar="NAME", help="Settings that belong together; sepnets recipes lists them."),
+    click.option("--recipe", metavar="NAME", help="Start from a recipe; sepnets recipes lists them."),
     click.option(
         "--dataset",
         metavar="NAME",
@@ -122,19 +143,34 @@ _TRAINING_OPTIONS = (
     ),
     click.option("--download", is_flag=True, help="Allow TFDS to download the data set."),
     cache_option,
-    click.option("--on-bad-picture", metavar="WHAT", help="stop (default), or skip files that cannot be read."),
-    click.option("--augment", metavar="NAME", help="none, light (no mirror images), standard or strong."),
-    click.option("--class-weights", metavar="WHAT", help="balanced: all classes weigh the same in the loss."),
+    click.option(
+        "--on-bad-picture",
+        type=setting_choice("data.on_bad_picture"),
+        help="Stop at files that cannot be read, or skip them.  [default: stop]",
+    ),
+    augment_option,
+    click.option(
+        "--class-weights",
+        type=setting_choice("training.class_weights"),
+        help="balanced: every class has the same total weight in the loss.  [default: none]",
+    ),
     click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures."),
     click.option(
-        "--batch-size", type=NumberOrAuto(), metavar="N", help="Pictures a step; auto: what fits the memory."
+        "--batch-size",
+        type=NumberOrAuto(),
+        metavar="N",
+        help="Pictures per step; auto: as many as fit into memory.",
     ),
-    click.option("--learning-rate", type=float, metavar="R", help="The highest, after the warm-up."),
+    click.option("--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."),
     click.option(
-        "--accelerate", metavar="WHAT", help="auto (default): what is measured to train faster here; on, off."
+        "--accelerate",
+        type=setting_choice("training.accelerate"),
+        help="Use fused operations; auto measures which is faster here.  [default: auto]",
     ),
     click.option(
-        "--precision", metavar="WHAT", help="float32 (default), bfloat16, or auto: what is measured to be faster."
+        "--precision",
+        type=setting_choice("training.precision"),
+        help="Number format of the training; auto measures which is faster.  [default: float32]",
     ),
 )
 rho_option = click.option(
@@ -159,7 +195,15 @@ def training_options(function: Function) -> Function:
     return function
 
 
-def config_from_options(
+class Settings(NamedTuple):
+    """The settings that a command is to run with."""
+
+    config: RunConfig
+    sources: dict[str, str]  # where each setting comes from, by dotted key; a missing one has its default
+    given: frozenset[str]  # dotted keys that the user set in a file or by options
+
+
+def read_settings(
     options: dict[str, Any],
     *,
     config: Path | None,
@@ -167,52 +211,53 @@ def config_from_options(
     rho: float | None = None,
     recipe: str | None = None,
     defaults: dict[str, Any] | None = None,
-) -> RunConfig:
-    """Return the settings: defaults, then recipe, file, options, and KEY=VALUE, each over the last.
+    implied: Layer = NOTHING,
+) -> Settings:
+    """Merge a command's defaults, the network of the weights, a recipe, a file, options and KEY=VALUE texts.
 
-    A run that starts from the weights of another has the same network, as far as nothing else is said.
+    Each overrides the one before. A run that starts from another run's weights has that run's network, unless
+    another network is asked for.
+
+    Raises:
+        SepnetsError: A file cannot be read, or a setting is invalid.
     """
-    tables = read_recipe(recipe).settings if recipe else None
-    settings = {SETTINGS[name]: value for name, value in options.items() if value is not None}
-    if rho is not None:
-        given = load_config(config, settings, assignments, recipe=tables)
-        if given.data.image_size is not None:
-            raise SepnetsError(
-                "--rho and an image size say the same thing; leave one of them out. "
-                f"Received: --rho {rho} and data.image_size={given.data.image_size}"
-            )
-        settings["data.image_size"] = _size_from_rho(rho, given.model.name)
-    found = load_config(config, settings, assignments, recipe=tables, defaults=defaults)
-    network = network_of_weights(found.transfer.weights)
-    if not network:
-        return found
-    load = partial(load_config, config, settings, assignments, recipe=tables)
-    name = {"model.name": network["model.name"]}
-    if load(defaults=(defaults or {}) | name).model.name != network["model.name"]:
-        return found
-    return load(defaults=(defaults or {}) | network)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    flags = Layer(
+        {SETTINGS[name]: value for name, value in chosen.items()},
+        {SETTINGS[name]: f"--{name.replace('_', '-')}" for name in chosen},
+    )
+    given = read_given(config, flags, assignments)
+    recipe_layer = read_recipe(recipe).layer() if recipe else NOTHING
+
+    def merged(given: Layer) -> Settings:
+        layer = merge(
+            given,
+            implied=implied,
+            recipe=recipe_layer,
+            defaults=Layer.of(defaults or {}, "default"),
+            network_of=network_of_weights,
+        )
+        return Settings(make_config(layer.tree()), layer.sources, frozenset(given.values))
+
+    settings = merged(given)
+    if rho is None:
+        return settings
+    if settings.config.data.image_size is not None:
+        raise SepnetsError(
+            "--rho and an image size set the same thing; leave one of them out. "
+            f"Received: --rho {rho} and data.image_size={settings.config.data.image_size}"
+        )
+    size = _size_from_rho(rho, settings.config.model.name)
+    return merged(Layer.of({"data.image_size": size}, "--rho").over(given))
 
 
-def network_of_weights(weights: str | None) -> dict[str, Any]:
-    """Return the network's settings of the run that weights come from, by dotted key; none where it is no run."""
-    run = None if weights is None else Run(Path(weights).expanduser())
-    if run is None or not run.has("config.json"):
-        return {}
+def network_of_weights(weights: str) -> Layer:
+    """Return the network's settings of the run that weights come from; nothing if they do not come from a run."""
+    run = Run(Path(weights).expanduser())
+    if weights == "none" or not run.has("config.json"):
+        return NOTHING
     network = run.config.model.model_dump(exclude={"bn_momentum"})
-    return {f"model.{key}": value for key, value in network.items()}
-
-
-def said_settings(
-    options: dict[str, Any], *, config: Path | None, assignments: tuple[str, ...], rho: float | None = None
-) -> set[str]:
-    """Return the dotted keys of all settings that the user named, wherever."""
-    said = {SETTINGS[name] for name, value in options.items() if value is not None}
-    for text in assignments:
-        key, _, value = text.partition("=")
-        found = from_toml_value(value)
-        said |= set(flatten({key.strip(): found})) if isinstance(found, dict) else {key.strip()}
-    said |= {"data.image_size"} if rho is not None else set()
-    return said | set(flatten(read_toml(config)) if config else {})
+    return Layer.of({f"model.{key}": value for key, value in network.items()}, "the network of the weights")
 
 
 def _size_from_rho(rho: float, model: str) -> int:
@@ -222,8 +267,7 @@ def _size_from_rho(rho: float, model: str) -> int:
     size = round(rho * NETWORKS[model].default_size) if math.isfinite(rho) else 0
     if size < NETWORKS[model].minimum_size:
         raise SepnetsError(
-            "rho, the resolution multiplier, is too small or no number: "
-            f"{model} needs {NETWORKS[model].minimum_size} of its "
-            f"{NETWORKS[model].default_size} px. Received: rho={rho}"
+            f"rho, the resolution multiplier, is too small or not finite: {model} needs at least "
+            f"{NETWORKS[model].minimum_size} of its {NETWORKS[model].default_size} px. Received: rho={rho}"
         )
     return size

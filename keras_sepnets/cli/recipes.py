@@ -11,7 +11,7 @@ from keras_sepnets.settings.recipes import RECIPES, read_recipe
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
-    """List the recipes of `sepnets train --recipe NAME`, or the settings of one with their sources.
+    """List the recipes for `sepnets train --recipe NAME`, or the settings of one recipe with their sources.
 
     \b
     sepnets recipes
@@ -28,10 +28,10 @@ def recipes(name: str | None, as_json: bool) -> None:
 
     if name:
         table = Table("setting", "value", "from", box=None)
-        for key, setting in found[0].to_json()["settings"].items():
-            table.add_row(key, escape(str(setting["value"])), escape(setting["source"]))
+        for key, setting in found[0].settings.items():
+            table.add_row(key, escape(str(setting.value)), escape(setting.source))
     else:
-        table = Table("recipe", "what it is for", "source", box=None)
+        table = Table("recipe", "purpose", "paper", box=None)
         for recipe in found:
             table.add_row(recipe.name, escape(recipe.summary), recipe.paper or "")
     make_console(as_json=False).print(table)

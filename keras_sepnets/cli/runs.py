@@ -1,7 +1,7 @@
 """`sepnets runs`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +13,7 @@ from keras_sepnets.cli.options import json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keras_sepnets.runs.table import RunSummary
+    from keras_sepnets.runs.table import RunsDifference, RunSummary
 
 
 @click.command(cls=Command)
@@ -24,30 +24,29 @@ if TYPE_CHECKING:
     nargs=2,
     type=click.Path(path_type=Path),
     metavar="A B",
-    help="How two runs differ: settings, cost, accuracy.",
+    help="Compare two runs: settings, cost, accuracy.",
 )
 @json_option
 def runs(folder: Path | None, pair: tuple[Path, Path] | None, as_json: bool) -> None:
-    """List the runs in a folder (by default runs/, or $SEPNETS_RUNS) with their state, accuracy and cost.
+    """List the runs in a folder (default: $SEPNETS_RUNS or runs/) with their state, accuracy and cost.
 
     \b
     sepnets runs
     sepnets runs --diff runs/mobilenet-digits-1 runs/mobilenet-digits-2
     """
     from keras_sepnets.cli.console import make_console
-    from keras_sepnets.runs.table import compare_settings, list_runs, summarize_run
+    from keras_sepnets.runs.table import compare_runs, list_runs
 
     if pair:
         if folder is not None:
             raise SepnetsError(
-                f"--diff compares the two runs that it names; leave the folder out. Received: {folder}"
+                f"--diff compares the two runs that it names; leave the folder out. Received: {str(folder)!r}"
             )
-        rows = [summarize_run(path) for path in pair]
-        settings = compare_settings(*pair)
+        difference = compare_runs(*pair)
         if as_json:
-            print_json({"runs": [row.to_json() for row in rows], "settings": settings})
+            print_json(difference.to_json())
         else:
-            _show_difference(rows, settings, make_console(as_json=False))
+            _show_difference(difference, make_console(as_json=False))
         return
     rows = list_runs(folder)
     if as_json:
@@ -67,15 +66,16 @@ def _show_runs(rows: "list[RunSummary]", console: "Console") -> None:
     for row in rows:
         cells = _cells(row)
         table.add_row(*map(escape, (printable(row.run), row.status, *cells.values())))
-    console.print(table if rows else "There is no run yet.")
+    console.print(table if rows else "There are no runs yet.")
 
 
-def _show_difference(rows: "list[RunSummary]", settings: dict[str, list[Any]], console: "Console") -> None:
+def _show_difference(difference: "RunsDifference", console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    rows = difference.runs
     table = Table("", *(escape(printable(row.run)) for row in rows), box=None)
-    for key, values in settings.items():
+    for key, values in difference.settings.items():
         table.add_row(key, *(escape(printable(str(value))) for value in values))
     first, second = map(_cells, rows)
     table.add_row("state", *(row.status for row in rows))
@@ -87,7 +87,7 @@ def _show_difference(rows: "list[RunSummary]", settings: dict[str, list[Any]], c
 
 
 def _cells(row: "RunSummary") -> dict[str, str]:
-    """Return what is known of a run, in words."""
+    """Return the cells of a run that follow its state."""
     if row.status == "damaged" or row.dataset is None:
         return dict.fromkeys(
             ("epochs", "network", "data", "validation", "test", "parameters", "multiply-adds"), ""

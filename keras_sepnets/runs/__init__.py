@@ -1,1 +1,1 @@
-"""The run folder, tables of runs, and the pictures drawn into them."""
+"""The run folder, tables of runs, plots."""

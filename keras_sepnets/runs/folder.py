@@ -1,11 +1,10 @@
-"""The run folder: the only code that knows its file names. Files are written aside, synced and renamed."""
+"""The run folder: the only code that knows its file names."""
 
 import contextlib
 import csv
 import io
 import json
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,47 +16,48 @@ import filelock
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.files import to_csv_bytes, to_json_bytes, write_file, written_aside
 from keras_sepnets.base.text import one_line, printable
+from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.loading import check_run_folder, load_network, network_file
 from keras_sepnets.settings.schema import RunConfig
 
-LOCK_SECONDS = 1.0  # that a run may be locked by one that only looks
+LOCK_SECONDS = 1.0  # longer than a process that only checks the state of a run locks it
 
 
 class Run:
     """A folder that explains itself.
 
-    config.json         the complete settings, written first and edited only when a run is extended
+    config.json         complete settings, written first and changed only when the run is extended
     environment.json    versions, machine, time
-    labels.json         the class names in the order of the network's outputs
-    data.json           the examples of train, validation and test: how many, and from where
+    labels.json         class names in the order of the network's outputs
+    data.json           examples of train, validation and test: how many, and from where
     cost.json           parameters and multiply-adds
-    weights.json        what became of the weights that it started from, if there were any
+    weights.json        which initial weights were loaded, if any were given
     train_batch.png     the first training pictures as the network saw them
-    bad_pictures.csv    picture files that could not be read and were left out, where that was asked for
-    history.csv         a row an epoch
-    checkpoints/        from which an unfinished run goes on exactly, and a finished one can be extended
-    best.keras          the network of the epoch with the best validation top-1
-    final.keras         the network after the last epoch
+    bad_pictures.csv    unreadable picture files that were skipped
+    history.csv         one row per epoch
+    checkpoints/        states from which the run can be resumed exactly, or extended once finished
+    best.keras          network of the epoch with the best validation top-1
+    final.keras         network after the last epoch
     training.json       time and speed, written when the training is finished
-    learning_curve.png  and validation_predictions.png, pictures with what the network says of them
-    events/             for TensorBoard, where it is installed
+    learning_curve.png  and validation_predictions.png: pictures with the network's predictions
+    events/             for TensorBoard, if it is installed
     evaluation-SPLIT.json, confusion-SPLIT.csv and .png, after an evaluation
     """
 
     def __init__(self, path: Path) -> None:
-        """Name a run folder; `create` and `open` make sure that it is one."""
+        """Refer to a run folder without checking it; use `create` or `open` instead."""
         self.path = Path(path)
 
     @classmethod
     def create(cls, path: Path | None, config: RunConfig) -> "Run":
-        """Make a new run folder and write its settings.
+        """Create a run folder and write its settings.
 
         Args:
             path: The folder, which must be new or empty; None for the next number under $SEPNETS_RUNS or runs/.
             config: The complete settings.
 
         Raises:
-            SepnetsError: The folder holds something already, or cannot be made.
+            SepnetsError: The folder is not empty, or cannot be created.
         """
         try:
             if path is None:
@@ -73,7 +73,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Return the run in a folder; raise SepnetsError if there is none."""
+        """Return the run in a folder; raise SepnetsError if the folder holds none."""
         check_run_folder(path)
         return cls(path)
 
@@ -83,7 +83,7 @@ class Run:
         try:
             return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
         except ValueError as error:
-            raise SepnetsError(f"{self.path}/config.json is not one of this version: {one_line(error)}") from None
+            raise SepnetsError(f"{self.path}/config.json does not fit this version: {one_line(error)}") from None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -92,57 +92,55 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the training came to its end."""
+        """Whether the training is finished."""
         return self.has("training.json")
 
     def has(self, name: str) -> bool:
-        """Tell whether the run folder has a file."""
         return (self.path / name).is_file()
 
     def network_file(self, name: str | None = None) -> Path:
-        """Return the file of the final or best network; by default the final one, of an unfinished run the best.
+        """Return the file of the "final" or "best" network; default: final, or best if the run is unfinished.
 
         Raises:
-            SepnetsError: The run has no such file.
+            SepnetsError: The file does not exist.
         """
         return network_file(self.path, name)
 
-    def load_model(self, checkpoint: str | None = None) -> Any:
-        """Return the run's Keras model, not compiled."""
-        return load_network(self.network_file(checkpoint))
+    def load_model(self, name: str | None = None) -> Any:
+        """Return the "final" or "best" network as a Keras model, not compiled; default as for `network_file`."""
+        return load_network(self.network_file(name))
 
-    def save_model(self, model: Any, checkpoint: str) -> None:
-        """Save a Keras model as the final or best network."""
-        with written_aside(self.path / f"{checkpoint}.keras") as aside:
+    def save_model(self, model: Any, name: str) -> None:
+        """Save a Keras model as the "final" or "best" network."""
+        with written_aside(self.path / f"{name}.keras") as aside:
             model.save(aside)
 
     @property
     def checkpoints_folder(self) -> Path:
-        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the training did not come to its end and can go on exactly where it was."""
+        """Whether the training is unfinished and can be resumed exactly."""
         return not self.is_finished and (self.has_checkpoints or self.is_untouched)
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing is kept of the training that would be lost: it was killed before its first checkpoint.
+        """Whether the training was killed before its first checkpoint, so that it can start again.
 
-        That is written at the end of the first epoch at the latest, after history.csv.
+        The first checkpoint is written at the end of the first epoch at the latest, after history.csv.
         """
         damaged = any(self.checkpoints_folder.glob("damaged-*"))
         return self.has("config.json") and not (self.has_checkpoints or damaged) and len(self.read_history()) <= 1
 
     @property
     def has_checkpoints(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return any(self.checkpoints_folder.glob("step-*"))
 
     def reopen(self, config: RunConfig) -> None:
-        """Make a finished run an unfinished one with other settings."""
-        # In this order: killed in between, it is a run that was stopped at its very end.
+        """Turn a finished run into an unfinished one with other settings."""
+        # In this order, a kill in between leaves a run that was stopped at its very end.
         (self.path / "training.json").unlink()
         self.write_json("config.json", config.model_dump(mode="json"))
         for result in (*self.path.glob("evaluation-*"), *self.path.glob("confusion-*"), self.path / "final.keras"):
@@ -150,7 +148,7 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Let no other process train this run for the length of a block; raise SepnetsError if one does."""
+        """Lock the run against training by other processes; raise SepnetsError if one trains it."""
         lock = filelock.FileLock(self.path / ".lock", timeout=LOCK_SECONDS)
         try:
             lock.acquire()
@@ -164,33 +162,31 @@ class Run:
             lock.release()
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file of the run at once, or not at all."""
+        """Write a file of the run atomically."""
         write_file(self.path / name, content)
 
     def write_picture(self, name: str, draw: Callable[[], bytes]) -> None:
-        """Write a picture of the run; one that cannot be drawn is a warning, no reason to lose the run."""
+        """Write a picture of the run; a failure to draw it is only a warning."""
         try:
             self.write_bytes(name, draw())
         except Exception as error:
             warnings.warn(f"{self.path / name} could not be drawn: {one_line(error)}", stacklevel=1)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file of the run."""
         self.write_bytes(name, to_json_bytes(content))
 
     def write_csv(self, name: str, rows: list[list[Any]]) -> None:
-        """Write a CSV file of the run."""
         self.write_bytes(name, to_csv_bytes(rows))
 
     def write_bad_pictures(self, reasons: dict[str, str]) -> None:
-        """Add picture files that were left out, with the reason, to those that are noted already."""
+        """Add skipped picture files and the reasons to bad_pictures.csv."""
         noted = self._bad_pictures()
         noted |= {printable(path): reason for path, reason in reasons.items()}
         if reasons:
             self.write_csv("bad_pictures.csv", [["path", "reason"], *map(list, sorted(noted.items()))])
 
     def count_bad_pictures(self) -> int:
-        """Return how many picture files were left out."""
+        """Return the number of skipped picture files."""
         return len(self._bad_pictures())
 
     def _bad_pictures(self) -> dict[str, str]:
@@ -199,14 +195,14 @@ class Run:
         return dict(rows[1:])
 
     def read_json(self, name: str) -> Any:
-        """Return the content of a JSON file of the run; raise SepnetsError if it is missing or damaged."""
+        """Return the content of a JSON file; raise SepnetsError if it is missing or damaged."""
         try:
             return json.loads((self.path / name).read_bytes())
         except (OSError, ValueError) as error:
             raise SepnetsError(f"The run folder is damaged: {name}: {error}") from None
 
     def read_history(self) -> list[dict[str, float]]:
-        """Return history.csv, a row an epoch; empty before the first epoch is finished."""
+        """Return history.csv, one row per epoch; empty before the first epoch is finished."""
         file = self.path / "history.csv"
         if not file.is_file():
             return []
@@ -214,7 +210,7 @@ class Run:
         return [{key: float(value) for key, value in row.items()} for row in rows]
 
     def remove(self) -> None:
-        """Delete the run's files, and the folder unless it is the one we stand in."""
+        """Delete the run's files, and the folder if the system allows it."""
         for file in self.path.iterdir():
             if file.is_dir():
                 shutil.rmtree(file)
@@ -228,32 +224,29 @@ class Run:
 
 
 def check_output(path: Path) -> None:
-    """Raise SepnetsError unless an output folder is new or empty."""
+    """Raise SepnetsError unless the output folder is new or empty."""
     path = Path(path)
     if Run(path).has("config.json"):
-        raise SepnetsError(f"The output folder holds another run; name a new one. Received: {str(path)!r}")
+        raise SepnetsError(f"The output folder holds another run; choose a new one. Received: {str(path)!r}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SepnetsError(f"The output folder is not empty; name a new one. Received: {str(path)!r}")
+        raise SepnetsError(f"The output folder is not empty; choose a new one. Received: {str(path)!r}")
 
 
 def runs_root() -> Path:
-    """Return the folder in which runs get their numbers: $SEPNETS_RUNS or runs/."""
+    """Return the folder of numbered runs: $SEPNETS_RUNS or runs/."""
     return Path(os.environ.get("SEPNETS_RUNS", "runs"))
 
 
 def dataset_slug(config: RunConfig) -> str:
-    """Return the data set's name in letters that suit a folder's name."""
-    scheme, _, path = config.data.dataset.partition(":")
-    # Without the suffix of a manifest, without the version of a TFDS name.
-    name = {"folder": Path(path).name, "manifest": Path(path).stem}.get(scheme, scheme)
-    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
+    """Return the data set's name in characters that suit a folder's name."""
+    return DatasetName.parse(config.data.dataset).slug
 
 
 def newest_unfinished() -> Run:
-    """Return the run in $SEPNETS_RUNS or runs/ that can be resumed and was trained last.
+    """Return the most recently trained run in $SEPNETS_RUNS or runs/ that can be resumed.
 
     Raises:
-        SepnetsError: There is none.
+        SepnetsError: There is no such run.
     """
     root = runs_root()
     runs = [Run(path) for path in root.iterdir() if not path.is_symlink()] if root.is_dir() else []
@@ -282,7 +275,7 @@ def _next_folder(config: RunConfig) -> Path:
 
 
 def _point_latest_to(path: Path) -> None:
-    """Let the link `latest` beside a run lead to it; where there are no links, there is none."""
+    """Point the link `latest` beside a run to it, if the file system has links."""
     aside = path.with_name(f".writing-latest-{path.name}")
     with contextlib.suppress(OSError):
         aside.symlink_to(path.name)

@@ -1,4 +1,4 @@
-"""Pictures of results, as PNG bytes; drawn without a display."""
+"""Plots of results as PNG bytes, drawn without a display."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ def draw_learning_curve(history: Sequence[Mapping[str, float]], title: str) -> b
 
 
 def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str) -> bytes:
-    """Draw training loss and validation top-1 of each variant: the mean over seeds, and each seed thinly.
+    """Draw training loss and validation top-1 of each variant: the mean over seeds, and each seed as a thin line.
 
     Args:
-        histories: For each variant's name one history a seed.
-        title: Above the panels.
+        histories: One history per seed, by the name of the variant.
+        title: Text above the panels.
     """
     figure, (loss, top1) = _two_panels(title)
     loss.set_ylabel("training loss")
@@ -50,8 +50,8 @@ def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
     """Draw top-1 accuracy over multiply-adds: a line for each alpha, a marker for each image size.
 
     Args:
-        points: With the keys alpha, image_size, multiply_adds and top1 (a fraction).
-        title: Above the panel.
+        points: Mappings with the keys alpha, image_size (px), multiply_adds and top1 (a fraction).
+        title: Text above the panel.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="million multiply-adds", ylabel="ImageNet top-1 accuracy", xscale="log")
@@ -91,7 +91,7 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
 
 
 def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> bytes:
-    """Draw pictures in named rows: a contact sheet. Pictures are uint8 (size, size, 3), all of one size."""
+    """Draw a contact sheet: named rows of pictures, uint8 of shape (size, size, 3), all of the same size."""
     side = max((len(picture) for pictures in rows.values() for picture in pictures), default=1)
     columns = max(map(len, rows.values()), default=1) or 1
     figure = Figure(figsize=(2 + columns, 0.3 + len(rows)), layout="constrained")
@@ -109,7 +109,7 @@ def draw_rows(rows: Mapping[str, Sequence[np.ndarray]]) -> bytes:
 def draw_pictures(
     pictures: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str], title: str, colours: Sequence[str] = ()
 ) -> bytes:
-    """Draw pictures of one size and 0..255, each with its own title, eight in a row; titles may have colours."""
+    """Draw pictures (0 to 255, all of the same size), eight in a row, each with a title, which may be coloured."""
     columns = min(PICTURES_IN_A_ROW, len(pictures))
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.4 * columns, 0.5 + 1.6 * rows), layout="constrained")

@@ -1,48 +1,67 @@
-"""Runs side by side: what each is and came to, and how two of them differ."""
+"""Runs side by side: their state, accuracy and cost, and how two of them differ."""
 
 import contextlib
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.results import Result
 from keras_sepnets.runs.folder import Run, runs_root
-from keras_sepnets.settings.files import flatten
+from keras_sepnets.settings.layers import flatten
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """A run in a line; accuracies are fractions, None where they are not known yet."""
+class RunSummary(Result):
+    """A run in one line; numbers are null if they are not known yet."""
 
     run: str
-    status: str  # finished, training, unfinished, lost (it has no checkpoint to go on from), or damaged
-    started: str | None = None  # UTC
+    """Run folder."""
+    status: str
+    """finished, training, unfinished, lost (it has no checkpoint to resume from) or damaged."""
+    started: str | None = None
+    """Start of the training, UTC."""
     model: str | None = None
+    """Network."""
     alpha: float | None = None
+    """Width multiplier."""
     dataset: str | None = None
+    """Data set."""
     image_size: int | None = None
-    epoch: int = 0  # finished ones
+    """Height and width of pictures, in px."""
+    epoch: int = 0
+    """Finished epochs."""
     epochs: int | None = None
-    parameters: int | None = None  # total
+    """Epochs of the complete run."""
+    parameters: int | None = None
+    """Total number of parameters."""
     multiply_adds: int | None = None
-    validation_top1: float | None = None  # of the best epoch
+    """Multiply-adds of one picture."""
+    validation_top1: float | None = None
+    """Validation top-1 accuracy of the best epoch, as a fraction."""
     test_top1: float | None = None
-    test_top1_interval: list[float] | None = None  # 95 %, Wilson
+    """Test top-1 accuracy, as a fraction."""
+    test_top1_interval: tuple[float, float] | None = None
+    """95 % Wilson interval of test_top1."""
     train_seconds: float | None = None
+    """Duration of the training, in s."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the line as `sepnets runs --json` prints it."""
-        return asdict(self)
+
+class RunsDifference(Result):
+    """How two runs differ."""
+
+    runs: tuple[RunSummary, RunSummary]
+    """Both runs."""
+    settings: dict[str, list[Any]]
+    """Settings that differ, by dotted key, with both values."""
 
 
 def list_runs(root: Path | None = None) -> list[RunSummary]:
-    """Return all runs in a folder and its sub-folders, the oldest first.
+    """Return all runs in a folder and its subfolders, oldest first.
 
     Args:
         root: The folder; None for $SEPNETS_RUNS or runs/.
 
     Raises:
-        SepnetsError: There is no such folder.
+        SepnetsError: The folder does not exist.
     """
     root = runs_root() if root is None else root
     if not root.is_dir():
@@ -52,7 +71,7 @@ def list_runs(root: Path | None = None) -> list[RunSummary]:
 
 
 def summarize_run(path: Path) -> RunSummary:
-    """Return a run in a line; raise SepnetsError if the folder is none."""
+    """Summarize a run; raise SepnetsError if the folder holds none."""
     run = Run.open(path)
     try:
         config, history = run.config, run.read_history()
@@ -81,6 +100,11 @@ def summarize_run(path: Path) -> RunSummary:
         return RunSummary(run=str(path), status="damaged")
 
 
+def compare_runs(one: Path, other: Path) -> RunsDifference:
+    """Return both runs and the settings in which they differ."""
+    return RunsDifference(runs=(summarize_run(one), summarize_run(other)), settings=compare_settings(one, other))
+
+
 def compare_settings(one: Path, other: Path) -> dict[str, list[Any]]:
     """Return the settings in which two runs differ, by dotted key, each with both values."""
     first, second = (flatten(Run.open(path).config.model_dump(mode="json")) for path in (one, other))
@@ -96,5 +120,5 @@ def _status(run: Run) -> str:
             return "unfinished" if run.is_resumable else "lost"
     except SepnetsError:
         return "training"
-    except OSError:  # a folder that we may only read
+    except OSError:  # the folder is read-only
         return "unfinished" if run.is_resumable else "lost"

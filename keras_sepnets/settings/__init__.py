@@ -1,1 +1,1 @@
-"""What a run is asked to do: the schema of the settings, the files they come from, the recipes."""
+"""Settings of runs: their schema, the files and layers that they come from, recipes."""

@@ -1,4 +1,4 @@
-"""Settings from TOML files, options and recipes, and back into a TOML file with comments."""
+"""Settings from TOML files and options, validated, and back into a TOML file with comments."""
 
 import json
 import tomllib
@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import did_you_mean
+from keras_sepnets.settings.layers import NOTHING, Layer, flatten, merge
 from keras_sepnets.settings.schema import NETWORK_SETTINGS, SECTIONS, AugmentationConfig, RunConfig
 
 COMMENT_COLUMN = 28
@@ -23,49 +24,40 @@ def load_config(
     recipe: dict[str, Any] | None = None,
     defaults: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """Return settings: a recipe's, under a TOML file's, under options, under `dotted.key=value` texts.
+    """Return validated settings: defaults, overridden by recipe, file, options and assignments, in this order.
 
     Args:
         file: A TOML file with the tables `model`, `data`, `training` and `transfer`.
-        options: Dotted keys to values.
-        assignments: Texts such as `model.residual=false`; the value is read as TOML, else as a string.
-        recipe: The tables of a recipe; those of its network are left out where another network is asked for.
-        defaults: Dotted keys to values that hold where nothing else is said.
+        options: Values by dotted key, such as `{"model.alpha": 0.5}`.
+        assignments: Texts such as `model.residual=false`; the value is read as TOML, otherwise as a string.
+        recipe: A recipe's tables. Its network settings are dropped if another network is asked for.
+        defaults: Values by dotted key that replace the schema's defaults.
 
     Raises:
-        SepnetsError: The file cannot be read, or a key or value is not one of ours.
+        SepnetsError: The file cannot be read, or a key or value is invalid.
     """
-    tree: dict[str, Any] = read_toml(file) if file else {}
-    for key, value in (options or {}).items():
-        _assign(tree, key, value)
+    given = read_given(file, Layer.of(options or {}), assignments)
+    merged = merge(given, recipe=Layer.of(flatten(recipe or {})), defaults=Layer.of(defaults or {}))
+    return make_config(merged.tree())
+
+
+def read_given(file: Path | None, options: Layer, assignments: tuple[str, ...]) -> Layer:
+    """Return what a user set: a TOML file, overridden by options, overridden by `dotted.key=value` texts.
+
+    Raises:
+        SepnetsError: The file cannot be read, or a text is not of this form.
+    """
+    given = options.over(Layer.of(flatten(read_toml(file)), str(file)).over(NOTHING) if file else NOTHING)
     for text in assignments:
-        _assign_text(tree, text)
-    for key, value in recipe_settings(recipe or {}, flatten(tree)).items():
-        _assign(tree, key, value, only_new=True)
-    for key, value in (defaults or {}).items():
-        _assign(tree, key, value, only_new=True)
-    return make_config(tree)
-
-
-def recipe_settings(recipe: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a recipe that hold beside those that were said, by dotted key.
-
-    Where another network is asked for, those of its own network do not hold; where another augmentation is, not
-    its changes of one.
-    """
-    settings = flatten(recipe)
-    network = said.get("model.name")
-    left_out = [] if network in (None, settings.get("model.name", network)) else ["model."]
-    left_out += ["data.augmentation."] if "data.augment" in said else []
-    return {key: value for key, value in settings.items() if not key.startswith(tuple(left_out))}
+        given = _parse_assignment(text).over(given)
+    return given
 
 
 def override(config: RunConfig, assignment: str) -> RunConfig:
-    """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is none of ours."""
-    tree = config.model_dump(exclude_unset=True)  # what was not said stays open
+    """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is invalid."""
+    tree = config.model_dump(exclude_unset=True)  # what is unset stays open
     tree["model"] = config.model.model_dump()
-    _assign_text(tree, assignment)
-    return make_config(tree)
+    return make_config(_parse_assignment(assignment).over(Layer.of(flatten(tree))).tree())
 
 
 def make_config(tree: dict[str, Any]) -> RunConfig:
@@ -92,27 +84,19 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise SepnetsError(f"The config file cannot be read: {error}. Received: {str(file)!r}") from None
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
 def to_toml(config: RunConfig) -> str:
-    """Return a TOML file with every setting, its unit and meaning; what is open is commented out."""
-    lines = ["# All settings. What is commented out is chosen when a run is planned (sepnets train --dry-run)."]
+    """Return a TOML file with every setting, its unit and meaning; settings left open are commented out."""
+    lines = ["# All settings. Those commented out are chosen when a run is planned (sepnets train --dry-run)."]
     for section in ("model", *SECTIONS):
         lines += ["", f"[{section}]", *_by_key(getattr(config, section)).values()]
     changes = config.data.augmentation or AugmentationConfig()
-    amounts = _by_key(changes, said=changes.model_fields_set).values()
+    amounts = _by_key(changes, active=changes.model_fields_set).values()
     place = lines.index("[training]") - 1
     return "\n".join([*lines[:place], "", "[data.augmentation]", *amounts, *lines[place:]]) + "\n"
 
 
-def _by_key(table: BaseModel, said: Collection[str] | None = None) -> dict[str, str]:
-    """Return a line of TOML for every setting of a table; what is None or was not said is commented out."""
+def _by_key(table: BaseModel, active: Collection[str] | None = None) -> dict[str, str]:
+    """Return a line of TOML for every setting of a table; those that are None or not active are commented out."""
     lines = {}
     for key, info in sorted(type(table).model_fields.items(), key=lambda item: item[0] != "name"):
         value = getattr(table, key)
@@ -120,7 +104,7 @@ def _by_key(table: BaseModel, said: Collection[str] | None = None) -> dict[str, 
             continue
         is_open = value is None and info.default is None
         setting = f"{key} =" if is_open else f"{key} = {_to_toml_value(value)}"
-        if is_open or (said is not None and key not in said):
+        if is_open or (active is not None and key not in active):
             setting = f"# {setting}"
         meaning = info.description or f"or {', '.join(name for name in NETWORK_SETTINGS if name != value)}"
         if key != "name" and value != info.default and info.default is not None:
@@ -130,28 +114,19 @@ def _by_key(table: BaseModel, said: Collection[str] | None = None) -> dict[str, 
 
 
 def _to_toml_value(value: Any) -> str:
-    return '"none"' if value is None else json.dumps(value, ensure_ascii=False)  # else both write alike
+    """Return a value in TOML, which writes everything but null as JSON does."""
+    return '"none"' if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _assign(tree: dict[str, Any], dotted_key: str, value: Any, *, only_new: bool = False) -> None:
-    *parents, leaf = dotted_key.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
-            raise SepnetsError(f'"{parent}" is a value, not a table. Received: {dotted_key}={value!r}')
-    if not (only_new and leaf in tree):
-        tree[leaf] = value
-
-
-def _assign_text(tree: dict[str, Any], text: str) -> None:
+def _parse_assignment(text: str) -> Layer:
     key, equals, value = text.partition("=")
     if not (key.strip() and equals):
         raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")
-    _assign(tree, key.strip(), from_toml_value(value))
+    return Layer.of({key.strip(): _from_toml_value(value)}, "--set")
 
 
-def from_toml_value(text: str) -> Any:
-    """Return the value of a setting as TOML has it, else as a string."""
+def _from_toml_value(text: str) -> Any:
+    """Return a value as TOML reads it, otherwise as a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -159,7 +134,7 @@ def from_toml_value(text: str) -> Any:
 
 
 def _explain(error: ValidationError) -> str:
-    """Return one sentence for the first fault of a ValidationError, with the nearest valid key."""
+    """Describe the first fault of a ValidationError in one sentence, with the nearest valid key."""
     fault = error.errors(include_url=False)[0]
     path = [str(part) for part in fault["loc"]]
     if path[:1] == ["model"] and len(path) > 1:
@@ -169,7 +144,7 @@ def _explain(error: ValidationError) -> str:
         known = _known_keys(path[:-1], error)
         near = did_you_mean(key, known) or did_you_mean(path[-1], known)
         return f'Unknown setting "{key}".{near} Known settings: {", ".join(known)}.'
-    # One fault for each form that a value may have, such as a number or "auto".
+    # pydantic reports one fault for each form that a value may have, such as a number or "auto".
     faults = [other["msg"] for other in error.errors(include_url=False) if other["loc"][:2] == fault["loc"][:2]]
     forms = path[: 3 if path[:2] == ["data", "augmentation"] else 2]
     message = " or ".join([faults[0], *(_lower(other) for other in faults[1:])]) if len(path) > len(forms) else ""

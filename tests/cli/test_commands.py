@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_sepnets.cli import main
+from keras_sepnets.cli.models import NetworkDescription
 from keras_sepnets.settings.schema import NETWORK_SETTINGS
 
 
@@ -47,10 +48,10 @@ MISTAKES = [
     (("train", "--alpha", "-1"), "model.alpha"),
     (("train", "--alpha", "0.01"), "use at least 0.03125"),
     (("train", "--image-size", "30"), "at least 31x31 px"),
-    (("train", "--rho", "0.1"), "resolution multiplier, is too small or no number"),
+    (("train", "--rho", "0.1"), "resolution multiplier, is too small or not finite"),
     (("train", "--rho", "1", "--image-size", "64"), "--rho and an image size"),
     (("train", "--rho", "nan"), "rho"),
-    (("train", "--augment", "heavy"), "data.augment"),
+    (("train", "--augment", "heavy"), "'--augment': 'heavy' is not one of 'none', 'light', 'standard', 'strong'"),
     (("train", "--config", "missing.toml"), "config file cannot be read"),
     (("train", "--output", "taken"), "not empty"),
     (("train", "--epochs", "many"), "--epochs"),
@@ -74,8 +75,8 @@ MISTAKES = [
     (("cost", "nowhere"), "neither a run folder nor a .keras file"),
     (("cost", "taken"), "not a run folder"),
     (("cost", "taken/thesis.txt"), "neither a run folder nor a .keras file"),
-    (("cost", "nowhere", "--alpha", "0.5"), "leave the other options of a network out. Received: --alpha"),
-    (("cost", "--grid", "--classes", "5"), "--grid is of the 16 MobileNets"),
+    (("cost", "nowhere", "--alpha", "0.5"), "leave out the other options of a network. Received: --alpha"),
+    (("cost", "--grid", "--classes", "5"), "--grid draws the 16 MobileNets"),
     (("cost", "--grid", "--sort"), "leave them out here"),
     (("cost", "--against", "paper", "--image-size", "96"), "Received: --image-size"),
     (("cost", "--against", "paper", "--by", "layer"), "leave them out here"),
@@ -211,7 +212,7 @@ def test_models_lists_every_network_with_its_options(monkeypatch):
             assert option["description"], option
         options = {option["name"] for option in network["options"]}
         assert options == set(NETWORK_SETTINGS[network["name"]].model_fields) - {"name"}
-    described = {network["name"]: network for network in networks}
+    described = {network["name"]: NetworkDescription.model_validate(network) for network in networks}
     monkeypatch.setattr(sys.modules["keras_sepnets.cli.models"], "describe_network", described.get)
     text = run("models").stdout
     assert "model.residual" in text

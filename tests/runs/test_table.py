@@ -63,6 +63,6 @@ def test_where_there_are_no_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPNETS_RUNS", str(tmp_path / "none"))
     result = CliRunner().invoke(main, ["runs"])
     assert (result.exit_code, "There is no folder of runs" in result.stderr) == (2, True)
-    assert "There is no run yet" in CliRunner().invoke(main, ["runs", str(tmp_path)]).stdout
+    assert "There are no runs yet" in CliRunner().invoke(main, ["runs", str(tmp_path)]).stdout
     with pytest.raises(SepnetsError, match="not a run folder"):
         summarize_run(tmp_path)

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from keras_sepnets import SepnetsError
 from keras_sepnets.cli import main
-from keras_sepnets.settings.files import flatten, load_config
+from keras_sepnets.settings.files import load_config
+from keras_sepnets.settings.layers import flatten
 from keras_sepnets.settings.recipes import FOLDER, RECIPES, read_recipe
 from keras_sepnets.settings.schema import RunConfig
 
@@ -23,36 +24,36 @@ def test_every_file_is_a_recipe():
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_valid_and_its_sources_are_of_its_settings(name):
     recipe = read_recipe(name)
-    config = load_config(recipe=recipe.settings)
-    settings = flatten(recipe.settings)
+    config = load_config(recipe=recipe.tables)
+    settings = flatten(recipe.tables)
     assert {key: flatten(config.model_dump())[key] for key in settings} == settings
-    assert set(recipe.sources) <= set(settings)
+    assert {key: setting.value for key, setting in recipe.settings.items()} == settings
+    written = tomllib.loads((FOLDER / f"{name}.toml").read_text()).get("sources", {})
+    assert set(flatten(written)) <= set(settings)
     assert (recipe.paper is not None) == name.endswith("-paper")
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_papers_recipe_says_of_every_value_where_it_comes_from(name):
     recipe = read_recipe(name)
-    for key in flatten(recipe.settings):
-        assert any(word in recipe.source_of(key) for word in ("section", "Table", "Figure", "not in the paper")), (
-            key
-        )
+    for key, setting in recipe.settings.items():
+        assert any(word in setting.source for word in ("section", "Table", "Figure", "not in the paper")), key
 
 
 def test_what_the_papers_print():
     """The numbers of the papers' sections on training."""
-    xception = load_config(recipe=read_recipe("xception-paper").settings).training
+    xception = load_config(recipe=read_recipe("xception-paper").tables).training
     assert (xception.optimizer, xception.momentum, xception.learning_rate) == ("sgd", 0.9, 0.045)
     assert (xception.decay_rate, xception.decay_epochs, xception.l2) == (0.94, 2.0, 1e-5)
-    v2 = load_config(recipe=read_recipe("mobilenet-v2-paper").settings).training
+    v2 = load_config(recipe=read_recipe("mobilenet-v2-paper").tables).training
     assert (v2.optimizer, v2.momentum, v2.rmsprop_decay, v2.l2) == ("rmsprop", 0.9, 0.9, 4e-5)
     assert (v2.learning_rate, v2.decay_rate, v2.decay_epochs, v2.batch_size) == (0.045, 0.98, 1.0, 96)
-    v1 = load_config(recipe=read_recipe("mobilenet-paper").settings).training
+    v1 = load_config(recipe=read_recipe("mobilenet-paper").tables).training
     assert (v1.optimizer, v1.label_smoothing, v1.weight_decay) == ("rmsprop", 0.0, 0.0)
 
 
 def test_said_settings_are_over_a_recipe_and_another_network_has_its_own():
-    settings = read_recipe("xception-paper").settings
+    settings = read_recipe("xception-paper").tables
     config = load_config(options={"training.epochs": 3}, recipe=settings, defaults={"training.seed": 5})
     assert (config.model.name, config.training.epochs, config.training.seed) == ("xception", 3, 5)
     other = load_config(options={"model.name": "mobilenet"}, recipe=settings)
@@ -87,7 +88,7 @@ def test_the_printed_config_is_toml_with_every_setting_and_what_it_means():
 def test_a_recipe_survives_being_printed():
     for name in RECIPES:
         printed = CliRunner().invoke(main, ["train", "--recipe", name, "--print-config"]).stdout
-        expected = load_config(recipe=read_recipe(name).settings)
+        expected = load_config(recipe=read_recipe(name).tables)
         assert load_config(options=flatten(tomllib.loads(printed))) == expected
 
 
@@ -98,7 +99,8 @@ def test_a_dry_run_says_where_every_setting_comes_from(tmp_path):
     plan = json.loads(CliRunner().invoke(main, ["train", *arguments, "--dry-run", "--json"]).stdout)
     sources = plan["sources"]
     assert set(sources) == set(flatten(plan["config"]))
-    assert sources["model.alpha"] == sources["training.learning_rate"] == "given"
+    assert (sources["model.alpha"], sources["training.accelerate"]) == ("--alpha", "--accelerate")
+    assert sources["training.learning_rate"] == str(tmp_path / "my.toml")
     assert sources["training.decay_rate"] == "mobilenet-v2-paper: section 6.1"
     assert sources["training.epochs"] == "mobilenet-v2-paper: not in the paper"
     assert sources["training.patience"] == "default"
@@ -124,7 +126,7 @@ def test_what_is_printed_is_what_was_meant(tmp_path, assignment):
 
 
 def test_said_augmentation_replaces_that_of_a_recipe():
-    settings = read_recipe("small-data").settings
+    settings = read_recipe("small-data").tables
     assert load_config(recipe=settings).data.augmentation.mixup == 0.2
     assert load_config(options={"data.augment": "none"}, recipe=settings).data.augmentation is None
 
@@ -139,7 +141,7 @@ def test_what_follows_from_other_options_says_from_which():
     more = ("--recipe", "small-data", "--set", "data.augmentation={flip=true}")
     sources = dry_run_sources("--overfit", "16", *more)
     assert sources["training.epochs"] == sources["data.augment"] == "--overfit"
-    assert sources["data.augmentation.flip"] == "given"
+    assert sources["data.augmentation.flip"] == "--set"
     assert sources["data.augmentation.mixup"] == "augmentation none"
     small = dry_run_sources("--augment", "standard")
     assert small["data.augmentation.shift"] == "augmentation standard of small pictures"
@@ -148,9 +150,9 @@ def test_what_follows_from_other_options_says_from_which():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--dry-run", "--smoke"], "three different things"),
+        (["--dry-run", "--smoke"], "exclude each other"),
         (["--resume", "--print-config"], "no unfinished run"),
-        (["--extend", "RUN", "--set", "training.epochs=auto"], "Say how many epochs the run is to have"),
+        (["--extend", "RUN", "--set", "training.epochs=auto"], "Give the total number of epochs"),
     ],
 )
 def test_options_that_do_not_go_together(finished, arguments, sentence):

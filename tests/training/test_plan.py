@@ -190,14 +190,14 @@ def test_times_are_read(text, seconds):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--max-time", "soon"], "'soon' is no time; write it as 2h"),
-        (["--max-time", "0s"], "is no time"),
-        (["--batch-size", "some"], "neither a whole number nor auto"),
+        (["--max-time", "soon"], "'soon' is not a time; write it as 2h"),
+        (["--max-time", "0s"], "is not a time"),
+        (["--batch-size", "some"], "neither an integer nor auto"),
         (
             ["--batch-size", "0"],
             "training.batch_size: Input should be greater than or equal to 1 or input",
         ),
-        (["--checkpoint-every", "0"], "no checkpoint every 0 steps"),
+        (["--checkpoint-every", "0"], "at least 1 step apart"),
         (["--checkpoint-every", "often"], "write it as 2h"),
         (["--overfit", "5000", "--accelerate", "on"], "only 1293 training pictures"),
         (["--recipe", "finetun"], 'Did you mean "finetune"?'),

@@ -103,7 +103,7 @@ def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
     [
         (["--alpha", "0.5"], "its model.alpha is 0.0625"),
         (["--set", "training.seed=3"], "its training.seed is 0"),
-        (["--output", "x"], "leave --output, --dry-run, --smoke, --print-config, --recipe"),
+        (["--output", "x"], "leave out --output, --dry-run, --smoke, --print-config, --recipe"),
         (["--epochs", "0"], "training.epochs"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path
 )
 def test_what_was_chosen_may_be_said_again(stopped, assignment):
     arguments = ["train", "--resume", str(stopped.path), "--set", assignment, "--dry-run"]
-    assert "leave --output, --dry-run" in CliRunner().invoke(main, arguments).stderr  # nothing else is refused
+    assert "leave out --output, --dry-run" in CliRunner().invoke(main, arguments).stderr  # nothing else is refused
 
 
 def test_a_signal_while_a_picture_is_drawn_ends_the_run(tmp_path, monkeypatch):
@@ -181,7 +181,7 @@ def test_settings_may_be_said_again_in_other_words(stopped, tmp_path):
     (tmp_path / "my.toml").write_text("[data.augmentation]\nflip = false\n[model]\nalpha = 0.0625\n")
     arguments = ["--config", str(tmp_path / "my.toml"), "--dataset", "digits", "--dry-run"]
     result = CliRunner().invoke(main, ["train", "--resume", str(stopped.path), *arguments])
-    assert "leave --output, --dry-run" in result.stderr  # nothing else is refused
+    assert "leave out --output, --dry-run" in result.stderr  # nothing else is refused
 
 
 def test_checkpoints_take_little_time_and_their_time_is_told(finished):

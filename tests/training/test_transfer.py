@@ -139,7 +139,7 @@ def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on
     """Digits, from weights that were trained on something else with other classes."""
     options = {**TINY_XCEPTION, "data.dataset": f"folder:{emotions}", "training.batch_size": 56}
     weights = train(load_config(options=options), output=tmp_path / "weights").run
-    recipe = read_recipe("finetune").settings
+    recipe = read_recipe("finetune").tables
     changes = {"training.epochs": 4, "transfer.unfreeze_after": 2, "training.batch_size": 64}
     changes |= {"transfer.weights": str(weights.path), "training.learning_rate": 0.01}
     network = {key: value for key, value in TINY_XCEPTION.items() if key.startswith(("model.", "data."))}

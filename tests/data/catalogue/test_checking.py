@@ -136,7 +136,7 @@ def test_the_command_draws_a_sheet_and_ends_with_0(folder, tmp_path):
     result = run("check", f"folder:{folder}", "--sheet", tmp_path / "sheet.png")
     assert result.exit_code == 0, result.output
     assert "[red] $x^$" in result.output
-    assert "nothing to complain about" in result.output
+    assert "no faults found" in result.output
     assert Image.open(tmp_path / "sheet.png").width > 500
 
 

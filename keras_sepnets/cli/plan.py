@@ -1,0 +1,96 @@
+"""The plan of a run, as `sepnets train` and `sepnets ablate` print it."""
+
+from rich.console import Console
+
+from keras_sepnets.base.text import counted, printable
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.models.stages import BACKBONE
+from keras_sepnets.settings.schema import TrainingConfig
+from keras_sepnets.training.optimization import scaled_learning_rate
+from keras_sepnets.training.plan import Plan
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Print what a run will do."""
+    config, training, splits = plan.config, plan.config.training, plan.splits
+    options = {"alpha": config.model.alpha, "dropout": config.model.dropout}
+    options |= config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"}, exclude_defaults=True)
+    size = config.data.image_size
+    rows = [
+        ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),
+        ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
+        ("data", f"{printable(splits.source.name)}, {counted(len(splits.class_names), 'class', 'classes')}"),
+        *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
+        ("", splits.place),
+        (
+            "training",
+            f"{counted(plan.epochs, 'epoch')} x {counted(plan.steps_per_epoch, 'step')} x "
+            f"{counted(plan.batch_size, 'picture')}",
+        ),
+        ("", _describe_optimizer(training)),
+        *(("", line) for line in _describe_extras(plan)),
+        ("", f"augmentation {config.data.augment} ({splits.policy.describe() or 'no change'})"),
+        ("", f"{_describe_batch_norm(plan)}; seed {training.seed}"),
+    ]
+    if plan.cost.not_counted:
+        rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
+    if plan.load_report:
+        rows.insert(1, ("weights", printable(str(plan.load_report)).removeprefix("weights of ")))
+    rows += [("note", note) for note in splits.source.notes]
+    for heading, text in rows:
+        console.print(f"{heading:<9} {text}", markup=False)
+
+
+def _describe_batch_norm(plan: Plan) -> str:
+    phase = plan.phases[-1]
+    if phase.freeze == BACKBONE:
+        return "batch norm frozen"
+    steps, momentum = (phase.end - phase.begin) * plan.steps_per_epoch, float(plan.config.model.bn_momentum or 0)
+    share = momentum**steps
+    left = "forgotten" if share < 0.0005 else f"down to {share:.1%}"
+    return f"batch norm momentum {momentum}: initial statistics {left} after {counted(steps, 'step')}"
+
+
+def _describe_optimizer(training: TrainingConfig) -> str:
+    rate = f"learning rate {scaled_learning_rate(training):g}"
+    if training.base_batch_size and training.base_batch_size != training.batch_size:
+        rate += f" ({training.learning_rate:g} for a batch of {training.base_batch_size})"
+    if training.warmup_epochs:
+        rate += f", reached after {counted(training.warmup_epochs, 'epoch')}"
+    decay = "epoch" if training.decay_epochs == 1 else f"{training.decay_epochs:g} epochs"
+    schedules = {
+        "cosine": "then a cosine to 0",
+        "exponential": f"then times {training.decay_rate:g} every {decay}",
+        "constant": "then constant",
+    }
+    return f"{training.optimizer}, {rate}, {schedules[training.schedule]}"
+
+
+def _describe_extras(plan: Plan) -> list[str]:
+    """Describe everything in a training besides the optimizer, in lines."""
+    training, transfer = plan.config.training, plan.config.transfer
+    parts = [f"weight decay {training.weight_decay:g}"] if training.weight_decay else []
+    parts += [f"l2 {training.l2:g}"] if training.l2 else []
+    parts += [f"gradients clipped to a norm of {training.clip_norm:g}"] if training.clip_norm else []
+    parts += [f"label smoothing {training.label_smoothing:g}"] if training.label_smoothing else []
+    parts += [f"averaged weights (momentum {training.ema_momentum:g})"] if training.ema_momentum else []
+    parts += [training.precision] if training.precision != "float32" else []
+    parts += ["accelerated"] if training.accelerate == "on" else []
+    parts += ["compiled by XLA"] if training.jit_compile == "on" else []
+    parts += (
+        [f"{counted(int(training.intra_op_threads), 'thread')} per operation"] if training.intra_op_threads else []
+    )
+    parts += ["deterministic (free on CPUs; untested on GPUs)"] if training.deterministic else []
+    parts += ["classes balanced"] if training.class_weights == "balanced" else []
+    lines = [", ".join(parts)] if parts else []
+    trials = [plan.chosen.get(f"training.{key}", "") for key in ("accelerate", "intra_op_threads")]
+    lines += [why for why in trials if why.startswith("measured: ")][:1]
+    if transfer.freeze:
+        after = (
+            f"for {counted(transfer.unfreeze_after, 'epoch')}, then everything trained at "
+            f"{transfer.learning_rate_factor:g} times the learning rate"
+            if transfer.unfreeze_after
+            else "throughout"
+        )
+        lines.append(f"frozen up to {transfer.freeze} {after}")
+    return lines

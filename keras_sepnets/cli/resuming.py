@@ -1,0 +1,62 @@
+"""`sepnets train --resume` and `--extend`: which run, and whether the given settings are still its own."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.cli.options import Settings
+from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.runs.folder import Run, newest_unfinished
+from keras_sepnets.settings.schema import RunConfig, TransferConfig
+
+NEWEST = "newest"  # value of --resume without a run
+
+
+def find_run(resume: str | None, extend: Path | None) -> Run:
+    """Return the run that `--resume` or `--extend` names; raise SepnetsError if there is no such run."""
+    if extend is not None:
+        if resume is not None:
+            raise SepnetsError("--resume is for unfinished runs, --extend for finished ones; use one of them.")
+        return Run.open(extend)
+    return newest_unfinished() if resume in (None, NEWEST) else Run.open(Path(str(resume)))
+
+
+def epochs_to_extend_to(settings: Settings) -> int:
+    """Return the number of epochs that `--extend` asks for; raise SepnetsError if anything else is given."""
+    epochs = settings.config.training.epochs
+    if settings.given != {"training.epochs"} or epochs == "auto":
+        raise SepnetsError("Give the total number of epochs, and nothing else: --extend RUN --epochs N")
+    return epochs
+
+
+def refuse_changes(run: Run, settings: Settings) -> None:
+    """Raise SepnetsError for a given setting that differs from the run's: it would be another run."""
+    for key in sorted(settings.given):
+        given, found = _value(settings.config, key), _value(run.config, key)
+        if not _is_same(key, given, found, run):
+            raise SepnetsError(
+                f"A run is resumed with the settings that it began with: its {key} is {found!r}. Leave it out, "
+                f"or start a new run. Received: {given!r}"
+            )
+
+
+def _is_same(key: str, given: Any, found: Any, run: Run) -> bool:
+    """Return whether a given setting is the run's, which has the value that the plan settled."""
+    if key == "data.dataset":
+        dataset = DatasetName.parse(given)
+        without_version = not dataset.is_own_pictures and found.startswith(f"{given}:")
+        return found == str(dataset.resolve()) or without_version
+    if given == "auto":
+        return True  # the run has what was chosen
+    if key == "transfer.weights":
+        return found == TransferConfig(weights=given).with_whole_path().weights
+    if key == "training.batch_size" and given > found:  # it was lowered to the number of pictures
+        return found == run.read_json("data.json")["train"]["num_examples"]
+    return given == found
+
+
+def _value(config: RunConfig, dotted_key: str) -> Any:
+    value: Any = config
+    for part in dotted_key.split("."):
+        value = getattr(value, part, None)
+    return value

@@ -43,7 +43,7 @@ def render_pages() -> dict[Path, str]:
     pages[DOCS / "json.md"] = render_json()
     for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))):
         if page not in pages and OUTPUT.search(text := page.read_text(encoding="utf-8")):
-            pages[page] = OUTPUT.sub(_replace_output, text)
+            pages[page] = OUTPUT.sub(replace_output, text)
     return pages
 
 
@@ -55,7 +55,8 @@ def run_sepnets(arguments: list[str]) -> str:
     return "\n".join(line.rstrip() for line in result.stdout.splitlines()) + "\n"
 
 
-def _replace_output(found: re.Match[str]) -> str:
+def replace_output(found: re.Match[str]) -> str:
+    """Return a block with what its command prints now."""
     lines = run_sepnets(shlex.split(found[2])).splitlines(keepends=True)
     return found[1] + "".join(lines[: int(found[3]) if found[3] else None]) + found[4]
 
@@ -189,7 +190,7 @@ def render_json() -> str:
     for words, kind in results.items():
         schema = TypeAdapter(kind).json_schema(mode="serialization")
         items = schema.get("type") == "array"
-        rows = list(_json_rows(schema["items"] if items else schema, schema.get("$defs", {}), ""))
+        rows = list(json_rows(schema["items"] if items else schema, schema.get("$defs", {}), ""))
         shape = "A list of objects:\n\n" if items else ""
         parts.append(f"## sepnets {words}\n\n{shape}{_table(('key', 'type', 'meaning'), rows)}")
     return "\n".join(parts)
@@ -209,7 +210,7 @@ def handwritten_json() -> str:
     return (DOCS / "json.md").read_text(encoding="utf-8")
 
 
-def _json_rows(schema: dict[str, Any], defs: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
+def json_rows(schema: dict[str, Any], defs: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
     """Yield (key, type, meaning) for every key of an object, and of the objects in it."""
     for key, field in _resolve(schema, defs).get("properties", {}).items():
         meaning = field.get("description") or ""
@@ -220,7 +221,7 @@ def _json_rows(schema: dict[str, Any], defs: dict[str, Any], prefix: str) -> Ite
 def _inner_rows(field: dict[str, Any], defs: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
     for part in (_resolve(part, defs) for part in field.get("anyOf", [field])):
         if "properties" in part:
-            yield from _json_rows(part, defs, f"{path}.")
+            yield from json_rows(part, defs, f"{path}.")
         if isinstance(part.get("items"), dict):
             yield from _inner_rows(part["items"], defs, f"{path}[]")
         if isinstance(part.get("additionalProperties"), dict):

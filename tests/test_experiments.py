@@ -1,4 +1,4 @@
-"""What experiments/ says it ran is what its commands run, and its figures follow from its files."""
+"""The commands in experiments/ still run what was run, and the reports' figures follow from the results."""
 
 import json
 import tomllib
@@ -14,12 +14,12 @@ from keras_sepnets.settings.files import load_config, make_config
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 HEADS = ["Question", "Source", "Setting", "Results", "Reading", "Limits"]
 RELU = EXPERIMENTS / "xception_intermediate_relu"
-NOT_ACCELERATED = {"training.accelerate": "off"}  # as all but the newest were run
+NOT_ACCELERATED = {"training.accelerate": "off"}  # true of every experiment but the newest
 RESIDUAL = EXPERIMENTS / "mobilenet_v2_residual"
 
 
-def written_by(folder):
-    """What an experiment wrote about itself; both are older than accelerated training."""
+def recorded_settings(folder):
+    """Return what an experiment recorded about itself; both are older than accelerated training."""
     ran = json.loads((folder / "experiment.json").read_text())
     ran["base"]["training"].setdefault("accelerate", "off")
     return ran
@@ -35,7 +35,7 @@ def test_report_has_its_heads_and_names_its_command(folder):
     make_config(experiment["base"])
 
 
-def test_relu_experiment_is_the_commands_default():
+def test_relu_experiment_is_the_default_of_its_command():
     experiment = tomllib.loads((RELU / "experiment.toml").read_text())
     assert make_config(experiment["base"]) == load_config(
         options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]
@@ -46,18 +46,18 @@ def test_relu_experiment_is_the_commands_default():
 
 
 def test_relu_experiment_ran_with_these_settings():
-    ran = written_by(RELU)
+    ran = recorded_settings(RELU)
     assert make_config(ran["base"]) == load_config(
         options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]
     )
 
 
-def test_residual_experiment_is_the_commands_own():
+def test_residual_experiment_is_what_its_command_runs():
     experiment = tomllib.loads((RESIDUAL / "experiment.toml").read_text())
     options = {"model.name": "mobilenet_v2"} | NOT_ACCELERATED
     base = load_config(options=options, defaults=DEFAULTS)
     assert make_config(experiment["base"]) == base
-    ran = written_by(RESIDUAL)
+    ran = recorded_settings(RESIDUAL)
     assert make_config(ran["base"]) == base
     change = setting_ablation(base, ["model.residual=none"])
     assert [ran["reference"], ran["ablated"]] == [[name, settings] for name, settings in change]
@@ -68,16 +68,16 @@ def test_residual_experiment_is_the_commands_own():
 @pytest.mark.parametrize(("comparison", "metric"), [("comparison", "top1"), ("loss_comparison", "training_loss")])
 def test_verdicts_follow_from_the_runs(folder, comparison, metric):
     results = json.loads((folder / "results.json").read_text())
-    said = results[comparison]
-    reference, ablated = (results["variants"][said[role]][metric] for role in ("reference", "ablated"))
+    recorded = results[comparison]
+    reference, ablated = (results["variants"][recorded[role]][metric] for role in ("reference", "ablated"))
     found = compare_pairs(reference, ablated, higher_is_better=metric == "top1")
-    assert (said["difference"], said["verdict"]) == (pytest.approx(found.difference), found.verdict)
-    assert said["interval"] == pytest.approx(found.interval)
+    assert (recorded["difference"], recorded["verdict"]) == (pytest.approx(found.difference), found.verdict)
+    assert recorded["interval"] == pytest.approx(found.interval)
     report = (folder / "report.md").read_text()
-    assert said["verdict"] in report
+    assert recorded["verdict"] in report
 
 
-def test_mobilenet_on_digits_is_reported_as_it_came_out():
+def test_mobilenet_on_digits_is_reported_as_recorded():
     folder = EXPERIMENTS / "mobilenet_digits"
     results, report = json.loads((folder / "results.json").read_text()), (folder / "report.md").read_text()
     assert len(results) == 3
@@ -91,12 +91,12 @@ def test_mobilenet_on_digits_is_reported_as_it_came_out():
     assert f"{words} of three seeds reach the expected 98 %" in report
 
 
-def test_accelerated_training_is_compared_as_it_came_out():
+def test_accelerated_training_is_reported_as_recorded():
     folder = EXPERIMENTS / "accelerated_training"
     results, report = json.loads((folder / "results.json").read_text()), (folder / "report.md").read_text()
-    for form, said in results["against_off"].items():
+    for form, recorded in results["against_off"].items():
         found = compare_pairs(results["top1"]["off"], results["top1"][form], higher_is_better=True)
-        assert (said["difference"], said["verdict"]) == (pytest.approx(found.difference), found.verdict)
-        assert said["interval"] == pytest.approx(found.interval)
-        low, high = (f"{100 * bound:+.2f}" for bound in said["interval"])
-        assert f"{100 * said['difference']:+.2f} points ({low} to {high})" in report
+        assert (recorded["difference"], recorded["verdict"]) == (pytest.approx(found.difference), found.verdict)
+        assert recorded["interval"] == pytest.approx(found.interval)
+        low, high = (f"{100 * bound:+.2f}" for bound in recorded["interval"])
+        assert f"{100 * recorded['difference']:+.2f} points ({low} to {high})" in report

@@ -27,7 +27,7 @@ from keras_sepnets.lab.ablation import AblationResult
 from keras_sepnets.runs.table import RunsDifference, RunSummary
 from keras_sepnets.settings.recipes import Recipe
 from keras_sepnets.settings.schema import DataConfig
-from keras_sepnets.training.plan import Plan
+from keras_sepnets.training.plan import PlanSummary
 from keras_sepnets.training.smoke import SmokeStep
 from keras_sepnets.training.trainer import TrainingResult
 
@@ -53,7 +53,7 @@ def _joined(*parts: type) -> type[BaseModel]:
 
 RESULTS: dict[str, Any] = {
     "train": TrainingResult,
-    "train --dry-run": _joined(Plan, Sources),
+    "train --dry-run": _joined(PlanSummary, Sources),
     "train --smoke": SmokeTest,
     "evaluate": _joined(EvaluatedRun, Evaluation),
     "predict": list[Prediction],

@@ -33,7 +33,6 @@ class Claim:
 
     @property
     def decimals(self) -> int:
-        """Digits that the paper prints after the decimal point."""
         return len(self.printed.partition(".")[2])
 
 
@@ -62,7 +61,6 @@ class Comparison(Result):
 
     @property
     def decimals(self) -> int:
-        """Digits that the paper prints after the decimal point."""
         return self.claim.decimals
 
 

@@ -78,7 +78,7 @@ def test_producers_are_those_within_the_model(model):
 
 @pytest.fixture
 def optimizer():
-    optimizer = keras.optimizers.AdamW(use_ema=True)
+    optimizer = keras.optimizers.AdamW(use_ema=True, name="mine")  # leaves Keras' numbering of names alone
     optimizer.build([keras.Variable(np.ones(shape, "float32")) for shape in ((2,), (3,))])
     return optimizer
 

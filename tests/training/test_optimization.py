@@ -81,7 +81,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert float(schedule(100)) == pytest.approx(0, abs=1e-7)
 
 
-def test_a_step_whose_loss_is_no_number_updates_nothing():
+def test_a_step_with_a_nan_loss_updates_nothing():
     model = small_model()
     compile_model(model, TrainingConfig(learning_rate=0.1, warmup_epochs=0.0), steps_per_epoch=5)
     before = [variable.numpy() for variable in [*model.trainable_variables, *model.optimizer.variables]]

@@ -22,7 +22,7 @@ def work_folder(tmp_path_factory):
 
 
 def sepnets(*arguments, cwd):
-    """Run the console script in an environment of its own; return what it prints as JSON."""
+    """Run the console script in a clean environment; return the finished process."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "PYTEST"))}
     result = subprocess.run(
         [SEPNETS, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300

@@ -54,7 +54,8 @@ class Checkpoint(NamedTuple):
             reader.assert_consumed()
         except (ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
             raise NoWholeCheckpointError(
-                f"No checkpoint is whole; train anew: {printable(self.path)}: {one_line(error)}"
+                f"The checkpoint holds other variables than this run; start a new run: {printable(self.path)}: "
+                f"{one_line(error)}"
             ) from error
 
 
@@ -113,11 +114,13 @@ class Checkpoints:
                     damaged.replace(damaged.with_name(f"damaged-{damaged.name}"))
             return checkpoint
         if faults:
-            raise NoWholeCheckpointError(f"No checkpoint is whole; train anew: {'; '.join(faults.values())}")
+            raise NoWholeCheckpointError(
+                f"Every checkpoint is damaged; start a new run: {'; '.join(faults.values())}"
+            )
         return None
 
     def restore(self, variables: Variables) -> dict[str, Any] | None:
-        """Read the newest whole checkpoint into variables and return its state; None if there is none yet."""
+        """Read the newest undamaged checkpoint into variables and return its state; None without a checkpoint."""
         checkpoint = self.newest()
         if checkpoint is None:
             return None
@@ -155,7 +158,7 @@ class Checkpoints:
         needed = sum(variable.shape.num_elements() * variable.dtype.size for variable in _flat(variables))
         free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
         kept = self._found()[:1]
-        before = f"The one before it is whole: {printable(kept[0])}" if kept else "There is none before it"
+        before = f"The previous one is intact: {printable(kept[0])}" if kept else "There is no previous one"
         return (
             f"The checkpoint could not be written ({one_line(error, 100)}): about {needed:,} bytes are needed and "
             f"{free:,} are free. {before}"

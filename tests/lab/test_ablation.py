@@ -71,12 +71,14 @@ def test_any_setting_of_a_network_can_be_the_change():
     assert narrower.ablated == ("alpha=0.125", {"alpha": 0.125})
 
 
-def test_what_was_not_said_of_the_augmentation_stays_that_of_the_preset():
+def test_open_settings_of_the_augmentation_stay_those_of_the_preset():
     settings = load_config(options={"data.augmentation.flip": False, "model.name": "mobilenet"})
     change = setting_ablation(settings, ["model.separable=false"])
     for variant in change:
-        said = apply_variant(variant, settings)
-        policy = resolve_data(said.data, SimpleNamespace(name="folder:x", picture_size=None), default_size=64)
+        variant_settings = apply_variant(variant, settings)
+        policy = resolve_data(
+            variant_settings.data, SimpleNamespace(name="folder:x", picture_size=None), default_size=64
+        )
         assert (policy.augmentation.flip, policy.augmentation.smallest_crop) == (False, 0.35)
     assert override(settings, "model.alpha=0.5").data.augmentation.model_fields_set == {"flip"}
 
@@ -91,12 +93,12 @@ def test_what_was_not_said_of_the_augmentation_stays_that_of_the_preset():
         ("model.residual", "reads KEY=VALUE"),
     ],
 )
-def test_changes_that_are_none_are_told(change, sentence):
+def test_invalid_changes_are_refused(change, sentence):
     with pytest.raises(SepnetsError, match=sentence):
         setting_ablation(base(), [change])
 
 
-def test_no_change_and_one_change_twice_are_told():
+def test_no_change_and_one_change_twice_are_refused():
     with pytest.raises(SepnetsError, match="needs a change"):
         setting_ablation(base(), [])
     with pytest.raises(SepnetsError, match="the same setting again"):
@@ -157,7 +159,7 @@ def test_results_follow_from_the_runs(result_and_titles):
     assert (result.output / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_interrupted_runs_are_trained_anew_and_finished_ones_kept(result_and_titles, monkeypatch):
+def test_interrupted_runs_are_trained_again_and_finished_ones_kept(result_and_titles, monkeypatch):
     result, _ = result_and_titles
     titles = []
     interrupted = result.variants["intermediate_relu"].runs[1].path
@@ -254,5 +256,5 @@ def test_an_ablation_goes_on_with_the_threads_of_its_runs(tmp_path):
     begun = load_config(options={"training.intra_op_threads": 1})
     (folder / "config.json").write_text(begun.model_dump_json())
     assert with_threads_of_runs(base, tmp_path) == begun
-    said = load_config(options={"training.intra_op_threads": 2})
-    assert with_threads_of_runs(said, tmp_path) == said
+    given = load_config(options={"training.intra_op_threads": 2})
+    assert with_threads_of_runs(given, tmp_path) == given

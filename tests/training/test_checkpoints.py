@@ -66,7 +66,7 @@ def test_the_same_step_may_be_saved_again(tmp_path):
 def test_variables_of_other_shapes_are_refused(tmp_path):
     save_three(tmp_path)
     other = variables() | {"step": [tf.Variable([1, 2])]}
-    with pytest.raises(FailedRunError, match="No checkpoint is whole"):
+    with pytest.raises(FailedRunError, match="The checkpoint holds other variables"):
         Checkpoints(tmp_path).restore(other)
 
 
@@ -148,7 +148,7 @@ def test_where_no_checkpoint_is_whole_each_is_named(tmp_path):
     save_three(tmp_path)
     for file in tmp_path.rglob("state.json"):
         file.write_text("{}")
-    with pytest.raises(FailedRunError, match=r"No checkpoint is whole; train anew: .*00003.*00002"):
+    with pytest.raises(FailedRunError, match=r"Every checkpoint is damaged; start a new run: .*00003.*00002"):
         Checkpoints(tmp_path).restore(variables())
 
 

@@ -1,4 +1,4 @@
-"""No SIGKILL, at whatever moment, changes what a run comes to."""
+"""No SIGKILL, whenever it comes, changes the result of a run."""
 
 import subprocess
 import sys

@@ -112,7 +112,7 @@ def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():
         assert one.numpy().tobytes() == other.numpy().tobytes()
 
 
-def test_a_run_whose_time_is_up_stops_and_goes_on_later(tmp_path, monkeypatch):
+def test_a_run_stops_at_its_time_limit_and_can_be_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sepnets.training.plan._epochs_that_fit", lambda *_: 400)
     config = load_config(options=TINY | {"training.epochs": 400})
     with pytest.raises(TimeUpError, match=r"The time was up in epoch \d+.*sepnets train --resume") as caught:

@@ -184,12 +184,12 @@ def test_settings_may_be_said_again_in_other_words(stopped, tmp_path):
     assert "leave out --output, --dry-run" in result.stderr  # nothing else is refused
 
 
-def test_checkpoints_take_little_time_and_their_time_is_told(finished):
-    told = finished.run.read_json("training.json")
-    assert 0 < told["checkpoint_seconds"] < told["train_seconds"]
+def test_checkpoints_take_little_time_and_their_time_is_recorded(finished):
+    written = finished.run.read_json("training.json")
+    assert 0 < written["checkpoint_seconds"] < written["train_seconds"]
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path):
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
     """Whatever of its folder was written by then."""
     config = config_of("mobilenet", varied=False)
     expected = outcome(train(config, output=tmp_path / "whole").run)

@@ -38,7 +38,7 @@ def test_run_folder_explains_itself(finished):
     open_settings = {
         key for section in config.values() for key, value in section.items() if value in (None, "auto")
     }
-    assert open_settings == {"base_batch_size", "weights", "freeze"}  # where nothing is a choice of its own
+    assert open_settings == {"base_batch_size", "weights", "freeze"}  # None is a choice here
     policy = config["data"].pop("augmentation")
     assert {key: value for key, value in policy.items() if value} == {
         "smallest_crop": 1.0, "crop_aspect": 4 / 3, "rotation": 10.0, "zoom": 0.1, "shift": 0.1,
@@ -89,8 +89,8 @@ def test_the_epochs_numbers_are_written_for_tensorboard(finished):
     for part, name in (("train", "top1"), ("validation", "val_top1")):
         events = EventAccumulator(str(finished.run.path / "events" / part))
         events.Reload()
-        (told,) = events.Tensors("epoch_top1")
-        value = float(tf.make_ndarray(told.tensor_proto))
+        (written,) = events.Tensors("epoch_top1")
+        value = float(tf.make_ndarray(written.tensor_proto))
         assert value == pytest.approx(finished.run.read_history()[0][name], rel=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_mixed_precision_trains_and_saves_an_ordinary_network(tiny_config, tmp_p
     )
     assert result.run.read_history()[0]["val_loss"] < 5
     assert keras.config.dtype_policy().name == "float32"
-    # A run that goes on has the same weights, optimizer and loss scale.
+    # A run that is extended has the same weights, optimizer and loss scale.
     again = extend(result.run, 2)
     assert [row["epoch"] for row in again.run.read_history()] == [1, 2]
 
@@ -155,7 +155,7 @@ def test_plan_settles_everything_and_writes_nothing(tiny_config, tmp_path, monke
 
 
 def fake_run(monkeypatch, epochs, error=None):
-    """Let a training finish so many epochs in no time, and then fail in the next."""
+    """Let a training finish some epochs in no time, and then fail in the next."""
 
     def run(plan, recorder, saver, *_):
         compile_model(plan.trained, plan.config.training, plan.steps_per_epoch)
@@ -215,14 +215,14 @@ def test_a_test_that_fails_keeps_the_finished_training(tiny_config, tmp_path, mo
     assert (tmp_path / "a" / "final.keras").exists()
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run(tiny_config, tmp_path):
+def test_a_nan_loss_stops_the_run(tiny_config, tmp_path):
     config = changed(tiny_config, training__learning_rate=1e30, training__warmup_epochs=0)
     with pytest.raises(FailedRunError, match=r"NaN or infinite in epoch 1, step \d+.*Lower the"):
         train(config, output=tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
-def test_epochs_without_a_better_one_end_the_training(tiny_config, tmp_path, monkeypatch):
+def test_training_stops_after_epochs_without_improvement(tiny_config, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sepnets.training.recorder.Recorder._is_better", lambda *_: False)
     config = changed(tiny_config, training__epochs=5, training__patience=2)
     run = train(config, output=tmp_path / "run").run
@@ -279,7 +279,7 @@ def test_damaged_pictures_stop_a_run_by_name_or_are_left_out_and_listed(tiny_con
     assert (tmp_path / "run" / "bad_pictures.csv").read_text().splitlines() == rows  # of training too
 
 
-def test_a_validation_of_which_nothing_can_be_read_is_told_so(tiny_config, picture_folder, tmp_path):
+def test_a_validation_split_without_a_readable_picture_is_an_error(tiny_config, picture_folder, tmp_path):
     for split in ("train", "validation", "test"):
         shutil.copytree(picture_folder, tmp_path / "set" / split)
     for file in (tmp_path / "set" / "validation").rglob("*.jpg"):

@@ -73,7 +73,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def emotions(tmp_path_factory):
-    """A stand-in for facial emotions: grey 48x48 pictures in 7 folders, each with stripes of its own direction."""
+    """A stand-in for facial emotions: grey 48x48 pictures in 7 folders, each with stripes in another direction."""
     root = tmp_path_factory.mktemp("emotions")
     random = np.random.default_rng(0)
     y, x = np.mgrid[:48, :48]
@@ -220,7 +220,7 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
         ({"model.alpha": 0.125}, "These weights belong to another network"),
     ],
 )
-def test_what_cannot_be_is_told(source, emotions, settings, sentence):
+def test_impossible_settings_are_refused(source, emotions, settings, sentence):
     options = {key: value for key, value in options_of(source, emotions, **settings).items() if value is not None}
     with pytest.raises(SepnetsError, match=sentence):
         make_plan(load_config(options=options))

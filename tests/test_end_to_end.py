@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from warm import start_sepnets
 
 SEPNETS = Path(sys.executable).with_name("sepnets")
 TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "32", "--alpha", "0.0625")
@@ -21,14 +22,24 @@ def work_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("user")
 
 
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "PYTEST"))}
+
+
 def sepnets(*arguments, cwd):
     """Run the console script in a clean environment; return the finished process."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "PYTEST"))}
     result = subprocess.run(
-        [SEPNETS, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        [SEPNETS, *map(str, arguments)], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr
     return result
+
+
+def warm_sepnets(*arguments, cwd):
+    """Run the command line in a process that has imported TensorFlow already."""
+    with start_sepnets(*arguments, cwd=cwd, env=ENVIRONMENT | {"TF_CPP_MIN_LOG_LEVEL": "3"}) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return subprocess.CompletedProcess(arguments, 0, out, err)
 
 
 def test_train_evaluate_predict_ablate(work_folder):
@@ -40,7 +51,7 @@ def test_train_evaluate_predict_ablate(work_folder):
         "run", "train_seconds", "images_per_second", "checkpoint_seconds", "parameters", "multiply_adds", "test",
     }  # fmt: skip
     assert "epoch 1/1  loss" in trained.stderr
-    again = sepnets("train", "--model", "mobilenet", *TINY, "--seed", "0", "--json", cwd=work_folder)
+    again = warm_sepnets("train", "--model", "mobilenet", *TINY, "--seed", "0", "--json", cwd=work_folder)
     assert json.loads(again.stdout)["test"] == result["test"]
     one, other = (keras.models.load_model(work_folder / f"runs/mobilenet-digits-{n}/final.keras") for n in (1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
@@ -52,11 +63,11 @@ def test_train_evaluate_predict_ablate(work_folder):
     assert evaluated["top1"] == result["test"]["top1"]
 
     Image.new("RGBA", (30, 50), "red").save(work_folder / "red.png")
-    (prediction,) = json.loads(sepnets("predict", result["run"], "red.png", "--json", cwd=work_folder).stdout)
+    (prediction,) = json.loads(warm_sepnets("predict", result["run"], "red.png", "--json", cwd=work_folder).stdout)
     assert prediction["path"] == "red.png"
     assert len(prediction["predictions"]) == 5
 
-    ablated = sepnets(
+    ablated = warm_sepnets(
         "ablate",
         "--no-intermediate-relu",
         *TINY,
@@ -75,10 +86,12 @@ def test_train_evaluate_predict_ablate(work_folder):
 
 def test_own_pictures_from_the_first_command_to_the_last(work_folder, picture_folder):
     shutil.copytree(picture_folder, work_folder / "pictures")
-    run = sepnets("train", "--dataset", "folder:pictures", *TINY[4:], "--epochs", "2", "--batch-size", "16",
+    run = warm_sepnets("train", "--dataset", "folder:pictures", *TINY[4:], "--epochs", "2", "--batch-size", "16",
                   "--output", "mine", "--json", cwd=work_folder)  # fmt: skip
     assert json.loads(run.stdout)["test"]["num_examples"] == 6
-    answer = json.loads(sepnets("predict", "mine", "pictures/red", "--top", "1", "--json", cwd=work_folder).stdout)
+    answer = json.loads(
+        warm_sepnets("predict", "mine", "pictures/red", "--top", "1", "--json", cwd=work_folder).stdout
+    )
     assert len(answer) == 20
     labels = [row["predictions"][0]["label"] for row in answer]
     assert set(labels) <= {"blue", "green", "red"}

@@ -23,9 +23,11 @@ class WarmProcess:
     def __init__(self, target, arguments, *, cwd=None, env=None):
         """Start `target(*arguments)`, a function that the child can import."""
         (out, child_out), (err, child_err) = (CONTEXT.Pipe(duplex=False) for _ in range(2))
-        environment = dict(os.environ if env is None else env)
+        place, environment = str(cwd or Path.cwd()), dict(os.environ if env is None else env)
         self._process = CONTEXT.Process(
-            target=_run, args=(child_out, child_err, str(cwd or Path.cwd()), environment, target, arguments)
+            target=_run,
+            daemon=True,
+            args=(child_out, child_err, place, environment, target, arguments),
         )
         self._process.start()
         child_out.close()

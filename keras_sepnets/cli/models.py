@@ -9,18 +9,8 @@ import click
 from keras_sepnets.base.results import Result
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.options import json_option
+from keras_sepnets.cost.amounts import Parameters
 from keras_sepnets.settings.schema import NETWORK_SETTINGS
-
-
-class Parameters(Result):
-    """Numbers of parameters."""
-
-    total: int
-    """All parameters."""
-    trainable: int
-    """Those that training changes: without batch norm's moving statistics."""
-    without_bn: int
-    """Without any of batch norm's."""
 
 
 class NetworkOption(Result):

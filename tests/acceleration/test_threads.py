@@ -1,10 +1,9 @@
 """TensorFlow keeps the number of threads that it starts with; the plan takes what is possible."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from warm import run_code
 
 BEGIN = """
 import os
@@ -47,5 +46,5 @@ assert plan("auto") == plan(2) == 2
 def test_tensorflow_keeps_the_threads_that_it_starts_with(program, value):
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
     environment |= {"TF_NUM_INTRAOP_THREADS": value} if value else {}
-    done = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True)
+    done = run_code(BEGIN + program, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,13 +1,12 @@
 """The twin of a network computes what the network does: outputs, gradients, moving statistics."""
 
 import contextlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from warm import run_code
 
 from keras_sepnets import (
     SepnetsError,
@@ -323,7 +322,7 @@ for stock, twin in zip(*results, strict=True):
 
 
 def test_a_twin_trains_on_replicas_as_the_network_does():
-    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    done = run_code(REPLICAS)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -5,13 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from warm import start_code
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.training import checkpoints as module
@@ -226,12 +226,8 @@ def test_no_kill_loses_a_checkpoint(tmp_path):
     """Ten SIGKILLs, most of them while a checkpoint is being written; each new process verifies what it finds."""
     random = np.random.default_rng(3)
     saved = inside = 0
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     for _ in range(10):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SAVE_ON_AND_ON, str(tmp_path)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
+        process = start_code(SAVE_ON_AND_ON, tmp_path)
         word, step = process.stdout.readline().split()
         assert (word, int(step) >= saved) == ("ready", True), process.stderr.read()
         for _ in range(random.integers(1, 4)):

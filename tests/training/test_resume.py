@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
 
@@ -15,6 +13,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from run_outcome import outcome
 from stops import Signal, stop
+from warm import start_sepnets
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import InterruptedRunError
@@ -267,16 +266,11 @@ def test_the_state_of_an_older_checkpoint_is_read(tmp_path):
     assert part.state == recorder
 
 
-COMMAND = [
-    sys.executable, "-m", "keras_sepnets", "train", "--alpha", "0.0625", "--image-size", "32",
-    "--epochs", "500", "--batch-size", "128",
-]  # fmt: skip
+LONG = ["train", "--alpha", "0.0625", "--image-size", "32", "--epochs", "500", "--batch-size", "128"]
 
 
 def start(output, *arguments):
-    process = subprocess.Popen(
-        [*COMMAND, "--output", str(output), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start_sepnets(*LONG, "--output", output, *arguments)
     for line in process.stdout:
         if line.startswith("epoch   1/500"):
             return process

@@ -1,7 +1,5 @@
 import hashlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from warm import run_code
 
 from keras_sepnets.data.batches.caches import DiskCache
 from keras_sepnets.data.batches.examples import DecodedExamples, FileExamples, StreamedExamples
@@ -218,12 +217,14 @@ def test_a_fresh_process_resumes_with_identical_batches():
         count = int(random.integers(batch_size * 2, 60))
         start = int(random.integers(0, 2 * (count // batch_size)))
         cases.append((count, batch_size, int(random.integers(1000)), workers, start))
-    code = f"from test_pipeline import digest_of_rest\nfor case in {cases}: print(digest_of_rest(*case))"
-    paths = [str(Path(__file__).parent), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_NUM_INTRAOP_THREADS": "2"}
-    fresh = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_pipeline import digest_of_rest
+for case in {cases}: print(digest_of_rest(*case))
+"""
+    fresh = run_code(code, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "2"})
+    assert fresh.returncode == 0, fresh.stderr
     assert fresh.stdout.split() == [digest_of_rest(*case) for case in cases]
 
 

@@ -74,7 +74,7 @@ def describe_network(name: str) -> NetworkDescription:
         source=network.source,
         default_size=network.default_size,
         minimum_size=network.minimum_size,
-        parameters=Parameters(total=cost.total, trainable=cost.trainable, without_bn=cost.without_bn),
+        parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         options=tuple(
             NetworkOption(name=field, default=info.default, description=info.description)

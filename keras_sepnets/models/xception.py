@@ -80,7 +80,7 @@ def build_xception(
         name: Name of the model.
         alpha: Width multiplier, any positive number, 1 (the paper) by default; every filter count becomes
             `int(filters * alpha)`.
-        dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .5 (the paper, section 4.2.3)
+        dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .5 (the paper)
             by default.
         include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
         bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.

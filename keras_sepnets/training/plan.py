@@ -154,19 +154,9 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as `sepnets train --dry-run --json` prints it."""
-        amounts = self.cost.amounts
         return PlanSummary(
             config=self.config,
-            input_shape=list(self.cost.input_shape),
-            parameters={
-                "total": amounts.total,
-                "trainable": amounts.trainable,
-                "without_bn": amounts.without_bn,
-            },
-            multiply_adds=amounts.multiply_adds,
-            activation_bytes=amounts.activation_bytes,
-            peak_activation_bytes=self.cost.peak_activation_bytes,
-            not_counted=list(self.cost.not_counted),
+            **self.cost.summary(),
             num_examples={role: self.splits.num_examples(role) for role in ROLES},
             steps_per_epoch=self.steps_per_epoch,
             steps=self.steps,

@@ -1,7 +1,7 @@
 """How a run ends: its result, or the error that says why it ended early and what is left of it."""
 
 import signal
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, InstanceOf, PlainSerializer, computed_field
 
@@ -23,7 +23,8 @@ from keras_sepnets.training.saver import Saver
 
 RunPath: TypeAlias = Annotated[InstanceOf[Run], PlainSerializer(lambda run: str(run.path), return_type=str)]
 EvaluationJson: TypeAlias = Annotated[
-    InstanceOf[Evaluation], PlainSerializer(lambda evaluation: evaluation.to_json())
+    InstanceOf[Evaluation],
+    PlainSerializer(lambda evaluation: evaluation.to_json(), return_type=dict[str, Any]),
 ]
 
 

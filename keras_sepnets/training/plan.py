@@ -158,12 +158,7 @@ class Plan:
         """Return the plan as `sepnets train --dry-run --json` prints it."""
         return PlanSummary(
             config=self.config,
-            input_shape=list(self.cost.input_shape),
-            parameters=self.cost.parameters,
-            multiply_adds=self.cost.multiply_adds,
-            activation_bytes=self.cost.activation_bytes,
-            peak_activation_bytes=self.cost.peak_activation_bytes,
-            not_counted=list(self.cost.not_counted),
+            **self.cost.summary(),
             num_examples={role: self.splits.num_examples(role) for role in ROLES},
             steps_per_epoch=self.steps_per_epoch,
             steps=self.steps,

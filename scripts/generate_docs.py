@@ -197,8 +197,8 @@ def render_json() -> str:
 def json_rows(schema: dict[str, Any], defs: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
     """Yield (key, type, meaning) for every key of an object, and of the objects in it."""
     for key, field in _resolve(schema, defs).get("properties", {}).items():
-        meaning = field.get("description") or ""
-        yield f"`{prefix}{key}`", _describe_json(field, defs), " ".join(meaning.split())
+        meaning = " ".join((field.get("description") or "").split()).rstrip(".")
+        yield f"`{prefix}{key}`", _describe_json(field, defs), meaning[:1].upper() + meaning[1:]
         yield from _inner_rows(field, defs, prefix + key)
 
 

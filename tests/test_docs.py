@@ -77,6 +77,14 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", [DOCS / "design.md", ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_named_modules_exist(page):
+    named = set(re.findall(r"`([\w/]+/\w+\.py)`", page.read_text()))
+    assert named
+    for path in named:
+        assert "NAME" in path or (ROOT / path).exists() or (ROOT / "keras_sepnets" / path).exists(), path
+
+
 def test_every_page_is_in_the_index():
     index = (DOCS / "README.md").read_text()
     assert {f"({page.name})" for page in DOCS.glob("*.md") if page.name != "README.md"} <= set(

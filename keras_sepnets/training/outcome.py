@@ -1,7 +1,7 @@
 """How a run ends: its result, or the error that says why it ended early and what is left of it."""
 
 import signal
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import Field, InstanceOf, PlainSerializer, computed_field
 
@@ -22,10 +22,6 @@ from keras_sepnets.training.interruption import Interruption
 from keras_sepnets.training.saver import Saver
 
 RunPath: TypeAlias = Annotated[InstanceOf[Run], PlainSerializer(lambda run: str(run.path), return_type=str)]
-EvaluationJson: TypeAlias = Annotated[
-    InstanceOf[Evaluation],
-    PlainSerializer(lambda evaluation: evaluation.to_json(), return_type=dict[str, Any]),
-]
 
 
 class TrainingResult(Result):
@@ -40,7 +36,7 @@ class TrainingResult(Result):
     checkpoint_seconds: float
     """seconds spent on checkpoints, part of train_seconds"""
     cost: InstanceOf[Cost] = Field(exclude=True)
-    test: EvaluationJson
+    test: InstanceOf[Evaluation]
     """the evaluation on the test split"""
 
     @computed_field  # type: ignore[prop-decorator]

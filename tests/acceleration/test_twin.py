@@ -57,15 +57,14 @@ def _seeded():
 
 
 def smooth(model):
-    """A network without the corners of ReLUs, at which rounding can flip a gradient."""
+    """A network without the corners of ReLUs and maxima, at which rounding can flip a gradient."""
 
     def replace(layer):
-        relu = isinstance(layer, keras.layers.ReLU)
-        return (
-            keras.layers.Activation("softplus", name=layer.name)
-            if relu
-            else type(layer).from_config(layer.get_config())
-        )
+        if isinstance(layer, keras.layers.ReLU):
+            return keras.layers.Activation("softplus", name=layer.name)
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            return keras.layers.AveragePooling2D.from_config(layer.get_config())
+        return type(layer).from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=replace)
 
@@ -146,7 +145,7 @@ def test_in_float32_a_twin_is_near_the_float64_network(name):
             np.testing.assert_allclose(found_statistics[path], values, rtol=1e-5, atol=1e-5, err_msg=path)
         error = sum(float(((found_gradients[path] - values) ** 2).sum()) for path, values in gradients.items())
         size = sum(float((values**2).sum()) for values in gradients.values())
-        assert error < 2e-4**2 * size
+        assert error < 2e-5**2 * size
 
 
 def test_a_fused_batch_norm_is_that_of_a_float64_reference():
@@ -246,7 +245,9 @@ def test_a_twin_compiled_by_xla_computes_the_same(precision):
         outputs = keras.layers.Dense(5, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
         network = keras.Model(inputs, outputs)
         twin = accelerate(network, precision)
-        twin.compile(FusedAdamW(0.01), "sparse_categorical_crossentropy", jit_compile=jit_compile)
+        # With a large epsilon, steps follow the gradients and not only their signs, which rounding can flip.
+        optimizer = FusedAdamW(0.01, epsilon=0.1)
+        twin.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile)
         losses = [twin.train_on_batch(pictures, labels) for _ in range(2)]
         statistics = [variable.numpy() for variable in network.non_trainable_variables]
         found.append([*losses, twin.test_on_batch(pictures, labels), *statistics])

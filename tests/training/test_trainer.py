@@ -299,7 +299,7 @@ def test_what_is_held_out_after_files_were_added_is_not_the_test_of_the_run(tiny
         shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"new{number}.jpg")
     with pytest.raises(SepnetsError, match="test pictures of .* have changed since the run started.*trained on"):
         evaluate(run)
-    with pytest.warns(match="train pictures of .* are not those"):
+    with pytest.warns(match="train pictures of .* have changed since the run started"):
         evaluate(run, "train")
 
 

@@ -176,7 +176,7 @@ def test_sizes_of_files_are_checked_and_files_kept(finished, tmp_path):
     damaged = tmp_path / "damaged.keras"
     damaged.write_bytes(before[: len(before) // 2])
     result = run("cost", damaged)
-    assert (result.exit_code, "or a damaged one. Received: " in result.stderr) == (2, True)
+    assert (result.exit_code, "or it is damaged. Received: " in result.stderr) == (2, True)
     result = run("cost", file, "--csv", file)
     assert (result.exit_code, "would replace" in result.stderr) == (2, True)
     assert file.read_bytes() == before

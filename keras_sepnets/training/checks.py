@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.batches.holdout import assign_roles
+from keras_sepnets.data.batches.roles import check_overfit
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.registry import NETWORKS, build_network
 from keras_sepnets.models.stages import BACKBONE, frozen_stages
@@ -88,11 +89,8 @@ def check_examples(data: DataConfig, sizes: Mapping[str, int]) -> None:
     num_examples = sizes["train"]
     roles = assign_roles([split for split, size in sizes.items() if size])
     held_out = sum(split is None for split in roles.values()) * round(data.holdout_fraction * num_examples)
-    if data.overfit and data.overfit >= num_examples - held_out:
-        raise SepnetsError(
-            f"There are no more than {num_examples - held_out} training pictures to choose from. "
-            f"Received: overfit={data.overfit}"
-        )
+    if data.overfit:
+        check_overfit(data.overfit, num_examples - held_out)
 
 
 @functools.lru_cache(maxsize=8)  # the runs of an ablation share a few networks

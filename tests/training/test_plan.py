@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
+from warm import run_code
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import FailedRunError, TimeUpError
@@ -135,7 +134,7 @@ def refuse_to_work(*_, **__):
         ({"model.alpha": 1e-9}, "alpha is too small"),
         ({"transfer.weights": "imagenet", "transfer.freeze": "block77"}, 'mobilenet has no stage "block77"'),
         ({"transfer.weights": "imagenet", "model.alpha": 0.3}, "published for alpha"),
-        ({"transfer.weights": "nowhere"}, "There are no such weights"),
+        ({"transfer.weights": "nowhere"}, "These weights do not exist"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_before_data_are_opened(monkeypatch, options, sentence):
@@ -151,7 +150,7 @@ def test_too_many_pictures_to_overfit_are_refused_before_a_trial(monkeypatch, th
         monkeypatch.setattr("keras_sepnets.training.plan.Splits", refuse_to_work)
     monkeypatch.setattr("keras_sepnets.training.choices.choose_form", refuse_to_work)
     options = TINY | {"data.overfit": 1293, "training.accelerate": "auto"}
-    with pytest.raises(SepnetsError, match="no more than 1293 training pictures"):
+    with pytest.raises(SepnetsError, match="only 1293 training pictures"):
         make_plan(load_config(options=options))
 
 
@@ -171,10 +170,7 @@ print(settle_threads(config.training).intra_op_threads)
 
 def test_checks_and_picture_files_leave_the_number_of_threads_open(picture_folder):
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-c", KEEPS_THREADS_OPEN, str(picture_folder)],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+    done = run_code(KEEPS_THREADS_OPEN, picture_folder, env=environment)
     assert done.stdout.strip() == "auto", done.stderr
 
 

@@ -46,6 +46,14 @@ def assign_parts(source: Source, holdout_fraction: float) -> dict[str, Part]:
     return parts
 
 
+def check_overfit(count: int, available: int) -> None:
+    """Raise SepnetsError unless a run can overfit on `count` of the available training pictures."""
+    if count >= available:
+        raise SepnetsError(
+            f"There are only {available} training pictures; choose fewer. Received: overfit={count}"
+        )
+
+
 def choose_few(source: Source, train: Part, count: int) -> Part:
     """Return `count` training examples, in proportion to the classes, for a run that overfits on purpose.
 
@@ -54,10 +62,7 @@ def choose_few(source: Source, train: Part, count: int) -> Part:
     """
     index = source.index(train.split)
     places = np.arange(len(index.keys)) if train.chosen is None else np.flatnonzero(train.chosen)
-    if count >= len(places):
-        raise SepnetsError(
-            f"There are only {len(places)} training pictures; choose fewer. Received: overfit={count}"
-        )
+    check_overfit(count, len(places))
     held = stratified_holdout([index.keys[at] for at in places], index.labels[places], count, salt="overfit")
     if not held.any():
         raise SepnetsError(

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from run_outcome import differences, outcome
+from scans import write_scans
 
 from keras_sepnets.runs.folder import Run
 
-SETTINGS = ["--alpha", "0.0625", "--image-size", "32", "--batch-size", "128", "--checkpoint-every", "1"]
+SETTINGS = ["--alpha", "0.0625", "--image-size", "32", "--batch-size", "16", "--augment", "light"]
+EVERY_STEP = ["--checkpoint-every", "1"]
+PICTURES = 220  # 11 steps an epoch
 SETTINGS += ["--set", "model.shallow=true", "--set", "model.dropout=0.3", "--set", "training.ema_momentum=0.9"]
 
 
@@ -69,14 +72,16 @@ def kill_and_compare(
     epochs = str(max(2, kills // 2))  # enough for all kills
     with tempfile.TemporaryDirectory(prefix="sepnets-kill-") as root:
         undisturbed, killed = Run(Path(root) / "undisturbed"), Run(Path(root) / "killed")
-        finish(start(*SETTINGS, "--epochs", epochs, "--output", str(undisturbed.path)))
-        arguments = [*SETTINGS, "--epochs", epochs, "--output", str(killed.path)]
+        scans = write_scans(Path(root) / "scans", PICTURES)
+        settings = [*SETTINGS, "--dataset", f"folder:{scans}", "--epochs", epochs]
+        finish(start(*settings, "--output", str(undisturbed.path)))
+        arguments = [*settings, *EVERY_STEP, "--output", str(killed.path)]
         done = within = 0
         while done < kills and not killed.is_finished:
             inside, wait = done % 2 == 0, chance.uniform(0, 0.5)
             within += kill_once(start(*arguments), killed.checkpoints_folder, inside=inside, wait=wait)
             done += 1
-            arguments = ["--resume", str(killed.path), "--checkpoint-every", "1"]
+            arguments = ["--resume", str(killed.path), *EVERY_STEP]
             on_kill(done, within)
         if not killed.is_finished:
             finish(start(*arguments))

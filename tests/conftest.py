@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process a core
@@ -17,7 +18,18 @@ from PIL import Image
 
 from keras_sepnets.settings.files import load_config
 
+# Files whose tests take longest come first, so that no worker is left alone with one of them at the end.
+LONG = [
+    "test_kills", "test_resume", "test_pipeline", "test_twin", "test_plan", "test_transfer", "test_trainer",
+    "test_commands", "test_end_to_end", "test_stores", "test_ablation", "test_weights",
+]  # fmt: skip
+
 gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects, which are not to be searched so often
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(Path(item.path).stem, len(LONG)))  # others stay in their order
 
 
 def pytest_unconfigure():
@@ -31,6 +43,7 @@ def tiny_config():
     return load_config(
         options={
             "model.alpha": 0.0625,
+            "model.shallow": True,
             "data.image_size": 32,
             "training.epochs": 1,
             "training.batch_size": 128,

@@ -14,6 +14,7 @@ from PIL import Image
 from warm import start_sepnets
 
 SEPNETS = Path(sys.executable).with_name("sepnets")
+SHALLOW = ("--set", "model.shallow=true")
 TINY = ("--epochs", "1", "--batch-size", "128", "--image-size", "32", "--alpha", "0.0625")
 
 
@@ -43,7 +44,7 @@ def warm_sepnets(*arguments, cwd):
 
 
 def test_train_evaluate_predict_ablate(work_folder):
-    trained = sepnets("train", "--model", "mobilenet", *TINY, "--json", cwd=work_folder)
+    trained = sepnets("train", "--model", "mobilenet", *SHALLOW, *TINY, "--json", cwd=work_folder)
     result = json.loads(trained.stdout)
     assert result["run"] == "runs/mobilenet-digits-1"
     assert result["test"]["num_examples"] == 360
@@ -51,7 +52,18 @@ def test_train_evaluate_predict_ablate(work_folder):
         "run", "train_seconds", "images_per_second", "checkpoint_seconds", "parameters", "multiply_adds", "test",
     }  # fmt: skip
     assert "epoch 1/1  loss" in trained.stderr
-    again = warm_sepnets("train", "--model", "mobilenet", *TINY, "--seed", "0", "--json", cwd=work_folder)
+    again = warm_sepnets(
+        "train",
+        "--model",
+        "mobilenet",
+        "--set",
+        "model.shallow=true",
+        *TINY,
+        "--seed",
+        "0",
+        "--json",
+        cwd=work_folder,
+    )
     assert json.loads(again.stdout)["test"] == result["test"]
     one, other = (keras.models.load_model(work_folder / f"runs/mobilenet-digits-{n}/final.keras") for n in (1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))

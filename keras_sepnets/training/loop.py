@@ -49,8 +49,8 @@ def training_state(model: keras.Model) -> dict[str, list[tf.Variable]]:
 
 def build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
     """Create the variables of a compiled model's metrics, which Keras would only create in the first step."""
-    pictures, labels = (tf.zeros([1, *spec.shape[1:]], spec.dtype) for spec in batches.element_spec[:2])
-    model.test_on_batch(pictures, labels)
+    spec = batches.element_spec[1]
+    model.compute_metrics(None, tf.zeros([1, *spec.shape[1:]], spec.dtype), tf.zeros([1, *model.output_shape[1:]]))
     model.reset_metrics()
 
 

@@ -25,9 +25,11 @@ from keras_sepnets.training.phases import freeze
 from keras_sepnets.training.plan import make_plan
 
 NETWORKS = {
-    "mobilenet": lambda size: build_mobilenet(alpha=0.25, input_shape=(size, size, 3), classes=5, dropout=0.0),
+    "mobilenet": lambda size: build_mobilenet(
+        alpha=0.25, input_shape=(size, size, 3), classes=5, dropout=0.0, shallow=True
+    ),
     "conv mobilenet": lambda size: build_mobilenet(
-        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, separable=False
+        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, separable=False, shallow=True
     ),
     "mobilenet_v2": lambda size: build_mobilenet_v2(alpha=0.35, input_shape=(size, size, 3), classes=5),
     "xception": lambda size: build_xception(

@@ -20,6 +20,7 @@ from keras_sepnets.training.tuning.duration import Speed
 
 TINY = {
     "model.alpha": 0.0625,
+    "model.shallow": True,
     "data.image_size": 32,
     "training.epochs": 1,
     "training.batch_size": 128,
@@ -208,10 +209,14 @@ def test_some_pictures_can_be_learned_by_heart(tmp_path):
     arguments = [
         "--alpha",
         "0.25",
+        "--set",
+        "model.shallow=true",
         "--image-size",
         "32",
         "--overfit",
         "16",
+        "--epochs",
+        "40",
         "--json",
         "--output",
         str(tmp_path / "run"),

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from run_outcome import outcome
+from scans import write_scans
 from stops import Signal, stop
 from warm import start_sepnets
 
@@ -26,9 +27,9 @@ from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.saver import Saver
 from keras_sepnets.training.trainer import extend, resume
 
-STEPS, EPOCHS = 5, 2  # of 256 digits
+STEPS, EPOCHS = 5, 2  # of 256 digits, or of 19 scans
 NETWORKS = {
-    "mobilenet": {"model.alpha": 0.0625},
+    "mobilenet": {"model.alpha": 0.0625, "model.shallow": True},
     "mobilenet_v2": {"model.name": "mobilenet_v2", "model.alpha": 0.0625, "data.image_size": 16},
     "xception": {
         "model.name": "xception",
@@ -46,6 +47,13 @@ PLAIN = {"model.dropout": 0.0, "data.augment": "none"}
 ACCELERATED = {"training.accelerate": "on", "training.precision": "bfloat16"}
 
 
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Settings of a data set that opens fast, with two batches of validation."""
+    folder = write_scans(tmp_path_factory.mktemp("scans"), 240)
+    return {"data.dataset": f"folder:{folder}", "data.holdout_fraction": 0.3, "training.batch_size": 19}
+
+
 def config_of(network, *, varied, **more):
     options = {"data.image_size": 32, "training.epochs": EPOCHS, "training.batch_size": 256, **NETWORKS[network]}
     return load_config(options=options | (VARIED if varied else PLAIN) | more)
@@ -61,8 +69,8 @@ def config_of(network, *, varied, **more):
     ],
     ids=["mobilenet", "mobilenet_v2", "xception"],
 )
-def test_stops_change_nothing(tmp_path, network, varied, more, signals):
-    config = config_of(network, varied=varied, **more)
+def test_stops_change_nothing(tmp_path, scans, network, varied, more, signals):
+    config = config_of(network, varied=varied, **scans, **more)
     expected = outcome(train(config, output=tmp_path / "whole").run)
     run = stop(config, tmp_path / "stopped", *signals)
     assert not run.is_finished
@@ -188,9 +196,9 @@ def test_checkpoints_take_little_time_and_their_time_is_recorded(finished):
     assert 0 < written["checkpoint_seconds"] < written["train_seconds"]
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path, scans):
     """Whatever of its folder was written by then."""
-    config = config_of("mobilenet", varied=False)
+    config = config_of("mobilenet", varied=False, **scans)
     expected = outcome(train(config, output=tmp_path / "whole").run)
     run = Run.create(tmp_path / "killed", make_plan(config).config)
     assert run.is_resumable
@@ -266,11 +274,15 @@ def test_the_state_of_an_older_checkpoint_is_read(tmp_path):
     assert part.state == recorder
 
 
-LONG = ["train", "--alpha", "0.0625", "--image-size", "32", "--epochs", "500", "--batch-size", "128"]
+LONG = [
+    "train", "--alpha", "0.0625", "--set", "model.shallow=true", "--image-size", "32", "--epochs", "500",
+    "--batch-size", "19",
+]  # fmt: skip
+STEPS_OF_LONG = 10  # per epoch, of 192 scans
 
 
-def start(output, *arguments):
-    process = start_sepnets(*LONG, "--output", output, *arguments)
+def start(output, scans, *arguments):
+    process = start_sepnets(*LONG, "--dataset", scans["data.dataset"], "--output", output, *arguments)
     for line in process.stdout:
         if line.startswith("epoch   1/500"):
             return process
@@ -278,8 +290,8 @@ def start(output, *arguments):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_go_on(tmp_path, number, code):
-    process = start(tmp_path / "run")
+def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_go_on(tmp_path, scans, number, code):
+    process = start(tmp_path / "run", scans)
     process.send_signal(number)
     begin = time.perf_counter()
     _, errors = process.communicate(timeout=60)
@@ -290,15 +302,16 @@ def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_go_on(tmp_pa
     assert Run(tmp_path / "run").is_resumable
 
 
-def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path):
-    process = start(tmp_path / "run", "--checkpoint-every", "1")
+def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path, scans):
+    process = start(tmp_path / "run", scans, "--checkpoint-every", "1")
     time.sleep(0.3)
     process.kill()
     process.wait()
     run = Run(tmp_path / "run")
     steps = sorted(int(path.name.split("-")[1]) for path in run.checkpoints_folder.glob("step-*"))
-    assert steps[-1] >= 10
+    assert steps[-1] >= STEPS_OF_LONG
+    epoch = steps[-1] // STEPS_OF_LONG + 1
     with pytest.raises(InterruptedRunError, match=r"Interrupted in epoch"):
-        resume(run, callbacks=[Signal(steps[-1] // 10 + 1, 0, signal.SIGINT)])
-    assert len(run.read_history()) == steps[-1] // 10 + 1
+        resume(run, callbacks=[Signal(epoch, 0, signal.SIGINT)])
+    assert len(run.read_history()) == epoch
     assert np.isfinite([row["val_loss"] for row in run.read_history()]).all()

@@ -122,7 +122,9 @@ def test_emotions_from_given_weights_end_to_end(source, emotions, tmp_path):
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert "predictions" in done.stderr  # left random
-    assert "frozen up to backbone for 1 epochs, then all at 0.1 of the rate" in done.stderr
+    assert (
+        "frozen up to backbone for 1 epoch, then everything trained at 0.1 times the learning rate" in done.stderr
+    )
     run = Run.open(tmp_path / "run")
     assert run.config.model.model_dump(exclude={"bn_momentum"}) == source.config.model.model_dump(
         exclude={"bn_momentum"}

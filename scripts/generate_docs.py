@@ -3,8 +3,8 @@
 Usage: python scripts/generate_docs.py
 
 Writes docs/settings.md, docs/commands.md and docs/json.md. In README.md and the other pages of docs/, it replaces
-each block below a comment `<!-- output: sepnets COMMAND -->` by what the command prints, or by its first N lines
-if the comment ends with ` | head -N`.
+each block below a comment `<!-- output: sepnets COMMAND -->` with what the command prints, or with its first N
+lines if the comment ends with ` | head -N`.
 """
 
 import json

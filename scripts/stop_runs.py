@@ -2,9 +2,9 @@
 
 Usage: python scripts/stop_runs.py [--stops 1 3 10] [--networks mobilenet mobilenet_v2 xception] [--seed 0]
 
-For each network, plain and with MixUp, dropout and averaged weights. The stops come at random steps, in the middle
-of an epoch, at its end and during validation. Weights, batch norm statistics, optimizer, averages, history, best
-network and test result must be equal bit for bit.
+For each network, plain and with MixUp, dropout, label smoothing and averaged weights. The stops come at random
+steps, in the middle of an epoch, at its end and during validation. Weights, batch norm statistics, optimizer,
+averages, history, best network and test result must be equal bit for bit.
 """
 
 import argparse

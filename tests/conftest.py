@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process a core
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process per core
 # TFDS reads this when it is imported, which test modules do while they are collected.
 os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="tensorflow_datasets-")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")
@@ -24,7 +24,7 @@ LONG = [
     "test_commands", "test_end_to_end", "test_stores", "test_ablation", "test_weights",
 ]  # fmt: skip
 
-gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects, which are not to be searched so often
+gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects: search them less often
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,4 @@
-"""TFDS data sets of twelve pictures, built from files with registered checksums, for tests without a network."""
+"""TFDS data sets of twelve pictures, built from files with registered checksums, for offline tests."""
 
 import gzip
 import hashlib

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-REGISTER = 16  # channels; in bfloat16, oneDNN's batch norm is 5 times slower for other than multiples of it
+REGISTER = 16  # channels; in bfloat16, oneDNN's batch norm is 5 times slower if they are not a multiple of it
 
 
 def wide_channels(channels: int) -> int:

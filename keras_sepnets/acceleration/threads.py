@@ -7,14 +7,14 @@ import tensorflow as tf
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.settings.schema import TrainingConfig
 
-VARIABLE = "TF_NUM_INTRAOP_THREADS"  # by which users set it for all programs
+VARIABLE = "TF_NUM_INTRAOP_THREADS"  # with which users set it for all programs
 
 
 def use_threads(training: TrainingConfig) -> None:
     """Set TensorFlow's number of threads per operation to `intra_op_threads`; do nothing if that is "auto".
 
     Raises:
-        SepnetsError: TensorFlow already started in this process, with another number.
+        SepnetsError: TensorFlow has already started in this process, with another number.
     """
     threads = training.intra_op_threads
     if threads in ("auto", _current()):
@@ -23,8 +23,8 @@ def use_threads(training: TrainingConfig) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:
         raise SepnetsError(
-            f"TensorFlow already started in this process, with {_current()} threads per operation (0: one per "
-            f"core), and keeps that number; train in a new process. Received: training.intra_op_threads={threads}"
+            f"TensorFlow has already started in this process, with training.intra_op_threads={_current()}, and "
+            f"keeps that number; train in a new process. Received: training.intra_op_threads={threads}"
         ) from None
 
 

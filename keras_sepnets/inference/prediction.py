@@ -45,7 +45,7 @@ class Prediction(Result):
 
 
 def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | None = None) -> list[Prediction]:
-    """Classify picture files, in the batches and by the code of `evaluate`.
+    """Classify picture files, with the batch size and the code of `evaluate`.
 
     Args:
         run: A trained run; its settings determine how pictures are prepared.

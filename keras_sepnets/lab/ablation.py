@@ -54,10 +54,10 @@ def ablate(
         output: The folder of the experiment; new, empty, or of the same experiment.
         seeds: Number of pairs, trained with the seeds 0, 1, ...
         download: Whether a TFDS data set may be downloaded.
-        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit a quarter of it.
+        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
         callbacks: Returns the Keras callbacks of a run from its title and plan.
         on_plan: Called with the plan of the reference before anything is written.
-        on_progress: Called with a description before a measurement for the plans.
+        on_progress: Called with a description before each measurement that a plan needs.
 
     Returns:
         Both variants and their differences. Also written: experiment.json, results.json, learning_curves.png.

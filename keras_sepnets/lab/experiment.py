@@ -79,7 +79,7 @@ def train_pairs(
             except InterruptedRunError as error:
                 finished = sum(map(len, runs.values()))
                 raise type(error)(
-                    f"Interrupted in {title}; {finished} of {seeds * len(configs)} runs are finished. "
+                    f"Interrupted in {title}, with {finished} of {seeds * len(configs)} runs finished. "
                     "Run the same command again to continue."
                 ) from error
             runs[name].append(run)

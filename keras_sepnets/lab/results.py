@@ -67,7 +67,7 @@ class Comparison(Result):
     interval: tuple[float, float] | None
     """95 % t interval of the mean; null if the seeds do not give one"""
     verdict: str
-    """what the interval allows to conclude, in words"""
+    """what the interval shows, in words"""
 
 
 class AblationResult(Result):

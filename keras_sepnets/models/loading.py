@@ -45,4 +45,6 @@ def network_file(folder: Path, name: str | None = None) -> Path:
         file = Path(folder) / f"{candidate}.keras"
         if file.is_file():
             return file
-    raise SepnetsError(f"The run has no {name or 'finished epoch'} to load. Received: {str(folder)!r}")
+    raise SepnetsError(
+        f"The run has no {f'{name} network' if name else 'finished epoch'} to load. Received: {str(folder)!r}"
+    )

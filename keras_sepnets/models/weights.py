@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.results import Result
-from keras_sepnets.base.text import one_line
+from keras_sepnets.base.text import counted, one_line
 from keras_sepnets.models.hashes import HASHES
 from keras_sepnets.models.loading import check_run_folder, network_file
 from keras_sepnets.models.weight_files import HEAD, LayerWeights, read_layers
@@ -53,7 +53,7 @@ class LoadReport(Result):
     """Layers of the file that the network does not have."""
 
     def __str__(self) -> str:
-        parts = [f"{len(self.loaded)} layers loaded"]
+        parts = [f"{counted(len(self.loaded), 'layer')} loaded"]
         parts += [f"{name} adapted ({how})" for name, how in self.adapted.items()]
         parts += [f"left random: {', '.join(self.fresh)}"] if self.fresh else []
         parts += [f"in the file, not used: {', '.join(self.unused)}"] if self.unused else []
@@ -158,8 +158,8 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
         return Path(keras.utils.get_file(name, url, cache_dir=cache, cache_subdir="models", file_hash=known_hash))
     except Exception as error:  # get_file raises plain Exception
         raise FailedRunError(
-            f"The published weights could not be downloaded ({one_line(error)}). Fetch {url} on a machine with a "
-            f"network and put it at {path}. Received: weights='imagenet'"
+            f"The published weights could not be downloaded ({one_line(error)}). Fetch {url} on a machine with "
+            f"internet access and put it at {path}. Received: weights='imagenet'"
         ) from error
 
 

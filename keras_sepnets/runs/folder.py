@@ -148,7 +148,7 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run against training by other processes; raise SepnetsError if one trains it."""
+        """Lock the run against training by other processes; raise SepnetsError if one is training it."""
         lock = filelock.FileLock(self.path / ".lock", timeout=LOCK_SECONDS)
         try:
             lock.acquire()

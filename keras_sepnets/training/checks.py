@@ -53,8 +53,8 @@ def check_phases(config: RunConfig) -> None:
         )
     if transfer.unfreeze_after and not transfer.freeze:
         raise SepnetsError(
-            f"Nothing is frozen that could be unfrozen; add --freeze {BACKBONE}, or drop --unfreeze-after. "
-            f"Received: transfer.unfreeze_after={transfer.unfreeze_after}"
+            f"Nothing is frozen, so there is nothing to unfreeze; add --freeze {BACKBONE}, or drop "
+            f"--unfreeze-after. Received: transfer.unfreeze_after={transfer.unfreeze_after}"
         )
     if epochs != "auto" and transfer.unfreeze_after >= epochs:
         raise SepnetsError(

@@ -61,7 +61,7 @@ def choose_fastest_form(
 
 
 def choose_batch(config: RunConfig, splits: Splits) -> Chosen:
-    """Choose the batch size: what fits the memory if it is "auto", at most all training pictures."""
+    """Choose the batch size: what fits in memory if it is "auto", at most all training pictures."""
     num_examples = splits.num_examples("train")
     size = config.training.batch_size
     if size == "auto":

@@ -44,7 +44,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def handled_signals(deadline: float | None = None) -> Iterator[Interruption]:
-    """Handle SIGINT and SIGTERM within a block; only the main thread can, in others the deadline remains."""
+    """Handle SIGINT and SIGTERM within a block; other threads only have the deadline."""
     interruption = Interruption(deadline)
     if threading.current_thread() is not threading.main_thread():
         yield interruption

@@ -85,7 +85,7 @@ def run_epochs(
 
     Args:
         model: The model, in its state at `position`.
-        position: Where to start; it moves on with every step.
+        position: Where to start; it advances with every step.
         batches: Endless training batches, from `position` on.
         validation: Batches to evaluate after every epoch, with the averaged weights if there are any.
         epochs: Number of epochs of the whole training.

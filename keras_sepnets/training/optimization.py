@@ -136,8 +136,8 @@ def _is_depthwise(layer: keras.layers.Layer) -> bool:
 class _Regularized:
     """Adds l2 to an optimizer's gradients, and lets it change nothing before it has every gradient.
 
-    Weight decay would not wait for the gradients otherwise, and so change the weights in a step that fails because
-    its loss is NaN.
+    Otherwise, weight decay would not wait for the gradients, and would change the weights in a step that fails
+    because its loss is NaN.
     """
 
     _l2 = 0.0

@@ -65,7 +65,7 @@ def stop_run(run: Run, saver: Saver, interruption: Interruption, epochs: int) ->
     if position.epoch < epochs:
         where = f"in epoch {position.epoch + 1}, step {position.step}"
     else:
-        where = "after its last epoch"
+        where = "after the last epoch"
     if interruption.stops_between_steps and saver.step:
         saver.save()
     if run.has_checkpoints:
@@ -74,7 +74,7 @@ def stop_run(run: Run, saver: Saver, interruption: Interruption, epochs: int) ->
         run.remove()
         kept = "No step was finished, so nothing is saved."
     if interruption.signal is None:
-        return TimeUpError(f"The time was up {where}. {kept}")
+        return TimeUpError(f"Time ran out {where}. {kept}")
     if interruption.signal == signal.SIGTERM:
         return TerminatedRunError(f"Terminated {where}. {kept}")
     return InterruptedRunError(f"Interrupted {where}. {kept}")
@@ -99,6 +99,6 @@ def fail_run(run: Run, error: BaseException) -> FailedRunError:
         run.remove()
         kept = "No epoch was finished, so nothing is saved."
     if isinstance(error, KeyboardInterrupt):
-        return InterruptedRunError(f"Interrupted in the test. {kept}")
+        return InterruptedRunError(f"Interrupted during the test. {kept}")
     name = "" if isinstance(error, SepnetsError) else f"{type(error).__name__}: "
     return FailedRunError(f"{name}{one_line(error).rstrip('.')}. {kept}")

@@ -181,7 +181,7 @@ def make_plan(
         config: The settings; None and "auto" are replaced by values that follow from the data set, the number of
             steps, and measurements of memory and time.
         download: Whether a TFDS data set may be downloaded.
-        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit a quarter of it.
+        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
         max_seconds: Time limit of the run from now on, in seconds; the run gets at most as many epochs as fit.
         load_weights: Whether to load the weights that the run starts from; not needed if a checkpoint follows.
         on_progress: Called with a description before a measurement, which takes a while.
@@ -221,7 +221,7 @@ def make_plan(
 
 
 def _choose_epochs(config: RunConfig, splits: Splits, max_seconds: float, begin: float) -> Chosen:
-    """Choose as many epochs as fit `max_seconds` from `begin`, at most the configured number; this is measured."""
+    """Choose by measurement how many epochs fit in `max_seconds` from `begin`, at most the configured number."""
     asked = config.training.epochs
     trial_config = with_training(config, epochs=1 if asked == "auto" else asked)
     trial_config, _ = choose_momentums(trial_config, _steps_per_epoch(config, splits))
@@ -231,7 +231,7 @@ def _choose_epochs(config: RunConfig, splits: Splits, max_seconds: float, begin:
         return Chosen(config, {})
     config = with_training(config, epochs=epochs)
     check_phases(config)
-    return Chosen(config, {"training.epochs": f"what fits {max_seconds:,.0f} s, measured"})
+    return Chosen(config, {"training.epochs": f"what fits in {max_seconds:,.0f} s, measured"})
 
 
 def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:

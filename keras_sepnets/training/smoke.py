@@ -85,7 +85,7 @@ def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
     checkpoints.restore(training_state(model))
     if _to_bytes(model) != saved:
         raise FailedRunError("The checkpoint that was restored differs from the one that was saved.")
-    yield "resume", f"a checkpoint of {sum(map(len, saved)) / 1e6:,.1f} MB saved and restored, equal to the bit"
+    yield "resume", f"a checkpoint of {sum(map(len, saved)) / 1e6:,.1f} MB saved and restored, bit-identical"
 
     recorder = Recorder(run, plan, Clock())
     recorder.set_model(model)

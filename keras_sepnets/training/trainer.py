@@ -45,13 +45,13 @@ def train(
         config: The settings; see `RunConfig`.
         output: The run folder, new or empty; None for the next number under $SEPNETS_RUNS or runs/.
         download: Whether a TFDS data set may be downloaded.
-        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit a quarter of it.
-        checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as costs
-            at most 1 % of the time.
+        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
+        checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as
+            possible at a cost of at most 1 % of the time.
         max_seconds: Time limit in seconds; the run gets as many epochs as fit, and stops resumable.
         callbacks: Additional Keras callbacks.
         on_plan: Called with the plan before anything is written.
-        on_progress: Called with a description before a measurement for the plan.
+        on_progress: Called with a description before each measurement that the plan needs.
 
     Returns:
         The run, its speed, its cost and its test result.
@@ -98,19 +98,20 @@ def resume(
 
     Args:
         run: The unfinished run; if it was killed before its first checkpoint, it starts again.
-        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit a quarter of it.
-        checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as costs
-            at most 1 % of the time.
+        cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
+        checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as
+            possible at a cost of at most 1 % of the time.
         max_seconds: Time limit in seconds, after which the run stops again.
         callbacks: Additional Keras callbacks; they do not see what happened before.
         on_plan: Called with the plan before training resumes.
 
     Returns:
-        The same as for the uninterrupted run: weights, batch norm's statistics, history and test are equal to the
-        bit on the same machine and versions.
+        The same as for the uninterrupted run: weights, batch norm's statistics, history and test are bit-identical
+        on the same machine and versions.
 
     Raises:
-        SepnetsError: The run is finished or has no checkpoint, its data changed, or another process trains it.
+        SepnetsError: The run is finished or has no checkpoint, its data have changed, or another process is
+            training it.
         FailedRunError, InterruptedRunError: See `train`.
     """
     deadline = _deadline(max_seconds)

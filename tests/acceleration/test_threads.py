@@ -30,12 +30,12 @@ def refusal(threads):
 OPEN = """
 assert settle_threads(config("auto").training).intra_op_threads == "auto"
 assert plan(1) == plan("auto") == tf.config.threading.get_intra_op_parallelism_threads() == 1
-assert "already started in this process, with 1 threads" in refusal(0)
+assert "already started in this process, with training.intra_op_threads=1," in refusal(0)
 """
 BEGUN = """
 tf.constant(1)
 assert plan("auto") == plan(0) == 0
-assert "already started in this process, with 0 threads" in refusal(1)
+assert "already started in this process, with training.intra_op_threads=0," in refusal(1)
 """
 SET = """
 assert plan("auto") == plan(2) == 2

@@ -175,7 +175,7 @@ def test_interrupted_runs_are_trained_again_and_finished_ones_kept(result_and_ti
     assert again.to_json() == result.to_json()
 
 
-def test_a_run_that_was_stopped_goes_on(result_and_titles, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_is_resumed(result_and_titles, tmp_path, monkeypatch):
     result, _ = result_and_titles
     output = shutil.copytree(result.output, tmp_path / "relu")
     shutil.copytree(output / "intermediate_relu" / "seed-0", tmp_path / "whole")
@@ -220,10 +220,10 @@ class Interrupt(keras.callbacks.Callback):
         raise KeyboardInterrupt
 
 
-def test_ctrl_c_says_how_to_go_on(result_and_titles):
+def test_ctrl_c_says_how_to_continue(result_and_titles):
     result, _ = result_and_titles
     with pytest.raises(
-        InterruptedRunError, match=r"in intermediate_relu, seed 2; 4 of 6 runs are finished. Run the same"
+        InterruptedRunError, match=r"in intermediate_relu, seed 2, with 4 of 6 runs finished. Run the same"
     ):
         ablate(base(), ABLATION, output=result.output, seeds=3, callbacks=lambda *_: [Interrupt()])
     assert not (result.output / "intermediate_relu" / "seed-2").exists()
@@ -248,7 +248,7 @@ def test_what_would_make_the_runs_of_a_pair_differ_is_refused(tmp_path, key, val
         ablate(base, intermediate_relu_ablation(intermediate_relu=False), output=tmp_path / "a")
 
 
-def test_an_ablation_goes_on_with_the_threads_of_its_runs(tmp_path):
+def test_an_ablation_continues_with_the_threads_of_its_runs(tmp_path):
     base = load_config(options={"training.intra_op_threads": "auto"})
     assert with_threads_of_runs(base, tmp_path) == base
     folder = tmp_path / "reference" / "seed-0"

@@ -92,7 +92,7 @@ def test_figure_3_is_a_strictly_equivalent_reformulation_of_figure_2():
     np.testing.assert_allclose(segments.predict_on_batch(pixels), expected, atol=1e-5)
 
 
-def test_figure_4_has_one_spatial_convolution_a_channel():
+def test_figure_4_has_one_spatial_convolution_per_channel():
     model = model_of(extreme_module, 12)
     assert isinstance(model.get_layer("m_depthwise"), keras.layers.DepthwiseConv2D)
     relus = [layer.name for layer in model.layers if isinstance(layer, keras.layers.ReLU)]

@@ -183,13 +183,13 @@ class TestDownload:
         with pytest.raises(SepnetsError, match="its hash differs; delete it"):
             build_mobilenet(alpha=0.25, weights="imagenet")
 
-    def test_without_network_one_sentence_names_the_file_and_its_place(self, server, tmp_path):
+    def test_offline_one_sentence_names_the_file_and_its_place(self, server, tmp_path):
         with pytest.raises(FailedRunError) as caught:
             build_mobilenet(alpha=0.25, weights="imagenet")
         sentence = str(caught.value)
         assert "\n" not in sentence
         assert "Fetch http://127.0.0.1" in sentence
-        assert "/mobilenet_2_5_224_tf.h5 on a machine with a network" in sentence
+        assert "/mobilenet_2_5_224_tf.h5 on a machine with internet access" in sentence
         assert str(tmp_path / "home" / "models" / "mobilenet_2_5_224_tf.h5") in sentence
 
 

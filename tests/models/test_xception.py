@@ -146,7 +146,7 @@ def test_preprocessing_is_part_of_the_network():
 
 
 class TestSegments:
-    """The spectrum between a standard convolution (one segment) and a depthwise one (one a channel)."""
+    """The spectrum between a standard convolution (one segment) and a depthwise one (one per channel)."""
 
     def test_one_segment_is_the_standard_convolution(self):
         """3x3 C -> C followed by a linear 1x1 C -> F is one standard 3x3 convolution C -> F."""
@@ -178,7 +178,7 @@ class TestSegments:
         assert expected.std() > 1e-3
         np.testing.assert_allclose(ours(pixels, training=False), expected, atol=1e-5)
 
-    def test_one_segment_a_channel_is_the_grouped_convolution_with_as_many_groups(self):
+    def test_one_segment_per_channel_is_the_grouped_convolution_with_as_many_groups(self):
         """An independent form: Keras' grouped convolution, at the end of the spectrum and within it."""
         x = np.random.default_rng(0).normal(size=(2, 9, 9, 6)).astype("float32")
         for segments in (6, 3):
@@ -223,7 +223,7 @@ class TestSegments:
         assert costs == sorted(costs, reverse=True)
         assert len(set(costs)) == 5
 
-    def test_default_is_one_segment_a_channel_spatial_first(self):
+    def test_default_is_one_segment_per_channel_spatial_first(self):
         model = build_xception(**SMALL)
         kinds = {type(layer) for layer in model.layers if "sepconv" in layer.name and layer.weights}
         assert keras.layers.DepthwiseConv2D in kinds

@@ -57,7 +57,7 @@ def test_a_used_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"model": {"name": "vgg"}}', '{"extra": 1}'])
-def test_what_is_no_run_is_refused(tmp_path, content):
+def test_what_is_not_a_run_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(SepnetsError):
@@ -103,7 +103,7 @@ def test_csv_and_json_are_plain(tmp_path):
     assert json.loads((run.path / "x.json").read_text()) == {"größe": 1}
 
 
-def test_damage_of_a_network_file_is_told(finished, tmp_path):
+def test_damage_to_a_network_file_is_reported(finished, tmp_path):
     """Flipped bits, truncations and zeroed tails of a .keras file: refused, or without any consequence."""
     whole = (finished.run.path / "final.keras").read_bytes()
     expected = [array.tobytes() for array in load_network(finished.run.path / "final.keras").get_weights()]

@@ -74,7 +74,7 @@ def test_later_settings_override_earlier_ones(tmp_path):
         ("=3", "reads KEY=VALUE"),
     ],
 )
-def test_faults_are_told_in_one_sentence(assignment, sentence):
+def test_faults_are_reported_in_one_sentence(assignment, sentence):
     with pytest.raises(SepnetsError, match=sentence) as caught:
         load_config(options={"model.name": "mobilenet"}, assignments=(assignment,))
     assert "\n" not in str(caught.value)

@@ -52,7 +52,7 @@ def test_what_the_papers_print():
     assert (v1.optimizer, v1.label_smoothing, v1.weight_decay) == ("rmsprop", 0.0, 0.0)
 
 
-def test_said_settings_are_over_a_recipe_and_another_network_has_its_own():
+def test_given_settings_override_a_recipe_and_another_network_has_its_own():
     settings = read_recipe("xception-paper").tables
     config = load_config(options={"training.epochs": 3}, recipe=settings, defaults={"training.seed": 5})
     assert (config.model.name, config.training.epochs, config.training.seed) == ("xception", 3, 5)
@@ -125,7 +125,7 @@ def test_what_is_printed_is_what_was_meant(tmp_path, assignment):
     assert load_config(tmp_path / "my.toml") == expected
 
 
-def test_said_augmentation_replaces_that_of_a_recipe():
+def test_given_augmentation_replaces_that_of_a_recipe():
     settings = read_recipe("small-data").tables
     assert load_config(recipe=settings).data.augmentation.mixup == 0.2
     assert load_config(options={"data.augment": "none"}, recipe=settings).data.augmentation is None

@@ -29,7 +29,7 @@ TINY = {
 
 
 def fake_memory(monkeypatch, *, base, per_picture, budget, breaks_at=10**9):
-    """Let a step of n pictures need base + n * per_picture bytes, and not end from a size on."""
+    """Let a step of n pictures need base + n * per_picture bytes, and run out of memory from a size on."""
     asked = []
 
     def measure(_config, size, _classes):
@@ -96,7 +96,7 @@ def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
     auto = load_config(options=TINY | {"training.epochs": "auto"})
     filled = make_plan(auto, max_seconds=1000.0)
     assert 700 < filled.epochs < 910  # a second each, less 10 % and the beginning
-    assert filled.chosen["training.epochs"] == "what fits 1,000 s, measured"
+    assert filled.chosen["training.epochs"] == "what fits in 1,000 s, measured"
     assert make_plan(load_config(options=TINY), max_seconds=1000.0).epochs == 1
     assert 20 < make_plan(load_config(options=TINY | {"training.epochs": 500}), max_seconds=60.0).epochs < 50
     assert len(asked) == 3
@@ -115,7 +115,7 @@ def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():
 def test_a_run_stops_at_its_time_limit_and_can_be_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sepnets.training.plan._epochs_that_fit", lambda *_: 400)
     config = load_config(options=TINY | {"training.epochs": 400})
-    with pytest.raises(TimeUpError, match=r"The time was up in epoch \d+.*sepnets train --resume") as caught:
+    with pytest.raises(TimeUpError, match=r"Time ran out in epoch \d+.*sepnets train --resume") as caught:
         train(config, output=tmp_path / "run", max_seconds=12.0)
     assert caught.value.exit_code == 124
     run = Run.open(tmp_path / "run")
@@ -200,7 +200,7 @@ def test_times_are_read(text, seconds):
         (["--recipe", "finetun"], 'Did you mean "finetune"?'),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(arguments, sentence):
+def test_mistakes_are_reported_in_one_sentence(arguments, sentence):
     result = CliRunner().invoke(main, ["train", *arguments, "--dry-run"])
     assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
 
@@ -246,7 +246,7 @@ def test_every_part_of_a_run_is_tried_on_a_batch_and_nothing_is_kept(tmp_path, m
     assert done.exit_code == 0, done.output
     steps = json.loads(done.stdout)["steps"]
     assert [step["name"] for step in steps] == ["data", "train", "validate", "resume", "evaluate"]
-    assert "equal to the bit" in steps[3]["outcome"]
+    assert "bit-identical" in steps[3]["outcome"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""A run that was stopped, at whatever moment, ends as the run that was not: to the bit."""
+"""A run that was stopped, at whatever moment, ends like the run that was not, bit for bit."""
 
 import os
 import shutil
@@ -171,7 +171,7 @@ def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path
 @pytest.mark.parametrize(
     "assignment", ["training.batch_size=auto", "training.ema_momentum=auto", "training.epochs=auto"]
 )
-def test_what_was_chosen_may_be_said_again(stopped, assignment):
+def test_a_chosen_setting_may_be_given_again(stopped, assignment):
     arguments = ["train", "--resume", str(stopped.path), "--set", assignment, "--dry-run"]
     assert "leave out --output, --dry-run" in CliRunner().invoke(main, arguments).stderr  # nothing else is refused
 
@@ -184,7 +184,7 @@ def test_a_signal_while_a_picture_is_drawn_ends_the_run(tmp_path, monkeypatch):
         train(config_of("mobilenet", varied=False), output=tmp_path / "run")
 
 
-def test_settings_may_be_said_again_in_other_words(stopped, tmp_path):
+def test_settings_may_be_given_again_in_other_words(stopped, tmp_path):
     (tmp_path / "my.toml").write_text("[data.augmentation]\nflip = false\n[model]\nalpha = 0.0625\n")
     arguments = ["--config", str(tmp_path / "my.toml"), "--dataset", "digits", "--dry-run"]
     result = CliRunner().invoke(main, ["train", "--resume", str(stopped.path), *arguments])
@@ -290,7 +290,7 @@ def start(output, scans, *arguments):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_go_on(tmp_path, scans, number, code):
+def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_path, scans, number, code):
     process = start(tmp_path / "run", scans)
     process.send_signal(number)
     begin = time.perf_counter()

@@ -54,7 +54,7 @@ def test_run_folder_explains_itself(finished):
     assert environment["packages"]["keras"] == keras.__version__
 
 
-def test_history_has_a_row_an_epoch(finished):
+def test_history_has_a_row_per_epoch(finished):
     (row,) = finished.run.read_history()
     assert list(row) == [
         "epoch", "learning_rate", "loss", "top1", "val_loss", "val_top1",
@@ -196,7 +196,11 @@ def test_a_failure_before_the_first_checkpoint_leaves_nothing(tiny_config, tmp_p
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (KeyboardInterrupt(), InterruptedRunError, "Interrupted in the test. The training is finished and saved"),
+        (
+            KeyboardInterrupt(),
+            InterruptedRunError,
+            "Interrupted during the test. The training is finished and saved",
+        ),
         (
             SepnetsError("A picture is bad."),
             FailedRunError,

@@ -215,7 +215,7 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
     ("settings", "sentence"),
     [
         ({"transfer.weights": None}, "Frozen random weights would learn nothing"),
-        ({"transfer.freeze": None}, "Nothing is frozen that could be unfrozen"),
+        ({"transfer.freeze": None}, "Nothing is frozen, so there is nothing to unfreeze"),
         ({"transfer.unfreeze_after": 2}, "The run ends after 2 epochs, so it would never unfreeze"),
         ({"transfer.freeze": "block77"}, 'xception has no stage "block77"'),
         ({"transfer.weights": "nowhere"}, "These weights do not exist"),

@@ -87,7 +87,7 @@ def _show_check(result: "Check", console: "Console") -> None:
         table.add_row(escape(printable(name)), *(f"{counts[role]:,}" for role in roles))
     console.print(table)
     if len(result.classes) > CLASSES_SHOWN:
-        console.print(f"and {len(result.classes) - CLASSES_SHOWN:,} more classes")
+        console.print(f"and {len(result.classes) - CLASSES_SHOWN:,} more")
     width, height = result.sizes["width"], result.sizes["height"]
     console.print(
         f"{sum(result.num_examples.values()):,} pictures, median {width['median']}x{height['median']} px, from "
@@ -95,8 +95,8 @@ def _show_check(result: "Check", console: "Console") -> None:
         + ", ".join(f"{count:,} {colour}" for colour, count in result.colours.items())
     )
     for issue in result.issues:
-        count = f"{len(issue.examples):,} " if issue.examples else ""
-        console.print(f"{issue.severity}: {issue.kind}: {count}{issue.message}", markup=False)
+        count = f" ({len(issue.examples):,})" if issue.examples else ""
+        console.print(f"{issue.severity}: {issue.kind}{count}: {issue.message}", markup=False)
         for example in issue.examples[:EXAMPLES_SHOWN]:
             console.print(f"    {printable(example)}", markup=False)
         if len(issue.examples) > EXAMPLES_SHOWN:

@@ -104,7 +104,7 @@ class Splits:
     def examples(self, role: str) -> Examples:
         """Return the examples of a role; raise SepnetsError for an unknown role."""
         if role not in ROLES:
-            raise SepnetsError(f"A split is {', '.join(ROLES)}. Received: {role!r}")
+            raise SepnetsError(f"A split is {', '.join(ROLES[:-1])} or {ROLES[-1]}. Received: {role!r}")
         if role not in self._examples:
             split, chosen = self.parts[role]
             with self.translated_failures():

@@ -182,7 +182,7 @@ def _write_pixels(
         if file.tell() > most:
             raise FailedRunError(
                 f"The decoded pictures take more than {in_bytes(int(most))}, a quarter of the memory, although a "
-                "sample of them promised less; keep them on disk with --cache DIR."
+                "sample suggested less; keep them on disk with --cache DIR."
             )
     if len(labels) != count:
         raise FailedRunError(f"The data set should have {count} examples but has {len(labels)}; prepare it again.")

@@ -22,7 +22,7 @@ from keras_sepnets.data.sources.name import DatasetName
 
 ABANDONED_AFTER = 3600  # seconds without a change to an unfinished folder
 MAX_RETRIES = (
-    5  # of a download, a few seconds; TFDS' default of 10 takes minutes to notice that there is no network
+    5  # of a download, a few seconds; TFDS' default of 10 takes minutes to notice that there is no connection
 )
 
 

@@ -1,4 +1,4 @@
-"""The default data set: scikit-learn's 1,797 scanned digits as a TFDS data set, prepared without a network."""
+"""The default data set: scikit-learn's 1,797 scanned digits as a TFDS data set, prepared offline."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -17,7 +17,7 @@ from keras_sepnets.data.sources.files import FileSource
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.data.sources.opening import open_source
 
-# Where TFDS keeps builders of labelled pictures; some others need a network merely to be opened.
+# Where TFDS keeps builders of labelled pictures; some others need internet access merely to be opened.
 PICTURE_MODULES = ("tensorflow_datasets.image_classification.", "tensorflow_datasets.datasets.")
 
 
@@ -56,7 +56,7 @@ class OriginalFile(Result):
 
 
 class DataSetDescription(Result):
-    """Facts about a data set, gathered without a network."""
+    """Facts about a data set, gathered offline."""
 
     name: str
     """Full name: with the configuration and version, or with the absolute path."""
@@ -97,7 +97,7 @@ def list_data_sets() -> list[ListedDataSet]:
 
 
 def describe_data_set(name: str) -> DataSetDescription:
-    """Describe a data set without using a network; the embedded one is prepared if necessary.
+    """Describe a data set without internet access; the embedded one is prepared if necessary.
 
     Args:
         name: A TFDS name, `folder:PATH` or `manifest:FILE`.

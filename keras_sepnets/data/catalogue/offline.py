@@ -1,6 +1,6 @@
 """TFDS data sets from files on this machine, recognised under any name by the checksums that TFDS registers.
 
-The stock builder runs unchanged, but gets its downloads from a folder; no network is used.
+The stock builder runs unchanged, but gets its downloads from a folder; nothing is downloaded.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ LISTED = 20  # missing files that an error lists
 
 
 def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None = None) -> bool:
-    """Prepare a TFDS data set from files in a folder, without a network, unless it is already prepared.
+    """Prepare a TFDS data set from files in a folder, without internet access, unless it is already prepared.
 
     The files may have any name and lie in sub-folders: they are recognised by size and SHA-256. Files of earlier
     downloads in TFDS' cache are used too. An attempt that fails or is interrupted leaves nothing behind.
@@ -162,8 +162,8 @@ def _in_place_of_downloads(source: _FolderDownloader) -> Iterator[None]:
 
 def _describe_unknown(name: str, urls: list[str]) -> str:
     return (
-        f'"{name}" cannot be prepared without a network: TFDS registers no checksum by which its files could be '
-        f"recognised. Prepare it with a network: sepnets data prepare {name}. Received: {', '.join(urls[:LISTED])}"
+        f'"{name}" cannot be prepared offline: TFDS registers no checksum by which its files could be '
+        f"recognised. Prepare it online: sepnets data prepare {name}. Received: {', '.join(urls[:LISTED])}"
     )
 
 
@@ -180,6 +180,6 @@ def _describe_missing(name: str, missing: list[_Missing], files: OriginalFiles) 
     count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
     return (
         f'"{name}" cannot be prepared: {count} missing: {", ".join(described)}{more}. Add them under any name, or '
-        f"use a network: sepnets data prepare {name}.{unreadable} "
+        f"download it: sepnets data prepare {name}.{unreadable} "
         f"Received: {printable(files.root)}"
     )

@@ -2,7 +2,7 @@
 
 It is written twice, and a test holds both to the same pixels. Files go through Pillow, which knows palettes, CMYK
 and transparent colours, must reduce a picture before it blends it, and blends 25 million pixels within 300 MB;
-TensorFlow would take floats for that. Records of TFDS are decoded inside the tf.data graph, where calling Pillow
+TensorFlow would need floats for that. Records of TFDS are decoded inside the tf.data graph, where calling Pillow
 costs half a millisecond per picture.
 """
 

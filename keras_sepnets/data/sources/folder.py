@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.pictures.files import is_picture_name
 from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
 from keras_sepnets.data.sources.name import DatasetName
@@ -54,7 +54,7 @@ def open_folder(path: str, *, skip_bad: bool = False) -> FileSource:
             f"A picture folder needs at least two class folders with pictures; {LAYOUT}. "
             f"Received: {printable(name)} with {', '.join(map(printable, classes)) or 'no class folder'}"
         )
-    notes = [f"ignored: {ignored:,} files without the suffix of a picture"] if ignored else []
+    notes = [f"ignored: {counted(ignored, 'file')} without the suffix of a picture"] if ignored else []
     return FileSource(name, files, skip_bad=skip_bad, notes=notes)
 
 

@@ -56,7 +56,7 @@ def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
     if not skip_bad:
         missing = [picture for picture in lines if not os.path.lexists(picture)]
         if missing:
-            more = f" (and {len(missing) - 1:,} more are missing)" if len(missing) > 1 else ""
+            more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
             raise SepnetsError(
                 f"Line {lines[missing[0]]} of the manifest names a file that does not exist: "
                 f"{printable(missing[0])}{more}; paths are relative to the manifest's folder. "

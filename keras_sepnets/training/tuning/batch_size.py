@@ -1,4 +1,4 @@
-"""The largest batch that fits the memory, measured in processes of their own.
+"""The largest batch that fits in memory, measured in processes of their own.
 
 Steps of two sizes are measured, a line through their memory predicts the largest size, and that is tried.
 """
@@ -27,7 +27,7 @@ FEWEST_STEPS = 20  # per epoch; with fewer a network hardly learns
 
 
 def choose_batch_size(config: RunConfig, *, classes: int, num_examples: int) -> tuple[int, str]:
-    """Return the largest power of two whose step fits 60 % of the free memory, and the reason for it.
+    """Return the largest power of two whose step fits in 60 % of the free memory, and the reason for it.
 
     It is at most 512, and leaves at least 20 steps per epoch.
 
@@ -58,7 +58,7 @@ def choose_batch_size(config: RunConfig, *, classes: int, num_examples: int) -> 
             return size, f"measured: a step takes {needed:,.0f} of {budget:,.0f} MB; limited by {bound}"
         size //= 2
     raise SepnetsError(
-        "Not even a batch of one picture fits the memory; choose smaller pictures or a narrower network. "
+        "Not even a batch of one picture fits in memory; choose smaller pictures or a narrower network. "
         f"Received: data.image_size={config.data.image_size}, model.alpha={config.model.alpha}"
     )
 

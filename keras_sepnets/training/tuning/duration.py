@@ -26,7 +26,7 @@ class Speed:
     saving: float  # of the network
 
     def epochs_that_fit(self, seconds: float, *, steps: int, validation_batches: int, test_batches: int) -> int:
-        """Return how many epochs fit `seconds`, at least 1, with validation after each and the test at the end."""
+        """Return how many epochs fit in `seconds`, at least 1: validation after each, the test at the end."""
         once = 2 * self.beginning + self.evaluation * test_batches + PLOTS  # the test is traced too
         epoch = (
             self.step * steps + self.evaluation * validation_batches + 2 * self.saving

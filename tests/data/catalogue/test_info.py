@@ -13,7 +13,7 @@ from keras_sepnets.data.catalogue.offline import prepare_from_folder
 
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path, monkeypatch):
-    """A data folder for each test, and no network."""
+    """A data folder for each test, and no internet access."""
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
 
     def refuse(_socket, address):
@@ -83,7 +83,7 @@ def test_description_after_preparation(prepared, data_dir):
     assert describe_data_set(described.name) == describe_data_set("tiny_pictures/plain:1.0.0")
 
 
-def test_description_of_stock_sets_without_a_network():
+def test_description_of_stock_sets_offline():
     described = describe_data_set("imagenet2012")
     assert len(described.classes) == 1000
     assert described.picture_shape == (None, None, 3)

@@ -21,7 +21,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of the Debian packa
 
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path, monkeypatch):
-    """A data folder for each test, and no network."""
+    """A data folder for each test, and no internet access."""
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
 
     def refuse(_socket, address):

@@ -71,7 +71,7 @@ def test_files_without_the_suffix_of_a_picture_are_counted(picture_folder, tmp_p
     shutil.copytree(picture_folder, tmp_path / "set")
     (tmp_path / "set" / "red" / "notes.txt").write_text("x")
     source = open_source(f"folder:{tmp_path / 'set'}")
-    assert source.notes == ["ignored: 1 files without the suffix of a picture"]
+    assert source.notes == ["ignored: 1 file without the suffix of a picture"]
     assert source.num_examples("train") == 60
 
 

@@ -82,7 +82,7 @@ def test_open_settings_are_tried(options, sides, trials):
         ),
     ],
 )
-def test_one_thread_an_operation_is_tried_for_small_pictures(options, sides, trials):
+def test_one_thread_per_operation_is_tried_for_small_pictures(options, sides, trials):
     asked = trials({name: [2.0 if "one thread" in name else 1.0] for name in sides})
     assert choose(config(intra_op_threads="auto", **options)).settings["intra_op_threads"] == 1
     (tasks,) = asked

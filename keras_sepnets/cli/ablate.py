@@ -73,10 +73,14 @@ def ablate(
     """
     if changes and intermediate_relu is not None:
         raise SepnetsError("Test one change at a time: --change or --[no-]intermediate-relu, not both.")
-    read = partial(read_settings, options, config=config, assignments=assignments, recipe=recipe)
-    settings = read(defaults=DEFAULTS).config
-    if settings.model.name in NETWORK_DEFAULTS:
-        settings = read(defaults=DEFAULTS | NETWORK_DEFAULTS[settings.model.name]).config
+    settings = read_settings(
+        options,
+        config=config,
+        assignments=assignments,
+        recipe=recipe,
+        defaults=DEFAULTS,
+        defaults_of=NETWORK_DEFAULTS,
+    ).config
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.cli.progress import ProgressDisplay, make_progress

@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import click
@@ -15,7 +16,7 @@ from keras_sepnets.runs.folder import Run
 from keras_sepnets.settings.files import make_config, read_given
 from keras_sepnets.settings.layers import NOTHING, Layer, merge
 from keras_sepnets.settings.recipes import read_recipe
-from keras_sepnets.settings.schema import SECTIONS, RunConfig
+from keras_sepnets.settings.schema import DEFAULT_NETWORK, NETWORK_SETTINGS, SECTIONS, RunConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -211,12 +212,13 @@ def read_settings(
     rho: float | None = None,
     recipe: str | None = None,
     defaults: dict[str, Any] | None = None,
+    defaults_of: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     implied: Layer = NOTHING,
 ) -> Settings:
     """Merge a command's defaults, the network of the weights, a recipe, a file, options and KEY=VALUE texts.
 
     Each overrides the one before. A run that starts from another run's weights has that run's network, unless
-    another network is asked for.
+    another network is asked for. `defaults_of` has more defaults for single networks, by their names.
 
     Raises:
         SepnetsError: A file cannot be read, or a setting is invalid.
@@ -229,26 +231,19 @@ def read_settings(
     given = read_given(config, flags, assignments)
     recipe_layer = read_recipe(recipe).layer() if recipe else NOTHING
 
-    def merged(given: Layer) -> Settings:
-        layer = merge(
-            given,
-            implied=implied,
-            recipe=recipe_layer,
-            defaults=Layer.of(defaults or {}, "default"),
-            network_of=network_of_weights,
-        )
-        return Settings(make_config(layer.tree()), layer.sources, frozenset(given.values))
+    def merged(values: dict[str, Any]) -> Layer:
+        defaults = Layer.of(values, "default")
+        return merge(given, implied=implied, recipe=recipe_layer, defaults=defaults, network_of=network_of_weights)
 
-    settings = merged(given)
-    if rho is None:
-        return settings
-    if settings.config.data.image_size is not None:
-        raise SepnetsError(
-            "--rho and an image size set the same thing; leave one of them out. "
-            f"Received: --rho {rho} and data.image_size={settings.config.data.image_size}"
-        )
-    size = _size_from_rho(rho, settings.config.model.name)
-    return merged(Layer.of({"data.image_size": size}, "--rho").over(given))
+    layer = merged(defaults or {})
+    network = layer.values.get("model.name", DEFAULT_NETWORK)
+    if network in defaults_of:
+        layer = merged((defaults or {}) | defaults_of[network])
+    if rho is not None and network in NETWORK_SETTINGS:
+        size = _size_from_rho(rho, network, layer.values.get("data.image_size"))
+        layer = Layer.of({"data.image_size": size}, "--rho").over(layer)
+        given = given.over(Layer.of({"data.image_size": size}))
+    return Settings(make_config(layer.tree()), layer.sources, frozenset(given.values))
 
 
 def network_of_weights(weights: str) -> Layer:
@@ -260,7 +255,12 @@ def network_of_weights(weights: str) -> Layer:
     return Layer.of({f"model.{key}": value for key, value in network.items()}, "the network of the weights")
 
 
-def _size_from_rho(rho: float, model: str) -> int:
+def _size_from_rho(rho: float, model: str, image_size: Any) -> int:
+    if image_size is not None:
+        raise SepnetsError(
+            "--rho and an image size set the same thing; leave one of them out. "
+            f"Received: --rho {rho} and data.image_size={image_size}"
+        )
     with quiet_imports():
         from keras_sepnets.models.registry import NETWORKS
 

@@ -138,11 +138,11 @@ def _classify_split(model: keras.Model, splits: Splits, role: str) -> tuple[np.n
     return np.concatenate(probabilities), np.concatenate(labels)
 
 
-def _write_evaluation(run: Run, evaluation: Evaluation, checkpoint: str) -> None:
+def _write_evaluation(run: Run, evaluation: Evaluation, network: str) -> None:
     split, confusion, class_names = evaluation.split, evaluation.confusion, run.class_names
     run.write_json(
         f"evaluation-{split}.json",
-        {"run": str(run.path), "split": split, "checkpoint": checkpoint, **evaluation.to_json()},
+        {"run": str(run.path), "split": split, "checkpoint": network, **evaluation.to_json()},
     )
     if confusion is None:
         return

@@ -65,7 +65,9 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
     data = run.config.data
     if data.image_size is None:
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
-    model = run.load_model(checkpoint)
+    if not files:
+        return []
+    model, class_names = run.load_model(checkpoint), run.class_names
     encoded = np.array([os.fsencode(file) for file in files])
     reader = PictureReader(encoded, BadPictures(), needed_side(data.image_size, data.crop_fraction))
     batches = evaluation_batches(
@@ -76,7 +78,7 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
     )
     with reader.naming_bad_pictures():
         rows = (row for probabilities, _ in classify_batches(model, batches) for row in probabilities)
-        return [_name_classes(file, row, run.class_names, top) for file, row in zip(files, rows, strict=True)]
+        return [_name_classes(file, row, class_names, top) for file, row in zip(files, rows, strict=True)]
 
 
 def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:

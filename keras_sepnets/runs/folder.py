@@ -1,4 +1,4 @@
-"""The run folder: the only code that knows its file names."""
+"""The run folder and the names of its files; where its networks lie is in `models/loading.py`."""
 
 import contextlib
 import csv

@@ -11,7 +11,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import did_you_mean
 from keras_sepnets.settings.layers import NOTHING, Layer, flatten, merge
-from keras_sepnets.settings.schema import NETWORK_SETTINGS, SECTIONS, AugmentationConfig, RunConfig
+from keras_sepnets.settings.schema import (
+    DEFAULT_NETWORK,
+    NETWORK_SETTINGS,
+    SECTIONS,
+    AugmentationConfig,
+    RunConfig,
+)
 
 COMMENT_COLUMN = 28
 
@@ -47,7 +53,11 @@ def read_given(file: Path | None, options: Layer, assignments: tuple[str, ...]) 
     Raises:
         SepnetsError: The file cannot be read, or a text is not of this form.
     """
-    given = options.over(Layer.of(flatten(read_toml(file)), str(file)).over(NOTHING) if file else NOTHING)
+    tables = read_toml(file) if file else {}
+    for key in tables:
+        if key not in RunConfig.model_fields:
+            make_config({key: tables[key]})  # refuses it, even if it is empty or has a dot
+    given = options.over(Layer.of(flatten(tables), str(file)).over(NOTHING))
     for text in assignments:
         given = _parse_assignment(text).over(given)
     return given
@@ -64,7 +74,7 @@ def make_config(tree: dict[str, Any]) -> RunConfig:
     """Return the validated RunConfig of nested plain values; raise SepnetsError with the first fault."""
     model = tree.setdefault("model", {})
     if isinstance(model, dict):
-        name = model.setdefault("name", "mobilenet")
+        name = model.setdefault("name", DEFAULT_NETWORK)
         if not isinstance(name, str) or name not in NETWORK_SETTINGS:
             raise SepnetsError(
                 f'Unknown model "{name}".{did_you_mean(str(name), NETWORK_SETTINGS)} '

@@ -267,6 +267,7 @@ class RunConfig(_Settings):
     transfer: TransferConfig = TransferConfig()
 
 
+DEFAULT_NETWORK = "mobilenet"
 NETWORK_SETTINGS: dict[str, type[_NetworkConfig]] = {
     "mobilenet": MobileNetConfig,
     "mobilenet_v2": MobileNetV2Config,

@@ -30,8 +30,8 @@ WRITE_ERRORS = (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownErro
 Variables = Mapping[str, Sequence[tf.Variable]]
 
 
-class NoWholeCheckpointError(FailedRunError):
-    """Every checkpoint of a run is damaged."""
+class UnusableCheckpointError(FailedRunError):
+    """No checkpoint of a run can be used: each is damaged, cannot be read, or belongs to another network."""
 
 
 class Checkpoint(NamedTuple):
@@ -47,15 +47,15 @@ class Checkpoint(NamedTuple):
             variables: The groups and shapes that were saved.
 
         Raises:
-            NoWholeCheckpointError: The checkpoint holds other variables.
+            UnusableCheckpointError: The checkpoint cannot be read, or holds other variables.
         """
         try:
             reader = tf.train.Checkpoint(**_groups(variables)).read(str(self.path / VARIABLES))
             reader.assert_consumed()
-        except (ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
-            raise NoWholeCheckpointError(
-                f"The checkpoint holds other variables than this run; start a new run: {printable(self.path)}: "
-                f"{one_line(error)}"
+        except (OSError, ValueError, AssertionError, KeyError, tf.errors.OpError) as error:
+            raise UnusableCheckpointError(
+                "The checkpoint cannot be read, or holds other variables than this run; start a new run: "
+                f"{printable(self.path)}: {one_line(error)}"
             ) from error
 
 
@@ -98,7 +98,7 @@ class Checkpoints:
         A warning names the damaged ones, which are set aside.
 
         Raises:
-            NoWholeCheckpointError: There are checkpoints, and all are damaged.
+            UnusableCheckpointError: There are checkpoints, and all are damaged.
         """
         faults: dict[Path, str] = {}
         for path in self._found():
@@ -114,7 +114,7 @@ class Checkpoints:
                     damaged.replace(damaged.with_name(f"damaged-{damaged.name}"))
             return checkpoint
         if faults:
-            raise NoWholeCheckpointError(
+            raise UnusableCheckpointError(
                 f"Every checkpoint is damaged; start a new run: {'; '.join(faults.values())}"
             )
         return None

@@ -1,14 +1,12 @@
 """Mistakes in the settings of a run that show before its data are read and before anything is timed."""
 
 import functools
-from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.batches.holdout import assign_roles
 from keras_sepnets.data.batches.roles import check_overfit
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.registry import NETWORKS, build_network
@@ -73,35 +71,34 @@ def check_network(config: RunConfig) -> None:
         SepnetsError: The run's network, stage or weights cannot be used.
     """
     definition = NETWORKS[config.model.name]
-    network = _sketch(config.model, config.data.image_size or definition.default_size)
-    frozen_stages(network, config.transfer.freeze)
-    if weights := config.transfer.weights:
-        check_weights_exist(weights, network.name, definition.published, alpha=config.model.alpha)
+    _check_stage(config.model, config.data.image_size or definition.default_size, config.transfer.freeze)
+    if weights := config.transfer.with_whole_path().weights:
+        check_weights_exist(weights, config.model.name, definition.published, alpha=config.model.alpha)
 
 
-def check_examples(data: DataConfig, sizes: Mapping[str, int]) -> None:
-    """Refuse to overfit on more pictures than there can be for training.
+def check_examples(data: DataConfig, num_examples: int) -> None:
+    """Refuse to overfit on more pictures than the train split has.
+
+    How many of them are held out is known only when they have been read.
 
     Args:
         data: The settings.
-        sizes: Number of examples of the splits train, validation and test; 0 for a split that does not exist.
+        num_examples: Number of examples of the train split.
     """
-    num_examples = sizes["train"]
-    roles = assign_roles([split for split, size in sizes.items() if size])
-    held_out = sum(split is None for split in roles.values()) * round(data.holdout_fraction * num_examples)
     if data.overfit:
-        check_overfit(data.overfit, num_examples - held_out)
+        check_overfit(data.overfit, num_examples)
 
 
-@functools.lru_cache(maxsize=8)  # the runs of an ablation share a few networks
-def _sketch(model: ModelConfig, image_size: int) -> keras.Model:
-    """Return a network with layers and shapes but without values.
+@functools.lru_cache(maxsize=64)  # the runs of an ablation share a few networks
+def _check_stage(model: ModelConfig, image_size: int, freeze: str | None) -> None:
+    """Refuse a network that cannot be built, and a stage that it does not have.
 
-    TensorFlow keeps the number of threads that it starts with, and making variables starts it; in a graph it does
-    not start.
+    The network has layers and shapes but no values. TensorFlow keeps the number of threads that it starts with,
+    and making variables starts it; in a graph it does not start.
     """
     with tf.Graph().as_default():
-        return build_network(model, image_size=image_size, classes=2, seed=None)
+        network = build_network(model, image_size=image_size, classes=2, seed=None)
+    frozen_stages(network, freeze)
 
 
 def _check_options_of_data(data: DataConfig, *, download: bool) -> None:

@@ -55,7 +55,7 @@ class PlanSummary(Result):
     not_counted: list[str]
     """layers whose cost is unknown"""
     num_examples: dict[str, int]
-    """by split: train, validation, test"""
+    """by role: train, validation, test"""
     steps_per_epoch: int
     """optimizer steps per epoch"""
     steps: int
@@ -202,12 +202,12 @@ def make_plan(
     # the number of threads that it starts with: while that number is open, the trial has to come first.
     is_tfds = not DatasetName.parse(config.data.dataset).is_own_pictures
     read_later = is_tfds and config.training.intra_op_threads == "auto"
-    sizes = {split: source.num_examples(split) for split in ROLES}
+    num_train = source.num_examples("train")
     if read_later:
-        check_examples(config.data, sizes)
+        check_examples(config.data, num_train)
     splits = None if read_later else Splits(source, config.data, cache_folder=cache_folder)
     config, why = choose_fastest_form(
-        config, classes=len(source.class_names), num_examples=sizes["train"], on_progress=on_progress
+        config, classes=len(source.class_names), num_examples=num_train, on_progress=on_progress
     )
     reasons |= why
     splits = splits or Splits(source, config.data, cache_folder=cache_folder)

@@ -113,12 +113,12 @@ class Recorder(keras.callbacks.Callback):
         title = f"{self._config.model.name} on {self._config.data.dataset}"
         self._run.write_picture("learning_curve.png", lambda: draw_learning_curve(self._history, title))
 
-    def save(self, checkpoint: str) -> None:
+    def save(self, name: str) -> None:
         """Save the network as "best" or "final", with the averaged weights if there are any."""
         with averaged_weights(self.model):
             if not self._shares_layers:
                 self.network.set_weights(self.model.get_weights())
-            self._run.save_model(self.network, checkpoint)
+            self._run.save_model(self.network, name)
 
     def speed(self) -> dict[str, float]:
         """Return the seconds of all training, and the images per second of its steps."""

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import keras
 
-from keras_sepnets.training.checkpoints import Checkpoint, Checkpoints
+from keras_sepnets.base.text import printable
+from keras_sepnets.training.checkpoints import Checkpoint, Checkpoints, UnusableCheckpointError
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.loop import Position, training_state
 
@@ -80,9 +81,15 @@ class Saver:
         """
         checkpoint = self._checkpoints.newest()
         if checkpoint:
-            state = _in_present_layout(checkpoint.state)
-            for name, part in self._parts.items():
-                part.load_state_dict(state[name])
+            try:
+                state = _in_present_layout(checkpoint.state)
+                for name, part in self._parts.items():
+                    part.load_state_dict(state[name])
+            except KeyError as error:
+                raise UnusableCheckpointError(
+                    f"The checkpoint was written by another version of this package, without {error}; start a new "
+                    f"run. Received: {printable(checkpoint.path)}"
+                ) from error
         return checkpoint
 
     def save(self) -> None:

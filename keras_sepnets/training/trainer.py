@@ -15,7 +15,7 @@ from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.averaging import averaged_weights
-from keras_sepnets.training.checkpoints import Checkpoints, NoWholeCheckpointError
+from keras_sepnets.training.checkpoints import Checkpoints, UnusableCheckpointError
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.interruption import Interruption, StopNow, handled_signals
 from keras_sepnets.training.loop import Position, build_metrics, run_epochs, training_state
@@ -236,7 +236,7 @@ def _carry_out(
         run.write_json("training.json", speed)
         checkpoints.keep_newest()
         test = evaluate(run, "test", splits=plan.splits)
-    except (InterruptedRunError, NoWholeCheckpointError):
+    except (InterruptedRunError, UnusableCheckpointError):
         raise
     except (KeyboardInterrupt, Exception) as error:
         raise fail_run(run, error) from error

@@ -121,3 +121,7 @@ def test_what_cannot_be_classified_is_named(finished, tmp_path, name):
 def test_top_must_be_positive(finished, tmp_path):
     with pytest.raises(SepnetsError, match="Received: top=0"):
         predict(finished.run, [tmp_path], top=0)
+
+
+def test_no_picture_gives_no_prediction(finished):
+    assert predict(finished.run, []) == []

@@ -110,3 +110,10 @@ def test_any_assignment_is_a_setting_or_a_sentence(key, value):
 def test_json_round_trip():
     config = load_config(assignments=("model.name=xception", "data.image_size=48"))
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("text", ["[trainig]\n", '"training.epochs" = 3\n'])
+def test_an_unknown_table_is_refused_even_if_it_is_empty(tmp_path, text):
+    (tmp_path / "my.toml").write_text(text)
+    with pytest.raises(SepnetsError, match="Unknown setting"):
+        load_config(tmp_path / "my.toml")

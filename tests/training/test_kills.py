@@ -7,7 +7,11 @@ from warm import start_sepnets
 
 
 def test_twenty_kills_of_a_training_change_nothing():
-    """Real processes of `sepnets train`; at least half of the kills come within a save. The script does 200."""
+    """At least half of the kills come within a save.
+
+    The processes are forked from one that has imported TensorFlow; `scripts/kill_runs.py` starts new ones, 200
+    times.
+    """
     kills, within, different = kill_and_compare(20, seed=0, start=partial(start_sepnets, "train"))
     assert different == []
     assert kills == 20

@@ -141,7 +141,15 @@ def refuse_to_work(*_, **__):
 def test_a_network_that_cannot_be_is_refused_before_data_are_opened(monkeypatch, options, sentence):
     monkeypatch.setattr("keras_sepnets.training.plan.open_source", refuse_to_work)
     with pytest.raises(SepnetsError, match=sentence):
-        make_plan(load_config(options=TINY | {"model.alpha": 1.0} | options))
+        make_plan(load_config(options={"model.alpha": 1.0, "training.accelerate": "on", **options}))
+
+
+def test_weights_in_the_home_folder_are_found(finished, monkeypatch):
+    monkeypatch.setenv("HOME", str(finished.run.path.parent))
+    weights = {"transfer.weights": f"~/{finished.run.path.name}", "model.shallow": True}
+    plan = make_plan(load_config(options=TINY | weights))
+    assert plan.config.transfer.weights == str(finished.run.path)
+    assert plan.load_report.fresh == ()
 
 
 @pytest.mark.parametrize("threads_are_open", [False, True])
@@ -150,8 +158,9 @@ def test_too_many_pictures_to_overfit_are_refused_before_a_trial(monkeypatch, th
         monkeypatch.setattr("keras_sepnets.training.plan.accept_threads", lambda config: Chosen(config, {}))
         monkeypatch.setattr("keras_sepnets.training.plan.Splits", refuse_to_work)
     monkeypatch.setattr("keras_sepnets.training.choices.choose_form", refuse_to_work)
-    options = TINY | {"data.overfit": 1293, "training.accelerate": "auto"}
-    with pytest.raises(SepnetsError, match="only 1293 training pictures"):
+    count = 1437 if threads_are_open else 1293  # less what is held out, which is known when labels are read
+    options = TINY | {"data.overfit": count, "training.accelerate": "auto"}
+    with pytest.raises(SepnetsError, match=f"only {count} training pictures"):
         make_plan(load_config(options=options))
 
 

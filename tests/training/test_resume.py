@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from datetime import timedelta
 
@@ -281,8 +283,14 @@ LONG = [
 STEPS_OF_LONG = 10  # per epoch, of 192 scans
 
 
-def start(output, scans, *arguments):
-    process = start_sepnets(*LONG, "--dataset", scans["data.dataset"], "--output", output, *arguments)
+def start(output, scans, *arguments, warm=True):
+    """Start a long training and return when an epoch is done; without `warm`, as the console script does."""
+    arguments = [*LONG, "--dataset", scans["data.dataset"], "--output", str(output), *arguments]
+    if warm:
+        process = start_sepnets(*arguments)
+    else:
+        command = [sys.executable, "-m", "keras_sepnets", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("epoch   1/500"):
             return process
@@ -291,7 +299,7 @@ def start(output, scans, *arguments):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_path, scans, number, code):
-    process = start(tmp_path / "run", scans)
+    process = start(tmp_path / "run", scans, warm=number == signal.SIGINT)
     process.send_signal(number)
     begin = time.perf_counter()
     _, errors = process.communicate(timeout=60)
@@ -303,7 +311,7 @@ def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_p
 
 
 def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path, scans):
-    process = start(tmp_path / "run", scans, "--checkpoint-every", "1")
+    process = start(tmp_path / "run", scans, "--checkpoint-every", "1", warm=False)
     time.sleep(0.3)
     process.kill()
     process.wait()

@@ -81,7 +81,8 @@ class PictureReader:
         then all.
         """
         if self.bad and not self.bad.skip:
-            return UnreadablePictureError(*list(self.bad.items())[-1])
+            first = next(path for path in map(os.fsdecode, self._paths) if path in self.bad)
+            return UnreadablePictureError(first, self.bad[first])
         last = tuple(self._inspected)  # a copy, because other threads add to it
         for path in itertools.chain(reversed(last), map(os.fsdecode, self._paths)):
             try:

@@ -4,8 +4,9 @@ import hashlib
 import io
 import itertools
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,8 +119,13 @@ class FileSource:
         # Reading and decoding release Python's lock; the largest pictures take 300 MB each while they are decoded.
         threads = max(1, min(os.cpu_count() or 1, memory_budget() // LARGEST_DECODING))
         with ThreadPoolExecutor(threads) as pool:
-            while chunk := list(itertools.islice(files, 4 * threads)):  # bounds the pixels in memory
-                yield from pool.map(lambda file: _inspect(shortest, *file), chunk)
+            waiting: deque[Future[Inspected]] = deque()
+            for file in files:
+                waiting.append(pool.submit(_inspect, shortest, *file))
+                if len(waiting) >= 4 * threads:  # bounds the pixels in memory
+                    yield waiting.popleft().result()
+            for future in waiting:
+                yield future.result()
 
     def _paths_and_labels(self, part: Part) -> Iterator[tuple[bytes, int]]:
         keep = slice(None) if part.chosen is None else part.chosen

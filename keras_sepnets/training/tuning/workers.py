@@ -28,11 +28,19 @@ class WorkerError(FailedRunError):
 
     def __init__(self, returncode: int, stderr: str) -> None:
         """Read the cause off the exit status, negative for a signal, and stderr."""
-        killed_by = signal.Signals(-returncode) if returncode < 0 else None
-        super().__init__(last_line(stderr) if stderr.strip() or not killed_by else f"killed by {killed_by.name}")
+        was_killed = returncode < 0
+        said_nothing = was_killed and not stderr.strip()
+        super().__init__(f"killed by {_signal_name(-returncode)}" if said_nothing else last_line(stderr))
         self.ran_out_of_memory = any(name in stderr for name in MEMORY_ERRORS) or (
-            killed_by is not None and killed_by not in STOP_SIGNALS
+            was_killed and -returncode not in STOP_SIGNALS
         )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 class Worker:

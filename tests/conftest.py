@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_sepnets import Run
 from keras_sepnets.settings.files import load_config
+
+WRITE_PICTURE = Run.write_picture
 
 # Files whose tests take longest come first, so that no worker is left alone with one of them at the end.
 LONG = [
@@ -51,12 +54,21 @@ def tiny_config():
     )
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(request, monkeypatch):
+    """Draw the pictures of a run only in tests with the mark `draws`: they are a third of a tiny training."""
+    if "draws" not in request.keywords:
+        monkeypatch.setattr(Run, "write_picture", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def finished(tiny_config, tmp_path_factory):
-    """The result of a finished run; tests read it and write nothing into it."""
+    """The result of a finished run, with its pictures; tests read it and write nothing into it."""
     from keras_sepnets.training.trainer import train
 
-    return train(tiny_config, output=tmp_path_factory.mktemp("runs") / "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "write_picture", WRITE_PICTURE)
+        return train(tiny_config, output=tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ def run(finished, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 1293), ("validation", 144), ("test", 360)])
+@pytest.mark.draws
 def test_every_example_of_a_split_counts_once(run, split, count):
     result = evaluate(run, split)
     assert result.num_examples == result.confusion.sum() == count
@@ -91,6 +92,7 @@ def test_unknown_split_is_named(run):
         evaluate(run, "dev")
 
 
+@pytest.mark.draws
 def test_a_picture_that_cannot_be_drawn_is_a_warning(run, monkeypatch):
     monkeypatch.setattr("keras_sepnets.inference.evaluation.draw_confusion", lambda *_: 1 / 0)
     with pytest.warns(UserWarning, match="confusion-test.png could not be drawn: division by zero"):

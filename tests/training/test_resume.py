@@ -178,6 +178,7 @@ def test_a_chosen_setting_may_be_given_again(stopped, assignment):
     assert "leave out --output, --dry-run" in CliRunner().invoke(main, arguments).stderr  # nothing else is refused
 
 
+@pytest.mark.draws
 def test_a_signal_while_a_picture_is_drawn_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "keras_sepnets.training.pictures.draw_pictures", lambda *_: os.kill(os.getpid(), signal.SIGINT)

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -59,6 +60,36 @@ def _undrawn(request, monkeypatch):
     """Draw the pictures of a run only in tests with the mark `draws`: they are a third of a tiny training."""
     if "draws" not in request.keywords:
         monkeypatch.setattr(Run, "write_picture", lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _decode_digits_once():
+    """Share the decoded digits between all tests of a process; most trainings in tests use them."""
+    from keras_sepnets.data.batches.stores import RecordStore
+    from keras_sepnets.data.sources.tfds import TfdsSource
+
+    decode, index, shared = RecordStore.examples, TfdsSource.index, {}
+
+    def share(source, key, find):
+        if not source.name.startswith("digits:"):
+            return find()
+        key = (source.fingerprint, *key)
+        if key not in shared:
+            shared[key] = find()
+        return shared[key]
+
+    def examples(store, split, chosen):
+        find = partial(decode, store, split, chosen)
+        if not store._in_memory:
+            return find()
+        return share(store._source, (split, store._shortest, None if chosen is None else chosen.tobytes()), find)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RecordStore, "examples", examples)
+        patch.setattr(
+            TfdsSource, "index", lambda source, split: share(source, (split,), partial(index, source, split))
+        )
+        yield
 
 
 @pytest.fixture(scope="session")

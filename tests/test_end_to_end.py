@@ -71,7 +71,7 @@ def test_train_evaluate_predict_ablate(work_folder):
     for noise in ("WARNING", "oneDNN", "cuda", "I0000", "E0000"):
         assert noise not in trained.stderr
 
-    evaluated = json.loads(sepnets("evaluate", result["run"], "--json", cwd=work_folder).stdout)
+    evaluated = json.loads(warm_sepnets("evaluate", result["run"], "--json", cwd=work_folder).stdout)
     assert evaluated["top1"] == result["test"]["top1"]
 
     Image.new("RGBA", (30, 50), "red").save(work_folder / "red.png")

@@ -217,7 +217,8 @@ def assert_all_equal(model, source):
 
 
 def test_a_run_folder(finished):
-    model = build_mobilenet(alpha=0.0625, input_shape=(32, 32, 3), classes=10, weights=finished.run.path)
+    options = {"alpha": 0.0625, "shallow": True, "input_shape": (32, 32, 3), "classes": 10}
+    model = build_mobilenet(**options, weights=finished.run.path)
     assert_all_equal(model, finished.run.load_model())
     assert model.load_report.source == str(finished.run.path / "final.keras")
 

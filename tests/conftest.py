@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ LONG = [
     "test_commands", "test_end_to_end", "test_stores", "test_ablation", "test_weights",
 ]  # fmt: skip
 
+# A shell lets what it starts in the background ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects: search them less often
 
 

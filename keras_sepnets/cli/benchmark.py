@@ -141,12 +141,12 @@ def train_command(
     sepnets benchmark train --model xception --image-size 128 --rounds 7 --json
     """
     with quiet_imports():
-        from keras_sepnets.benchmarks import steps as training_benchmark
+        from keras_sepnets.benchmarks import steps
         from keras_sepnets.cli.console import make_console
 
     console = make_console(as_json=as_json)
     with console.status("starting") as status:
-        result = training_benchmark.benchmark_training(
+        result = steps.benchmark_training(
             model,
             alpha=alpha,
             image_size=image_size,

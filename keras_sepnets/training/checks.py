@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.batches.roles import check_overfit
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.registry import NETWORKS, build_network
@@ -56,7 +56,7 @@ def check_phases(config: RunConfig) -> None:
         )
     if epochs != "auto" and transfer.unfreeze_after >= epochs:
         raise SepnetsError(
-            f"The run ends after {epochs} epoch{'s' if epochs > 1 else ''}, so it would never unfreeze; unfreeze "
+            f"The run ends after {counted(epochs, 'epoch')}, so it would never unfreeze; unfreeze "
             "earlier, or add epochs. "
             f"Received: transfer.unfreeze_after={transfer.unfreeze_after}"
         )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import InterruptedRunError, SepnetsError
 from keras_sepnets.base.machine import describe_environment
+from keras_sepnets.base.text import counted
 from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.schema import RunConfig
@@ -156,7 +157,7 @@ def extend(
         config, trained = run.config, len(run.read_history())
         if epochs <= trained:
             raise SepnetsError(
-                f"The run already has {trained} epoch{'s' if trained > 1 else ''}; ask for a larger total. "
+                f"The run already has {counted(trained, 'epoch')}; ask for a larger total. "
                 f"Received: epochs={epochs}"
             )
         training = config.training.model_copy(update={"epochs": epochs, "patience": 0})

@@ -212,7 +212,7 @@ def digest_of_rest(count, batch_size, seed, workers, start):
 def test_a_fresh_process_resumes_with_identical_batches():
     random = np.random.default_rng(8)
     cases = []
-    for workers in (1, 1, 2):
+    for workers in (1, 1, 1, 2, 2):
         batch_size = int(random.integers(1, 9)) * workers
         count = int(random.integers(batch_size * 2, 60))
         start = int(random.integers(0, 2 * (count // batch_size)))

@@ -40,7 +40,7 @@ class FusedBatchNormalization(_Replacement):
         super().__init__(layer)
         self.gamma, self.beta = layer.gamma, layer.beta
         self.moving_mean, self.moving_variance = layer.moving_mean, layer.moving_variance
-        self._momentum, self._epsilon = layer.momentum, layer.epsilon
+        self.momentum, self._epsilon = layer.momentum, layer.epsilon
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
         return input_shape
@@ -74,8 +74,8 @@ class FusedBatchNormalization(_Replacement):
         if is_float64:
             batch_mean, batch_variance = tf.nn.moments(x, [0, 1, 2])
             y = tf.nn.batch_normalization(x, batch_mean, batch_variance, beta, gamma, self._epsilon)
-            mean = mean * self._momentum + batch_mean * (1 - self._momentum)
-            variance = variance * self._momentum + batch_variance * (1 - self._momentum)
+            mean = mean * self.momentum + batch_mean * (1 - self.momentum)
+            variance = variance * self.momentum + batch_variance * (1 - self.momentum)
         else:
             # This operation averages the unbiased variance, Keras the biased one.
             count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
@@ -87,7 +87,7 @@ class FusedBatchNormalization(_Replacement):
                 mean=mean,
                 variance=variance / bias,
                 epsilon=self._epsilon,
-                exponential_avg_factor=1 - self._momentum,
+                exponential_avg_factor=1 - self.momentum,
                 is_training=True,
             )
             variance *= bias

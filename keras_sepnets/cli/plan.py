@@ -10,6 +10,14 @@ from keras_sepnets.training.optimization import scaled_learning_rate
 from keras_sepnets.training.plan import Plan
 
 
+_KEPT = {"best": "the network of the best epoch on validation", "final": "the network of the last epoch"}
+_CLASSIFIERS = {
+    "fitted": "starts with a classifier fitted to the features of the weights (logistic regression)",
+    "given": "starts with the classifier of the weights",
+    "random": "starts with a random classifier",
+}
+
+
 def show_plan(plan: Plan, console: Console) -> None:
     """Print what a run will do."""
     config, training, splits = plan.config, plan.config.training, plan.splits
@@ -22,15 +30,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         ("data", f"{printable(splits.source.name)}, {counted(len(splits.class_names), 'class', 'classes')}"),
         *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
         ("", splits.place),
-        (
-            "training",
-            f"{counted(plan.epochs, 'epoch')} x {counted(plan.steps_per_epoch, 'step')} x "
-            f"{counted(plan.batch_size, 'picture')}",
-        ),
-        ("", _describe_optimizer(training)),
-        *(("", line) for line in _describe_extras(plan)),
-        ("", f"augmentation {config.data.augment} ({splits.policy.describe() or 'no change'})"),
-        ("", f"{_describe_batch_norm(plan)}; seed {training.seed}"),
+        *_describe_training(plan),
     ]
     if plan.cost.not_counted:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
@@ -41,10 +41,35 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print(f"{heading:<9} {text}", markup=False)
 
 
+def _describe_training(plan: Plan) -> list[tuple[str, str]]:
+    config, training = plan.config, plan.config.training
+    start = [_CLASSIFIERS[config.transfer.classifier]] if config.transfer.weights else []
+    if not plan.epochs:
+        return [("training", f"{start[0]}; no epochs follow")]
+    steps = (
+        f"{counted(plan.epochs, 'epoch')} x {counted(plan.steps_per_epoch, 'step')} x "
+        f"{counted(plan.batch_size, 'picture')}"
+    )
+    if why := plan.chosen.get("training.epochs"):
+        steps += f" ({why})"
+    lines = [
+        *start,
+        steps,
+        _describe_optimizer(training),
+        *_describe_extras(plan),
+        f"augmentation {config.data.augment} ({plan.splits.policy.describe() or 'no change'})",
+        f"{_describe_batch_norm(plan)}; seed {training.seed}",
+        f"keeps {_KEPT[training.keep]}" + (f": {why}" if (why := plan.chosen.get("training.keep")) else ""),
+    ]
+    return list(zip(("training", *len(lines) * [""]), lines, strict=False))
+
+
 def _describe_batch_norm(plan: Plan) -> str:
     phase = plan.phases[-1]
-    if phase.freeze == BACKBONE:
+    if phase.freeze == BACKBONE or plan.config.transfer.batch_norm == "frozen":
         return "batch norm frozen"
+    if batches := plan.config.training.precise_batch_norm:
+        return f"batch norm evaluated with the statistics of {counted(int(batches), 'training batch', 'training batches')}"
     steps, momentum = (phase.end - phase.begin) * plan.steps_per_epoch, float(plan.config.model.bn_momentum or 0)
     share = momentum**steps
     left = "forgotten" if share < 0.0005 else f"down to {share:.1%}"

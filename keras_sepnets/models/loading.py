@@ -1,5 +1,6 @@
 """Opens networks in `.keras` files, and finds these files in run folders."""
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,27 @@ def check_run_folder(folder: Path) -> None:
 
 
 def network_file(folder: Path, name: str | None = None) -> Path:
-    """Return the file of a network in a run folder: by default the final one, otherwise the best.
+    """Return the file of a network in a run folder: by default the one that the run keeps.
 
     Args:
         folder: The run folder.
-        name: "final" or "best"; None for the default.
+        name: "final" or "best"; None for what training.keep says, or the best one of an unfinished run.
 
     Raises:
         SepnetsError: The folder has no such file.
     """
-    for candidate in (name,) if name else ("final", "best"):
+    for candidate in (name,) if name else _by_preference(Path(folder)):
         file = Path(folder) / f"{candidate}.keras"
         if file.is_file():
             return file
     raise SepnetsError(
         f"The run has no {f'{name} network' if name else 'finished epoch'} to load. Received: {str(folder)!r}"
     )
+
+
+def _by_preference(folder: Path) -> tuple[str, str]:
+    try:
+        kept = json.loads((folder / "config.json").read_bytes())["training"]["keep"]
+    except (OSError, ValueError, KeyError, TypeError):  # version 0.1.0 kept the final network
+        kept = "final"
+    return ("best", "final") if kept == "best" else ("final", "best")

@@ -20,6 +20,10 @@ from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.loading import check_run_folder, load_network, network_file
 from keras_sepnets.settings.schema import RunConfig
 
+BEFORE: dict[str, dict[str, Any]] = {  # what version 0.1.0 did, whose runs do not have these settings
+    "training": {"keep": "final", "precise_batch_norm": 0},
+    "transfer": {"batch_norm": "moving", "classifier": "random"},
+}
 LOCK_SECONDS = 1.0  # longer than a process that only checks the state of a run locks it
 
 
@@ -35,8 +39,9 @@ class Run:
     train_batch.png     the first training pictures as the network saw them
     bad_pictures.csv    unreadable picture files that were skipped
     history.csv         one row per epoch
+    classifier.json     how the classifier was fitted to given weights, if it was
     checkpoints/        states from which the run can be resumed exactly, or extended once finished
-    best.keras          network of the epoch with the best validation top-1
+    best.keras          network of the epoch with the best validation top-1; loss, if it has few pictures
     final.keras         network after the last epoch
     training.json       time and speed, written when the training is finished
     learning_curve.png  and validation_predictions.png: pictures with the network's predictions
@@ -81,8 +86,11 @@ class Run:
     def config(self) -> RunConfig:
         """The run's complete settings."""
         try:
-            return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
-        except ValueError as error:
+            settings = json.loads((self.path / "config.json").read_bytes())
+            for section, values in BEFORE.items():
+                settings[section] = values | settings.get(section, {})
+            return RunConfig.model_validate_json(json.dumps(settings))
+        except (ValueError, TypeError, AttributeError) as error:
             raise SepnetsError(f"{self.path}/config.json does not fit this version: {one_line(error)}") from None
 
     @property

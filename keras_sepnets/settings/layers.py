@@ -67,8 +67,8 @@ def merge(
 ) -> Layer:
     """Return all settings, from the weakest layer: defaults, network of the weights, recipe, implied, given.
 
-    A recipe's network settings are dropped if another network is asked for, and its augmentation if another preset
-    is. The network of the weights counts only if no other network is asked for.
+    A recipe's network settings are dropped if another network is asked for, its augmentation if another preset is,
+    and its fewest steps if a number of epochs is. The network of the weights counts only if no other network is asked for.
 
     Args:
         given: What the user set, in a file and by options.
@@ -92,6 +92,8 @@ def _fit_recipe(recipe: Layer, asked: Mapping[str, Any]) -> Layer:
     own_network = recipe.values.get("model.name")
     if own_network is not None and asked.get("model.name", own_network) != own_network:
         recipe = recipe.without("model.")
+    if "training.epochs" in asked:
+        recipe = recipe.without("training.min_steps")
     return recipe.without("data.augmentation.") if "data.augment" in asked else recipe
 
 

@@ -185,6 +185,10 @@ class TransferConfig(_Settings):
     """unfreeze everything after this many epochs; 0: never"""
     learning_rate_factor: PositiveFloat = 0.1
     """factor of the learning rate after unfreezing"""
+    classifier: Literal["auto", "fitted", "given", "random"] = "auto"
+    """start of the classifier: fitted by logistic regression, given by the weights, or random; auto: what fits"""
+    batch_norm: Literal["auto", "frozen", "moving"] = "auto"
+    """frozen: keep the statistics of the weights; moving: update them; auto: frozen if weights are given"""
 
     def with_whole_path(self) -> "TransferConfig":
         """Return these settings with an absolute path of the weights, valid wherever a run is resumed."""
@@ -201,8 +205,10 @@ def _on_or_off(value: Any) -> Any:
 class TrainingConfig(_Settings):
     """How the network is trained."""
 
-    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 12
-    """passes over the training pictures; auto: as many as fit into --max-time"""
+    epochs: Annotated[int, Field(ge=0)] | Literal["auto"] = 12
+    """passes over the training pictures; 0: only fit the classifier; auto: as many as fit into --max-time"""
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """optimizer steps at least: more epochs for small data sets, unless --epochs is given"""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 32
     """pictures per step; auto: as many as fit into memory, by measurement"""
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
@@ -235,6 +241,10 @@ class TrainingConfig(_Settings):
     """share of each label that is spread over all classes"""
     ema_momentum: Rate | Literal["auto"] = 0.0
     """momentum of averaged weights, which are saved; auto: by the number of steps; 0: off"""
+    precise_batch_norm: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """training batches that give batch norm its statistics before an evaluation; 0: moving averages"""
+    keep: Literal["auto", "best", "final"] = "auto"
+    """network that is tested and used: of the best epoch on validation, or of the last one"""
     class_weights: Literal["none", "balanced"] = "none"
     """none, or balanced: every class has the same total weight in the loss"""
     precision: Literal["auto", "float32", "bfloat16", "mixed_float16", "mixed_bfloat16"] = "float32"

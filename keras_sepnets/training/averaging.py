@@ -16,7 +16,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     how often it was evaluated.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # inside loss scaling
-    if not getattr(optimizer, "use_ema", False):
+    if not getattr(optimizer, "use_ema", False) or not int(optimizer.iterations):  # averages are 0 before a step
         yield
         return
     trained = [keras.ops.copy(variable) for variable in model.trainable_variables]

@@ -42,7 +42,7 @@ def check_settings(config: RunConfig, *, download: bool, max_seconds: float | No
 
 
 def check_phases(config: RunConfig) -> None:
-    """Refuse to freeze random weights, to unfreeze what is not frozen, and to unfreeze after the end."""
+    """Refuse frozen or fitted random weights, to unfreeze what is not frozen, and phases that never begin."""
     transfer, epochs = config.transfer, config.training.epochs
     if transfer.freeze and not transfer.weights:
         raise SepnetsError(
@@ -54,7 +54,18 @@ def check_phases(config: RunConfig) -> None:
             f"Nothing is frozen, so there is nothing to unfreeze; add --freeze {BACKBONE}, or drop "
             f"--unfreeze-after. Received: transfer.unfreeze_after={transfer.unfreeze_after}"
         )
-    if epochs != "auto" and transfer.unfreeze_after >= epochs:
+    if epochs == 0 and (not transfer.weights or transfer.classifier == "random"):
+        raise SepnetsError(
+            "Without epochs, a run only fits the classifier of given weights; name them (--weights), or train for "
+            f"an epoch or more. Received: training.epochs=0, transfer.weights={transfer.weights!r} and "
+            f"transfer.classifier={transfer.classifier!r}"
+        )
+    if transfer.classifier in ("fitted", "given") and not transfer.weights:
+        raise SepnetsError(
+            "Only the classifier of given weights can be given or fitted; name the weights (--weights), or drop "
+            f"transfer.classifier. Received: transfer.classifier={transfer.classifier!r}"
+        )
+    if epochs != "auto" and transfer.unfreeze_after and transfer.unfreeze_after >= epochs:
         raise SepnetsError(
             f"The run ends after {counted(epochs, 'epoch')}, so it would never unfreeze; unfreeze "
             "earlier, or add epochs. "

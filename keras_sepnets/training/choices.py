@@ -4,13 +4,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras_sepnets.acceleration.threads import settle_threads, use_threads
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.models.registry import NETWORKS
+from keras_sepnets.models.weights import LoadReport
 from keras_sepnets.settings.schema import RunConfig
-from keras_sepnets.training.optimization import choose_momentum
+from keras_sepnets.training.classifier import CLASSIFIER
+from keras_sepnets.training.optimization import LARGEST_MOMENTUM, SMALLEST_MOMENTUM, choose_momentum
 from keras_sepnets.training.tuning.batch_size import choose_batch_size
 from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
+
+MOST_STEPS_PRECISE = 500  # of a run for which batch norm's statistics are computed anew before every evaluation
+PRECISE_BATCHES = 16
 
 
 class Chosen(NamedTuple):
@@ -81,14 +87,100 @@ def choose_momentums(config: RunConfig, steps_per_epoch: int) -> Chosen:
     reasons = {}
     if config.training.ema_momentum == "auto":
         config = with_training(config, ema_momentum=choose_momentum(steps, of="weights"))
-        reasons["training.ema_momentum"] = f"forgets 95 % of the initial weights in a tenth of {steps:,} steps"
-    if config.model.bn_momentum is None:
-        momentum = choose_momentum(steps, of="batch norm")
-        config = config.model_copy(update={"model": config.model.model_copy(update={"bn_momentum": momentum})})
-        reasons["model.bn_momentum"] = (
-            f"forgets at least 95 % of the initial statistics in a tenth of {steps:,} steps"
+        reasons["training.ema_momentum"] = (
+            f"forgets 95 % of the initial weights in a tenth of {steps:,} steps, but at least {SMALLEST_MOMENTUM:g}"
         )
+    if config.model.bn_momentum is None:
+        if config.transfer.weights:
+            momentum, why = LARGEST_MOMENTUM["batch norm"], "the given statistics are worth keeping"
+        else:
+            momentum = choose_momentum(steps, of="batch norm")
+            why = f"forgets 95 % of the start in a tenth of {steps:,} steps, but at least {SMALLEST_MOMENTUM:g}"
+        config = config.model_copy(update={"model": config.model.model_copy(update={"bn_momentum": momentum})})
+        reasons["model.bn_momentum"] = why
     return Chosen(config, reasons)
+
+
+def choose_epochs_by_steps(config: RunConfig, steps_per_epoch: int) -> Chosen:
+    """Choose more epochs where those of the settings would be too few steps: for data sets of a few pictures."""
+    epochs, fewest = config.training.epochs, config.training.min_steps
+    if epochs == "auto" or epochs * steps_per_epoch >= fewest or not epochs:
+        return Chosen(config, {})
+    reason = f"{epochs} would be only {epochs * steps_per_epoch:,} steps; at least {fewest:,} steps"
+    return Chosen(with_training(config, epochs=-(-fewest // steps_per_epoch)), {"training.epochs": reason})
+
+
+def choose_precise_batch_norm(config: RunConfig, steps_per_epoch: int) -> Chosen:
+    """Choose whether batch norm's statistics are computed anew before evaluations: in short runs, where a moving
+    average lags behind."""
+    if config.training.precise_batch_norm != "auto":
+        return Chosen(config, {})
+    steps = steps_per_epoch * int(config.training.epochs)
+    if config.transfer.batch_norm == "frozen" or steps > MOST_STEPS_PRECISE:
+        return Chosen(with_training(config, precise_batch_norm=0), {})
+    reason = f"a moving average lags behind in a run of {steps:,} steps"
+    return Chosen(
+        with_training(config, precise_batch_norm=PRECISE_BATCHES), {"training.precise_batch_norm": reason}
+    )
+
+
+def choose_which_to_keep(config: RunConfig, num_validation: int) -> Chosen:
+    """Choose whether the best or the final network is tested and used."""
+    if config.training.keep != "auto":
+        return Chosen(config, {})
+    if config.transfer.weights:
+        keep, why = "best", "fine-tuning soon overfits, and validation shows when"
+    elif config.training.patience:
+        keep, why = "best", "the training stops when validation no longer improves"
+    else:
+        keep, why = "final", "the learning rate falls to its end, and a choice by few validation pictures is noise"
+    return Chosen(with_training(config, keep=keep), {"training.keep": why})
+
+
+def choose_batch_norm(config: RunConfig) -> Chosen:
+    """Choose whether batch norm keeps the statistics of given weights."""
+    if config.transfer.batch_norm != "auto":
+        return Chosen(config, {})
+    if config.transfer.weights:
+        return Chosen(
+            with_transfer(config, batch_norm="frozen"),
+            {"transfer.batch_norm": "the statistics of the weights are better than those of a few batches"},
+        )
+    return Chosen(with_transfer(config, batch_norm="moving"), {})
+
+
+def choose_start(config: RunConfig, report: LoadReport | None) -> Chosen:
+    """Choose the start of the classifier: given by the weights if it fits, otherwise fitted to features of theirs.
+
+    Args:
+        config: The settings.
+        report: Of the loaded weights; None if there are none, or if a checkpoint follows.
+    """
+    if config.transfer.classifier == "given" and report and report.fresh:
+        raise SepnetsError(
+            "The weights have no classifier for these classes; choose transfer.classifier=fitted. "
+            f"Received: transfer.classifier='given' and weights without {', '.join(report.fresh)}"
+        )
+    if config.transfer.classifier != "auto":
+        return Chosen(config, {})
+    if not config.transfer.weights:
+        return Chosen(with_transfer(config, classifier="random"), {})
+    if report is None or not report.fresh:
+        return Chosen(
+            with_transfer(config, classifier="given"),
+            {"transfer.classifier": "the weights have it for these classes"},
+        )
+    if any(name != CLASSIFIER for name in report.fresh):  # fully connected layers before it
+        return Chosen(with_transfer(config, classifier="random"), {})
+    return Chosen(
+        with_transfer(config, classifier="fitted"),
+        {"transfer.classifier": "the weights have none for these classes"},
+    )
+
+
+def with_transfer(config: RunConfig, **settings: Any) -> RunConfig:
+    """Return a run's settings with some settings of its transfer changed."""
+    return config.model_copy(update={"transfer": config.transfer.model_copy(update=settings)})
 
 
 def with_training(config: RunConfig, **settings: Any) -> RunConfig:

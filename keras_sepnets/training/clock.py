@@ -12,8 +12,8 @@ class Clock:
         self._begin: float | None = None
 
     def start(self) -> None:
-        """Start counting."""
-        self._begin = time.perf_counter()
+        """Start counting, unless it has started."""
+        self._begin = self._begin or time.perf_counter()
 
     @property
     def seconds(self) -> float:

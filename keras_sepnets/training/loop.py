@@ -6,6 +6,7 @@ and evaluation are Keras' own.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ import keras
 import tensorflow as tf
 
 from keras_sepnets.base.errors import DivergedError
-from keras_sepnets.training.averaging import averaged_weights
 
 DIVERGED = "The loss became NaN or infinite"
 
@@ -77,6 +77,7 @@ def run_epochs(
     epochs: int,
     steps_per_epoch: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    evaluated: Callable[[], AbstractContextManager[None]] = nullcontext,
     on_new_epoch: Callable[[int], None] = lambda _epoch: None,
     on_step: Callable[[], None],
     on_pause: Callable[[], None],
@@ -87,10 +88,11 @@ def run_epochs(
         model: The model, in its state at `position`.
         position: Where to start; it advances with every step.
         batches: Endless training batches, from `position` on.
-        validation: Batches to evaluate after every epoch, with the averaged weights if there are any.
+        validation: Batches to evaluate after every epoch.
         epochs: Number of epochs of the whole training.
         steps_per_epoch: Steps per epoch.
         callbacks: Keras callbacks; they see a resumed epoch from its next step.
+        evaluated: Returns a block in which the model has the weights and statistics to evaluate.
         on_new_epoch: Called with the number of an epoch, from 0, before its first step; it may compile the model.
         on_step: Called after every step and every epoch, when `position` and the variables agree.
         on_pause: Called between the batches of the validation. When it raises, `position` and the variables are
@@ -116,15 +118,21 @@ def run_epochs(
                 position.logs = _floats(model.get_metrics_result())
             every.on_train_batch_end(position.step - 1, logs)
             on_step()
-        with averaged_weights(model), warnings.catch_warnings():
-            # The number of batches is unknown in advance if bad pictures are skipped.
-            warnings.filterwarnings("ignore", "Your input ran out of data")
-            validated = model.evaluate(validation, verbose=0, return_dict=True, callbacks=every)
+        with evaluated():
+            validated = validate(model, validation, callbacks=every)
         epoch_logs = {**(position.logs or {}), **{f"val_{name}": value for name, value in validated.items()}}
         every.on_epoch_end(position.epoch, epoch_logs)
         position.epoch, position.step, position.logs = position.epoch + 1, 0, None
         on_step()
     every.on_train_end()
+
+
+def validate(model: keras.Model, batches: tf.data.Dataset, callbacks: Any = None) -> dict[str, float]:
+    """Return loss and metrics of a compiled model over batches."""
+    with warnings.catch_warnings():
+        # The number of batches is unknown in advance if bad pictures are skipped.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        return model.evaluate(batches, verbose=0, return_dict=True, callbacks=callbacks)
 
 
 def _step(model: keras.Model, iterator: Iterator, position: Position) -> dict[str, Any]:

@@ -12,12 +12,15 @@ from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.loop import checked_when_trained
 
 LARGEST_MOMENTUM = {"batch norm": 0.99, "weights": 0.9999}  # Keras' default; the papers' reference code
+SMALLEST_MOMENTUM = 0.9  # below, an average over so few batches is noise
 INITIAL_SHARE = 0.05  # weight of the initial value in a moving average ...
 WARMUP = 0.1  # ... after this share of all steps
 
 
 def choose_momentum(steps: int, of: str) -> float:
     """Return the momentum with which a moving average forgets 95 % of its initial value in a tenth of `steps`.
+
+    It is at least 0.9, so an average covers some ten batches.
 
     After n steps, the initial value still has the weight m^n in an average of momentum m: with Keras' 0.99 for
     batch norm that is 37 % after 100 steps, which ruins the evaluation of short runs.
@@ -26,7 +29,8 @@ def choose_momentum(steps: int, of: str) -> float:
         steps: Number of steps of the training.
         of: "batch norm": at most 0.99; "weights" (Polyak averaging): at most 0.9999.
     """
-    return round(min(LARGEST_MOMENTUM[of], INITIAL_SHARE ** (1 / (WARMUP * steps))), 6)
+    momentum = INITIAL_SHARE ** (1 / (WARMUP * max(1, steps)))
+    return round(min(LARGEST_MOMENTUM[of], max(SMALLEST_MOMENTUM, momentum)), 6)
 
 
 def scaled_learning_rate(config: TrainingConfig) -> float:
@@ -67,7 +71,7 @@ def make_schedule(
     """
     schedules = keras.optimizers.schedules
     peak = factor * scaled_learning_rate(config)
-    steps = steps_per_epoch * epochs
+    steps = max(1, steps_per_epoch * epochs)  # no epochs: nothing but the classifier is fitted
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), steps - 1)
     if config.schedule == "cosine":
         return schedules.CosineDecay(
@@ -104,7 +108,7 @@ def compile_model(
         learning_rate_factor: Multiplies the learning rate.
         one_hot: Whether labels are probabilities instead of class numbers.
     """
-    epochs = epochs or int(config.epochs)
+    epochs = int(config.epochs) if epochs is None else epochs
     schedule = make_schedule(config, steps_per_epoch, epochs, learning_rate_factor)
     optimizer = _make_optimizer(config, schedule)
     decayed = decayed_variables(model)

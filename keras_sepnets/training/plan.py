@@ -26,11 +26,18 @@ from keras_sepnets.training.choices import (
     Chosen,
     accept_threads,
     choose_batch,
+    choose_batch_norm,
     choose_data,
+    choose_epochs_by_steps,
     choose_fastest_form,
     choose_momentums,
+    choose_precise_batch_norm,
+    choose_start,
+    choose_which_to_keep,
     with_training,
 )
+from keras_sepnets.training.classifier import check_can_be_fitted
+from keras_sepnets.training.evaluated import EvaluatedForm
 from keras_sepnets.training.loop import Position
 from keras_sepnets.training.optimization import compile_model
 from keras_sepnets.training.phases import Phase, freeze
@@ -74,6 +81,7 @@ class Plan:
     network: keras.Model  # the network that is saved: stock layers, with the same variables
     cost: Cost
     steps_per_epoch: int
+    evaluated: EvaluatedForm  # a block in which `trained` is as it is evaluated and saved
     chosen: dict[str, str] = field(default_factory=dict)  # setting that the plan chose -> reason
     load_report: LoadReport | None = None  # of the weights that the run starts from
 
@@ -104,8 +112,8 @@ class Plan:
         )
 
     def phase_of(self, epoch: int) -> Phase:
-        """Return the phase of an epoch, counted from 0."""
-        return next(phase for phase in self.phases if epoch < phase.end)
+        """Return the phase of an epoch, counted from 0; the last one for an epoch after the end."""
+        return next((phase for phase in self.phases if epoch < phase.end), self.phases[-1])
 
     def phase_at(self, position: Position) -> Phase:
         """Return the phase whose optimizer a checkpoint at this position holds.
@@ -135,7 +143,7 @@ class Plan:
 
     def compile(self, phase: Phase) -> None:
         """Prepare the model for a phase: frozen layers, optimizer, schedule, loss."""
-        freeze(self.trained, phase.freeze)
+        freeze(self.trained, phase.freeze, batch_norm=self.config.transfer.batch_norm == "frozen")
         compile_model(
             self.trained,
             self.config.training,
@@ -196,6 +204,8 @@ def make_plan(
         check_network(config)
     source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
     config, reasons = choose_data(config, source)
+    config, why = choose_batch_norm(config)
+    reasons |= why
     config, why = accept_threads(config)
     reasons |= why
     # Splits finds mistakes, which should show before a long trial. But it reads TFDS with TensorFlow, which keeps
@@ -213,10 +223,15 @@ def make_plan(
     splits = splits or Splits(source, config.data, cache_folder=cache_folder)
     config, why = choose_batch(config, splits)
     reasons |= why
+    config, why = choose_epochs_by_steps(config, _steps_per_epoch(config, splits))
+    reasons |= why
     if max_seconds is not None:
         config, why = _choose_epochs(config, splits, max_seconds, begin)
         reasons |= why
-    config, why = choose_momentums(config, _steps_per_epoch(config, splits))
+    for choose in (choose_momentums, choose_precise_batch_norm):
+        config, why = choose(config, _steps_per_epoch(config, splits))
+        reasons |= why
+    config, why = choose_which_to_keep(config, splits.num_examples("validation"))
     return _build(config, splits, reasons | why, load_weights=load_weights)
 
 
@@ -249,7 +264,7 @@ def _steps_per_epoch(config: RunConfig, splits: Splits) -> int:
 
 
 def _build(config: RunConfig, splits: Splits, chosen: dict[str, str], *, load_weights: bool) -> Plan:
-    """Return the plan for settings that are complete."""
+    """Return the plan for settings that are complete, except for the start of the classifier."""
     built = build_trained_network(
         config.model,
         config.training,
@@ -258,13 +273,26 @@ def _build(config: RunConfig, splits: Splits, chosen: dict[str, str], *, load_we
         seed=config.training.seed,
         weights=config.transfer.weights if load_weights else None,
     )
+    report = getattr(built.network, "load_report", None)
+    config, why = choose_start(config, report)
+    if config.transfer.classifier == "fitted":
+        check_can_be_fitted(built.network)
+    steps_per_epoch = _steps_per_epoch(config, splits)
+
+    def batches_for_statistics() -> Any:
+        batches = splits.training_batches(int(config.training.batch_size), steps_per_epoch, config.training.seed)
+        return batches.take(int(config.training.precise_batch_norm))
+
     return Plan(
         config=config,
         splits=splits,
         trained=built.model,
         network=built.network,
         cost=count_cost(built.network),
-        steps_per_epoch=_steps_per_epoch(config, splits),
-        chosen=chosen,
-        load_report=getattr(built.network, "load_report", None),
+        steps_per_epoch=steps_per_epoch,
+        evaluated=EvaluatedForm(
+            built.model, batches_for_statistics if config.training.precise_batch_norm else None
+        ),
+        chosen=chosen | why,
+        load_report=report,
     )

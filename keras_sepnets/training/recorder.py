@@ -1,5 +1,6 @@
 """Files and metrics that a run records while it trains: history, best network, speed, TensorBoard events."""
 
+import functools
 import importlib.util
 import time
 import warnings
@@ -14,9 +15,11 @@ from keras_sepnets.base.text import one_line
 from keras_sepnets.data.batches.examples import NOTHING_READ
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.runs.plots import draw_learning_curve
-from keras_sepnets.training.averaging import averaged_weights
+from keras_sepnets.training.classifier import FittedClassifier
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.plan import Plan
+
+FEW_VALIDATION = 1000  # pictures, below which the loss ranks networks
 
 
 class Recorder(keras.callbacks.Callback):
@@ -36,7 +39,7 @@ class Recorder(keras.callbacks.Callback):
         self._clock = clock
         self._config = plan.config
         self._history: list[dict[str, float]] = []
-        self._best = [-1.0, 0.0]
+        self._best: list[float] = []  # what ranks networks, the first number first
         self._best_epoch = 0
         self._images = 0
         self._image_seconds = 0.0
@@ -54,14 +57,12 @@ class Recorder(keras.callbacks.Callback):
         self._history, self._best, self._best_epoch = state["history"], state["best"], state["best_epoch"]
         self._images, self._image_seconds = state["images"], state["image_seconds"]
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def start_clock(self) -> None:
+        """Start counting the time of the training."""
         self._clock.start()
-        if self._shares_layers:
-            # Another model of the same layers that is not compiled, so that files hold no optimizer.
-            network = self._plan.network
-            self.network = keras.Model(network.inputs, network.outputs, name=network.name)
-        else:
-            self.network = self._plan.build_network()
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.start_clock()
         self._traced: Any = None  # the train function that has taken its first step
         self._stop_if_patience_ends()  # for a run that was killed just before it stopped
 
@@ -99,38 +100,52 @@ class Recorder(keras.callbacks.Callback):
                 "memory_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
             }
         )
-        if self._is_better([logs["val_top1"], -logs["val_loss"]]):
-            self._best = [logs["val_top1"], -logs["val_loss"]]
-            self._best_epoch = epoch + 1
-            self.save("best")
+        self._keep_if_better(logs["val_top1"], logs["val_loss"], epoch + 1)
         self._stop_if_patience_ends()
         columns = list(self._history[0])
         self._run.write_csv(
             "history.csv", [columns, *([row[column] for column in columns] for row in self._history)]
         )
 
+    def begin_with(self, classifier: FittedClassifier) -> None:
+        """Record the network with its fitted classifier, before the first epoch."""
+        self._run.write_json("classifier.json", classifier.to_json())
+        self._keep_if_better(classifier.val_top1, classifier.val_loss, 0)
+
     def on_train_end(self, logs: dict | None = None) -> None:
+        if not self._history:
+            return
         title = f"{self._config.model.name} on {self._config.data.dataset}"
         self._run.write_picture("learning_curve.png", lambda: draw_learning_curve(self._history, title))
 
     def save(self, name: str) -> None:
-        """Save the network as "best" or "final", with the averaged weights if there are any."""
-        with averaged_weights(self.model):
+        """Save the network as "best" or "final", as it is evaluated."""
+        with self._plan.evaluated():
             if not self._shares_layers:
-                self.network.set_weights(self.model.get_weights())
+                self.network.set_weights(self._plan.trained.get_weights())
             self._run.save_model(self.network, name)
+
+    @functools.cached_property
+    def network(self) -> keras.Model:
+        """The network that is saved, not compiled, so that files hold no optimizer."""
+        if not self._shares_layers:
+            return self._plan.build_network()
+        network = self._plan.network
+        return keras.Model(network.inputs, network.outputs, name=network.name)
 
     def speed(self) -> dict[str, float]:
         """Return the seconds of all training, and the images per second of its steps."""
         return {
-            "train_seconds": self._history[-1]["seconds"] if self._history else 0.0,
+            "train_seconds": self._history[-1]["seconds"] if self._history else round(self._clock.seconds, 3),
             "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
         }
 
     @property
     def _shares_layers(self) -> bool:
         """Whether the saved network shares the trained model's layers: all are in float32 and none is frozen."""
-        return self._config.training.dtype_policy == "float32" and not self._config.transfer.freeze
+        transfer = self._config.transfer
+        is_frozen = bool(transfer.freeze) or transfer.batch_norm == "frozen"
+        return self._config.training.dtype_policy == "float32" and not is_frozen
 
     def _stop_if_patience_ends(self) -> None:
         patience = self._config.training.patience
@@ -138,8 +153,17 @@ class Recorder(keras.callbacks.Callback):
         if patience and len(self._history) - max(self._best_epoch, begin) >= patience:
             self.model.stop_training = True
 
-    def _is_better(self, result: list[float]) -> bool:
-        return result > self._best
+    def _keep_if_better(self, top1: float, loss: float, epoch: int) -> None:
+        """Save the network if it is the best so far on validation.
+
+        A few validation pictures rank networks by top-1 only roughly; their loss says more. See
+        experiments/transfer_learning.
+        """
+        few = self._plan.splits.num_examples("validation") < FEW_VALIDATION
+        result = [-loss, top1] if few else [top1, -loss]
+        if not self._best or result > self._best:
+            self._best, self._best_epoch = result, epoch
+            self.save("best")
 
 
 def tensorboard_callbacks(run: Run) -> list[keras.callbacks.Callback]:

@@ -11,7 +11,6 @@ import numpy as np
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.results import Result
 from keras_sepnets.runs.folder import Run
-from keras_sepnets.training.averaging import averaged_weights
 from keras_sepnets.training.checkpoints import Checkpoints
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.loop import build_metrics, training_state
@@ -71,7 +70,7 @@ def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
         )
     yield "train", f"one step, loss {loss:.4f}"
 
-    with averaged_weights(model):
+    with plan.evaluated():
         result = model.test_on_batch(*next(iter(validation)), return_dict=True)
     yield "validate", f"one batch, loss {result['loss']:.4f}"
 

@@ -15,7 +15,6 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.schema import RunConfig
-from keras_sepnets.training.averaging import averaged_weights
 from keras_sepnets.training.checkpoints import Checkpoints, UnusableCheckpointError
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.interruption import Interruption, StopNow, handled_signals
@@ -26,6 +25,7 @@ from keras_sepnets.training.pictures import write_train_batch, write_validation_
 from keras_sepnets.training.plan import Plan, make_plan
 from keras_sepnets.training.recorder import Recorder, tensorboard_callbacks
 from keras_sepnets.training.saver import Saver
+from keras_sepnets.training.start import start_with_fitted_classifier
 
 
 def train(
@@ -83,7 +83,7 @@ def train(
         run.remove()
         raise
     with run.locked():
-        return _carry_out(run, plan, callbacks, checkpoint_every, deadline)
+        return _carry_out(run, plan, callbacks, checkpoint_every, deadline, on_progress)
 
 
 def resume(
@@ -206,6 +206,7 @@ def _carry_out(
     callbacks: Sequence[keras.callbacks.Callback],
     checkpoint_every: int | timedelta | None,
     deadline: float | None,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
     """Train a locked run to its end, from its newest checkpoint if there is one, and test it."""
     clock = Clock()
@@ -226,12 +227,12 @@ def _carry_out(
             try:
                 if not run.has_checkpoints:
                     write_train_batch(run, plan)
-                _run(plan, recorder, saver, interruption, [*tensorboard_callbacks(run), *callbacks])
+                _run(plan, recorder, saver, interruption, [*tensorboard_callbacks(run), *callbacks], on_progress)
                 saver.save()  # so that the finished run can be extended
             except StopNow:
                 raise stop_run(run, saver, interruption, plan.epochs) from None
         recorder.save("final")
-        with averaged_weights(plan.trained):
+        with plan.evaluated():
             write_validation_predictions(run, plan, recorder.network)
         speed = recorder.speed() | {"checkpoint_seconds": round(saver.seconds, 3)}
         run.write_json("training.json", speed)
@@ -253,6 +254,7 @@ def _run(
     saver: Saver,
     interruption: Interruption,
     callbacks: Sequence[keras.callbacks.Callback],
+    on_progress: Callable[[str], None],
 ) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
     model, position, validation = plan.trained, saver.position, plan.validation_batches()
@@ -265,6 +267,10 @@ def _run(
     build_metrics(model, validation)
     if checkpoint:
         checkpoint.read(training_state(model))
+    elif plan.config.transfer.classifier == "fitted":
+        recorder.start_clock()
+        recorder.begin_with(start_with_fitted_classifier(plan, validation, on_progress))
+        saver.save()
 
     def begin_epoch(epoch: int) -> None:
         nonlocal phase
@@ -286,6 +292,7 @@ def _run(
         epochs=plan.epochs,
         steps_per_epoch=plan.steps_per_epoch,
         callbacks=[recorder, *callbacks],
+        evaluated=plan.evaluated,
         on_new_epoch=begin_epoch,
         on_step=after_step,
         on_pause=interruption.stop_if_asked,

@@ -141,6 +141,22 @@ class Splits:
             classes=len(self.class_names) if one_hot else 0,
         )
 
+    def training_pictures(self, batch_size: int, most: int) -> tf.data.Dataset:
+        """Return every training example once as evaluation sees it, or about `most` of them, chosen at random."""
+        if most >= self.num_examples("train"):
+            return self.evaluation_batches("train", batch_size)
+        steps = max(1, most // batch_size)
+        return training_batches(
+            self.examples("train"),
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+            image_size=self._size,
+            policy=AUGMENTATIONS["none"],
+            seed=0,
+            crop_fraction=self.config.crop_fraction,
+            classes=len(self.class_names),
+        ).take(steps)
+
     @property
     def policy(self) -> AugmentationConfig:
         """How training pictures are augmented."""

@@ -12,7 +12,7 @@ from keras_sepnets.base.text import did_you_mean
 from keras_sepnets.settings.layers import Layer, flatten
 
 FOLDER = Path(__file__).parent
-RECIPES = ("mobilenet-paper", "mobilenet-v2-paper", "xception-paper", "small-data", "finetune")
+RECIPES = ("mobilenet-paper", "mobilenet-v2-paper", "xception-paper", "small-data", "finetune", "probe")
 
 
 class RecipeSetting(Result):

@@ -127,6 +127,7 @@ def train(
     sepnets train --model mobilenet --dataset folder:pictures --image-size 128 --epochs 30
     sepnets train --recipe xception-paper --dataset cifar10 --download --dry-run
     sepnets train --recipe finetune --weights runs/mobilenet-digits-1 --dataset folder:pictures
+    sepnets train --recipe probe --weights imagenet --model mobilenet_v2 --dataset folder:pictures
     sepnets train --model xception --set model.middle_repeats=2 --set model.residual=false
     sepnets train --resume runs/mobilenet-digits-1
     sepnets train --extend runs/mobilenet-digits-1 --epochs 40
@@ -137,7 +138,11 @@ def train(
         assignments=assignments,
         rho=rho,
         recipe=recipe,
-        implied=_implied_settings(overfit=options["overfit"] is not None, max_time=max_seconds is not None),
+        implied=_implied_settings(
+            overfit=options["overfit"] is not None,
+            max_time=max_seconds is not None,
+            unfreezes=options["unfreeze_after"] is not None,
+        ),
     )
     if dry_run + smoke + print_config > 1:
         raise SepnetsError("--dry-run, --smoke and --print-config exclude each other; use one of them.")
@@ -160,7 +165,7 @@ def train(
         _train(lambda tell, **shown: begin(on_progress=tell, **shown), as_json=as_json)
 
 
-def _implied_settings(*, overfit: bool, max_time: bool) -> Layer:
+def _implied_settings(*, overfit: bool, max_time: bool, unfreezes: bool) -> Layer:
     """Return the settings that other options imply, unless they are given."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -169,6 +174,8 @@ def _implied_settings(*, overfit: bool, max_time: bool) -> Layer:
         sources |= dict.fromkeys(values, "--overfit")
     if max_time:
         values["training.epochs"], sources["training.epochs"] = "auto", "--max-time"
+    if unfreezes:
+        values["transfer.freeze"], sources["transfer.freeze"] = "backbone", "--unfreeze-after"
     return Layer(values, sources)
 
 

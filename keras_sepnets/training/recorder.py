@@ -161,9 +161,12 @@ class Recorder(keras.callbacks.Callback):
         """
         few = self._plan.splits.num_examples("validation") < FEW_VALIDATION
         result = [-loss, top1] if few else [top1, -loss]
-        if not self._best or result > self._best:
+        if self._is_better(result):
             self._best, self._best_epoch = result, epoch
             self.save("best")
+
+    def _is_better(self, result: list[float]) -> bool:
+        return not self._best or result > self._best
 
 
 def tensorboard_callbacks(run: Run) -> list[keras.callbacks.Callback]:

@@ -1,4 +1,4 @@
-"""Picture files listed in a file: `manifest:FILE`, CSV or JSON Lines with path and label, maybe split and group."""
+"""Picture files listed in a file: `manifest:FILE`, CSV or JSON Lines of path, label, maybe split and group."""
 
 import csv
 import functools

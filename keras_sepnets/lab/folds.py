@@ -1,9 +1,10 @@
 """A cross-validation: each picture is tested once, by a network that has not seen it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+
+import keras
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
@@ -38,7 +39,7 @@ def cross_validate(
     download: bool = False,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
-    callbacks: Callable[[str, Plan], Any] = lambda _title, _plan: (),
+    callbacks: Callable[[str, Plan], Sequence[keras.callbacks.Callback]] = lambda _title, _plan: (),
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> CrossValidation:

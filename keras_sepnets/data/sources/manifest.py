@@ -22,9 +22,9 @@ def open_manifest(path: str, *, skip_bad: bool = False, pooled: bool = False) ->
 
     Args:
         path: A CSV file with a header row, or JSON Lines if its suffix is .jsonl, .ndjson or .json. Paths in it
-            are absolute or relative to its folder. A row without a split belongs to train. Pictures
-            with the same group, of one patient for example, are only held out together; a row without a group is
-            a group of its own. Other columns are ignored.
+            are absolute or relative to its folder. A row without a split belongs to train. Pictures with the same
+            group, of one patient for example, are only held out together; a row without a group is a group of its
+            own. Other columns are ignored.
         skip_bad: Whether to leave out files that are missing or cannot be read.
         pooled: Whether to make one split, train, of the pictures of all splits.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keras_sepnets.inference.evaluation import evaluate
     from keras_sepnets.inference.prediction import predict
     from keras_sepnets.lab.ablation import ablate
+    from keras_sepnets.lab.folds import cross_validate
     from keras_sepnets.models.inception_v3 import build_inception_v3
     from keras_sepnets.models.mobilenet import build_mobilenet
     from keras_sepnets.models.mobilenet_v2 import build_mobilenet_v2
@@ -33,6 +34,7 @@ _HOMES = {
     "build_mobilenet_v2": "models.mobilenet_v2",
     "build_xception": "models.xception",
     "count_cost": "cost.counting",
+    "cross_validate": "lab.folds",
     "evaluate": "inference.evaluation",
     "load_config": "settings.files",
     "predict": "inference.prediction",

@@ -26,7 +26,7 @@ WRITE_PICTURE = Run.write_picture
 # Files whose tests take longest come first, so that no worker is left alone with one of them at the end.
 LONG = [
     "test_kills", "test_resume", "test_pipeline", "test_twin", "test_plan", "test_transfer", "test_trainer",
-    "test_commands", "test_end_to_end", "test_stores", "test_ablation", "test_weights",
+    "test_commands", "test_end_to_end", "test_folds", "test_stores", "test_ablation", "test_weights",
 ]  # fmt: skip
 
 # A shell lets what it starts in the background ignore Ctrl-C, which some tests send.

@@ -21,6 +21,7 @@ from keras_sepnets.cli import main
 from keras_sepnets.cli.models import describe_network
 from keras_sepnets.cli.results import RESULTS
 from keras_sepnets.cost.papers import GridPoint
+from keras_sepnets.lab.pooling import CrossValidation, FoldResult
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -356,6 +357,11 @@ def test_json_is_as_documented(finished, tmp_path):
         assert result.exit_code == 0, result.stderr
         check_documented(words, json.loads(result.stdout))
     check_documented("train", finished.to_json())
+    fold = FoldResult(run=finished.run, top1=1.0, loss=0.0, num_examples=2)
+    check_documented("train --folds", CrossValidation(
+        output=tmp_path, num_examples=4, top1=1.0, top1_interval=(0.5, 1.0), top5=1.0, loss=0.0,
+        folds=[fold, fold], class_names=["a", "b"], confusion=[[2, 0], [0, 2]], final=None,
+    ).to_json())  # fmt: skip
     check_documented("models", [describe_network("mobilenet").to_json()])
     for file in ROOT.glob("experiments/*/results.json"):
         if "variants" in (results := json.loads(file.read_text())):
@@ -373,6 +379,7 @@ def test_json_is_as_documented(finished, tmp_path):
     shown = {
         *asked,
         "train",
+        "train --folds",
         "train --smoke",
         "models",
         "ablate",

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.folds import evaluate_folds
 from keras_sepnets.cli.options import cache_option, json_option
 
 if TYPE_CHECKING:
@@ -45,12 +47,23 @@ class EvaluatedRun(Result):
 def evaluate(run: Path, split: str, checkpoint: str | None, cache_folder: Path | None, as_json: bool) -> None:
     """Evaluate a run on a split, every example exactly once, and draw its confusion matrix.
 
+    RUN is a run folder, or that of a cross-validation, whose folds are pooled.
+
     \b
     sepnets evaluate runs/mobilenet-digits-1
     sepnets evaluate runs/mobilenet-digits-1 --split validation --checkpoint best --json
+    sepnets evaluate runs/mobilenet-pictures-5-folds
     """
     from keras_sepnets.runs.folder import Run
 
+    if (run / "experiment.json").is_file():
+        if split != "test" or checkpoint:
+            raise SepnetsError(
+                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint. "
+                f"Received: {str(run)!r}"
+            )
+        evaluate_folds(run, cache_folder=cache_folder, as_json=as_json)
+        return
     opened = Run.open(run)
     with quiet_imports():
         from keras_sepnets.inference import evaluation

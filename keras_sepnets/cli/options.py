@@ -30,6 +30,7 @@ SETTINGS = {
     "augment": "data.augment",
     "on_bad_picture": "data.on_bad_picture",
     "overfit": "data.overfit",
+    "folds": "data.folds",
     "weights": "transfer.weights",
     "freeze": "transfer.freeze",
     "unfreeze_after": "transfer.unfreeze_after",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import printable
 from keras_sepnets.cli.command import print_json, quiet_imports
+from keras_sepnets.cli.folds import show_folds
 from keras_sepnets.cli.options import Settings
 from keras_sepnets.settings.layers import flatten
 from keras_sepnets.settings.schema import AUGMENTATIONS
@@ -23,8 +24,10 @@ class Sources(Result):
     """Where each setting comes from, by dotted key."""
 
 
-def show_dry_run(settings: Settings, *, as_json: bool, **planning: Any) -> None:
-    """Print the plan, then every setting with its value and source."""
+def show_dry_run(
+    settings: Settings, *, as_json: bool, folds: int | None = None, final: bool = False, **planning: Any
+) -> None:
+    """Print the plan (of a cross-validation: of its first fold), then every setting with its value and source."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -32,6 +35,8 @@ def show_dry_run(settings: Settings, *, as_json: bool, **planning: Any) -> None:
 
     console = make_console(as_json=as_json)
     plan = _show_plan(settings, console, **planning)
+    if folds:
+        show_folds(plan, console, final=final)
     sources = _describe_sources(plan, settings)
     table = Table("setting", "value", "from", box=None)
     for key, value in flatten(plan.config.model_dump(mode="json")).items():

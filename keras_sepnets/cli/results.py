@@ -24,6 +24,7 @@ from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
 from keras_sepnets.inference.evaluation import Evaluation
 from keras_sepnets.inference.prediction import Prediction
 from keras_sepnets.lab.ablation import AblationResult
+from keras_sepnets.lab.pooling import CrossValidation
 from keras_sepnets.runs.table import RunsDifference, RunSummary
 from keras_sepnets.settings.recipes import Recipe
 from keras_sepnets.settings.schema import DataConfig
@@ -54,6 +55,7 @@ def _joined(*parts: type) -> type[BaseModel]:
 RESULTS: dict[str, Any] = {
     "train": TrainingResult,
     "train --dry-run": _joined(PlanSummary, Sources),
+    "train --folds": CrossValidation,
     "train --smoke": SmokeTest,
     "evaluate": _joined(EvaluatedRun, Evaluation),
     "predict": list[Prediction],

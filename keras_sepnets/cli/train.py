@@ -11,6 +11,7 @@ import click
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.folds import refuse_with_folds, train_folds
 from keras_sepnets.cli.options import (
     Duration,
     Settings,
@@ -93,6 +94,13 @@ EPOCHS_OF_OVERFITTING = 100
     metavar="N",
     help="Check that the network can learn N pictures by heart.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Cross-validate: K runs, so that each picture is tested once by a network that has not seen it.",
+)
+@click.option("--final", is_flag=True, help="After --folds, train one more network on every picture.")
 @click.option("--smoke", is_flag=True, help="Try every part of the run on one batch; keep nothing.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and the source of each setting; do not train.")
 @click.option(
@@ -111,6 +119,7 @@ def train(
     extend: Path | None,
     checkpoint_every: int | timedelta | None,
     max_seconds: float | None,
+    final: bool,
     smoke: bool,
     dry_run: bool,
     print_config: bool,
@@ -131,7 +140,12 @@ def train(
     sepnets train --model xception --set model.middle_repeats=2 --set model.residual=false
     sepnets train --resume runs/mobilenet-digits-1
     sepnets train --extend runs/mobilenet-digits-1 --epochs 40
+    sepnets train --dataset folder:pictures --folds 5 --final
     """
+    folds = options["folds"]
+    others = {"--resume": resume is not None, "--extend": extend is not None, "--smoke": smoke}
+    others |= {"--overfit": options["overfit"] is not None, "--max-time": max_seconds is not None}
+    refuse_with_folds(folds=folds, final=final, others=others)
     settings = read_settings(
         options,
         config=config,
@@ -154,9 +168,12 @@ def train(
     elif print_config:
         click.echo(to_toml(settings.config), nl=False)
     elif dry_run:
-        show_dry_run(settings, download=download, as_json=as_json, **planning)
+        show_dry_run(settings, download=download, as_json=as_json, folds=folds, final=final, **planning)
     elif smoke:
         try_smoke_test(settings, download=download, as_json=as_json, **planning)
+    elif folds:
+        shared = {"cache_folder": cache_folder, "checkpoint_every": checkpoint_every, "download": download}
+        train_folds(settings, final=final, output=output, as_json=as_json, **shared)
     else:
         with quiet_imports():
             from keras_sepnets.training import trainer
@@ -232,13 +249,16 @@ def _train(begin: "Callable[..., TrainingResult]", *, as_json: bool) -> None:
 def _show_result(result: "TrainingResult", console: "Console") -> None:
     from keras_sepnets.cli.evaluate import describe_evaluation, warn_of_bad_pictures
 
-    console.print(describe_evaluation(result.test))
+    if result.test:
+        console.print(describe_evaluation(result.test))
+    else:
+        console.print("test: none, because it was trained on every picture; its accuracy is that of the folds")
     share = result.checkpoint_seconds / max(result.train_seconds, 1e-9)
     console.print(
         f"{result.train_seconds:.0f} s of training ({share:.1%} of it for checkpoints), "
         f"{result.images_per_second:,.0f} images/s"
     )
-    if result.run.config.data.overfit:
+    if result.test and result.run.config.data.overfit:
         learned = "learned" if result.test.top1 == 1 else "did NOT learn"
         pictures = counted(result.test.num_examples, "picture")
         console.print(f"overfit: the network {learned} its {pictures} by heart")

@@ -1,6 +1,7 @@
 """Accuracy of a run on a split: every example exactly once."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
+from keras_sepnets.inference.out_of_fold import write_predictions
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.runs.plots import draw_confusion
 
@@ -62,13 +64,14 @@ def evaluate(
 
     Returns:
         The result. Its numbers are also written to evaluation-SPLIT.json, the confusion matrix to
-        confusion-SPLIT.csv and confusion-SPLIT.png.
+        confusion-SPLIT.csv and confusion-SPLIT.png, and the predictions for a fold to predictions-test.csv.
 
     Raises:
         SepnetsError: The run has no such network, the split is unknown, or the data set cannot be opened or has
-            other classes than the run.
+            other classes than the run, or the run was trained on every picture.
         FailedRunError: A picture cannot be read.
     """
+    _check_held_out(run, split)
     file = run.network_file(checkpoint)
     if splits is None:
         splits = _open_splits(run, split, cache_folder)
@@ -82,6 +85,8 @@ def evaluate(
     with splits.translated_failures():
         probabilities, labels = _classify_split(model, splits, split)
     run.write_bad_pictures(splits.bad_pictures)
+    if run.config.data.folds and split == "test":
+        write_predictions(run, splits.keys(split), probabilities, labels)
     evaluation = summarize(probabilities, labels, split)
     _write_evaluation(run, evaluation, file.stem)
     return evaluation
@@ -107,10 +112,19 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
 
 def _open_splits(run: Run, role: str, cache_folder: Path | None) -> Splits:
     data = run.config.data
-    source = open_source(data.dataset, skip_bad=data.on_bad_picture == "skip")
+    source = open_source(data.dataset, skip_bad=data.on_bad_picture == "skip", pooled=data.folds > 0)
     splits = Splits(source, data, cache_folder=cache_folder)
     _check_unchanged(run, splits, role)
     return splits
+
+
+def _check_held_out(run: Run, role: str) -> None:
+    """Refuse to test the final network of a cross-validation, which was trained on every picture."""
+    if run.config.data.trains_on_all and role in ("validation", "test"):
+        raise SepnetsError(
+            "This network was trained on every picture, so none is left to test it; its accuracy is that of the "
+            f"folds: sepnets evaluate {run.path.parent}. Received: split={role!r}"
+        )
 
 
 def _check_unchanged(run: Run, splits: Splits, role: str) -> None:
@@ -144,11 +158,15 @@ def _write_evaluation(run: Run, evaluation: Evaluation, network: str) -> None:
         f"evaluation-{split}.json",
         {"run": str(run.path), "split": split, "checkpoint": network, **evaluation.to_json()},
     )
-    if confusion is None:
-        return
+    if confusion is not None:
+        config = run.config
+        title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
+        write_confusion(run, f"confusion-{split}", confusion, class_names, title)
+
+
+def write_confusion(run: Run, name: str, matrix: np.ndarray, class_names: Sequence[str], title: str) -> None:
+    """Write a confusion matrix (rows true, columns predicted) as NAME.csv and NAME.png."""
     rows = [["true \\ predicted", *class_names]]
-    rows += [[name, *row] for name, row in zip(class_names, confusion.tolist(), strict=True)]
-    run.write_csv(f"confusion-{split}.csv", rows)
-    config = run.config
-    title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
-    run.write_picture(f"confusion-{split}.png", lambda: draw_confusion(confusion, class_names, title))
+    rows += [[label, *row] for label, row in zip(class_names, matrix.tolist(), strict=True)]
+    run.write_csv(f"{name}.csv", rows)
+    run.write_picture(f"{name}.png", lambda: draw_confusion(matrix, class_names, title))

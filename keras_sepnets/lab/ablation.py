@@ -14,14 +14,14 @@ from keras_sepnets.lab.change import Variant as Variant
 from keras_sepnets.lab.change import apply_variant, check_is_free
 from keras_sepnets.lab.change import intermediate_relu_ablation as intermediate_relu_ablation
 from keras_sepnets.lab.change import setting_ablation as setting_ablation
-from keras_sepnets.lab.experiment import open_experiment, train_pairs, with_threads_of_runs
+from keras_sepnets.lab.experiment import PlannedRun, open_experiment, train_all, with_choices_of_runs
 from keras_sepnets.lab.results import AblationResult as AblationResult
 from keras_sepnets.lab.results import summarize
 from keras_sepnets.runs.folder import Run, dataset_slug, runs_root
 from keras_sepnets.runs.plots import draw_ablation
 from keras_sepnets.settings.schema import RunConfig
+from keras_sepnets.training.choices import with_training
 from keras_sepnets.training.plan import Plan, make_plan
-from keras_sepnets.training.trainer import resume, train
 
 Callbacks: TypeAlias = Callable[[str, Plan], Sequence[keras.callbacks.Callback]]
 
@@ -70,7 +70,7 @@ def ablate(
     if seeds < 1:
         raise SepnetsError(f"An ablation needs at least one seed. Received: seeds={seeds}")
     output = Path(output)
-    shared = with_threads_of_runs(base, output)
+    shared = with_choices_of_runs(base, sorted(output.glob("*/seed-*")), "intra_op_threads")
     configs = {variant.name: apply_variant(variant, shared) for variant in ablation}
     check_is_free(base, ablation)
     plan, other = (
@@ -84,15 +84,14 @@ def ablate(
         )
     if on_plan:
         on_plan(plan)
-    open_experiment(output, base, ablation)
-
-    def train_one(config: RunConfig, folder: Path, title: str) -> Run:
-        run = Run(folder)
-        if run.has_checkpoints:
-            return resume(run, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
-        return train(config, output=folder, cache_folder=cache_folder, callbacks=callbacks(title, plan)).run
-
-    runs = train_pairs(configs, output, seeds, train_one)
+    open_experiment(output, base, reference=list(ablation.reference), ablated=list(ablation.ablated))
+    pairs = [
+        PlannedRun(output / name / f"seed-{seed}", with_training(config, seed=seed), f"{name}, seed {seed}")
+        for seed in range(seeds)
+        for name, config in configs.items()
+    ]
+    finished = train_all(pairs, callbacks=lambda title: callbacks(title, plan), cache_folder=cache_folder)
+    runs: dict[str, list[Run]] = {name: finished[place :: len(configs)] for place, name in enumerate(configs)}
     result = summarize(output, ablation, runs)
     histories = {name: [run.read_history() for run in found] for name, found in runs.items()}
     title = f"{base.model.name} on {base.data.dataset}, {counted(seeds, 'seed')}"

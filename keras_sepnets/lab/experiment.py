@@ -1,10 +1,11 @@
-"""The runs of an ablation: an experiment's folder with a run for each variant and seed."""
+"""An experiment: several runs in one folder, which the same command continues where it was interrupted."""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
@@ -12,28 +13,36 @@ from keras_sepnets.base.errors import InterruptedRunError, SepnetsError
 from keras_sepnets.base.files import to_json_bytes, write_file
 from keras_sepnets.base.text import one_line
 from keras_sepnets.inference.evaluation import evaluate
-from keras_sepnets.lab.change import Ablation
 from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.files import make_config
 from keras_sepnets.settings.schema import RunConfig
+from keras_sepnets.training.choices import with_training
+from keras_sepnets.training.trainer import resume, train
 
-TrainOne = Callable[[RunConfig, Path, str], Run]  # trains or resumes: settings, run folder, title
+FILE = "experiment.json"
+Callbacks: TypeAlias = Callable[[str], Sequence[keras.callbacks.Callback]]  # of a run, from its title
 
 
-def open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
-    """Write experiment.json, or make sure that the existing one is of the same experiment."""
-    experiment = {
-        "base": base.model_dump(mode="json"),
-        "reference": list(ablation.reference),
-        "ablated": list(ablation.ablated),
-    }
-    file = output / "experiment.json"
+class PlannedRun(NamedTuple):
+    """A run of an experiment."""
+
+    folder: Path
+    config: RunConfig
+    title: str
+
+
+def open_experiment(output: Path, base: RunConfig, **change: Any) -> None:
+    """Write experiment.json, or make sure that the existing one is of the same experiment.
+
+    Args:
+        output: The folder of the experiment.
+        base: The settings that all runs share.
+        change: What distinguishes the runs, if it is not in the settings; as JSON has it.
+    """
+    experiment = {"base": base.model_dump(mode="json"), **change}
+    file = output / FILE
     if file.is_file():
-        try:
-            found = json.loads(file.read_bytes())
-            found["base"] = make_config(found["base"]).model_dump(mode="json")  # adds settings newer than the file
-        except (ValueError, TypeError, KeyError) as error:
-            raise SepnetsError(f"{file} is damaged: {one_line(error)}") from None
+        found = read_experiment(output)
         if found != experiment:
             raise SepnetsError(
                 f"The output folder holds another experiment: {_first_difference(found, experiment)}; name a new "
@@ -48,6 +57,16 @@ def open_experiment(output: Path, base: RunConfig, ablation: Ablation) -> None:
         raise SepnetsError(f"The output folder cannot be written: {error}") from error
 
 
+def read_experiment(output: Path) -> dict[str, Any]:
+    """Return the content of experiment.json, with settings that are newer than the file at their defaults."""
+    file = output / FILE
+    try:
+        found = json.loads(file.read_bytes())
+        return {**found, "base": make_config(found["base"]).model_dump(mode="json")}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SepnetsError(f"{file} is damaged: {one_line(error)}") from None
+
+
 def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted({*found, *wanted}):
@@ -56,48 +75,59 @@ def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
     return f"its {path} is {found!r}, not {wanted!r}"
 
 
-def with_threads_of_runs(base: RunConfig, output: Path) -> RunConfig:
-    """Return the settings with the number of threads of the experiment's runs so far, if it is still open."""
-    if base.training.intra_op_threads != "auto":
-        return base
-    for file in sorted(output.glob("*/seed-*/config.json")):
-        return _with(base, intra_op_threads=Run(file.parent).config.training.intra_op_threads)
-    return base
+def with_choices_of_runs(base: RunConfig, runs: Iterable[Path], *keys: str) -> RunConfig:
+    """Return the settings with what the plan of the first of these runs chose by measurement.
+
+    Args:
+        base: The settings that all runs share.
+        runs: Folders of the experiment's runs, which may not exist yet.
+        keys: Settings of the training, such as "batch_size"; only those that are still "auto" change.
+    """
+    begun = next((run for run in map(Run, runs) if run.has("config.json")), None)
+    return with_choices(base, begun.config, *keys) if begun else base
 
 
-def train_pairs(
-    configs: dict[str, RunConfig], output: Path, seeds: int, train_one: TrainOne
-) -> dict[str, list[Run]]:
-    """Train the runs that are missing, pair by pair, and return each variant's finished runs in order of seeds."""
-    runs: dict[str, list[Run]] = {name: [] for name in configs}
-    for seed in range(seeds):
-        for name, config in configs.items():
-            title = f"{name}, seed {seed}"
-            keras.backend.clear_session()
-            try:
-                run = _train_once(output / name / f"seed-{seed}", _with(config, seed=seed), title, train_one)
-            except InterruptedRunError as error:
-                finished = sum(map(len, runs.values()))
-                raise type(error)(
-                    f"Interrupted in {title}, with {finished} of {seeds * len(configs)} runs finished. "
-                    "Run the same command again to continue."
-                ) from error
-            runs[name].append(run)
-    return runs
+def with_choices(base: RunConfig, chosen: RunConfig, *keys: str) -> RunConfig:
+    """Return settings in which those of these keys that are "auto" have the values of a plan."""
+    still_open = [key for key in keys if getattr(base.training, key) == "auto"]
+    return with_training(base, **{key: getattr(chosen.training, key) for key in still_open})
 
 
-def _train_once(folder: Path, config: RunConfig, title: str, train_one: TrainOne) -> Run:
-    """Return the finished run in `folder`; train or resume it if it is not finished."""
+def train_all(
+    planned: Sequence[PlannedRun],
+    *,
+    callbacks: Callbacks,
+    cache_folder: Path | None = None,
+    checkpoint_every: int | timedelta | None = None,
+) -> list[Run]:
+    """Train the runs that are missing, resume the one that was interrupted, and return all in order."""
+    finished: list[Run] = []
+    for run in planned:
+        keras.backend.clear_session()
+        try:
+            finished.append(_train_once(run, callbacks, cache_folder, checkpoint_every))
+        except InterruptedRunError as error:
+            raise type(error)(
+                f"Interrupted in {run.title}, with {len(finished)} of {len(planned)} runs finished. "
+                "Run the same command again to continue."
+            ) from error
+    return finished
+
+
+def _train_once(
+    planned: PlannedRun, callbacks: Callbacks, cache_folder: Path | None, checkpoint_every: int | timedelta | None
+) -> Run:
+    """Return the finished run; train or resume it if it is not finished."""
+    folder, config, title = planned
     run = Run(folder)
     if run.is_finished:
-        if not run.has("evaluation-test.json"):
-            evaluate(run, "test")
+        if not run.has(f"evaluation-{config.data.evaluated_role}.json"):
+            evaluate(run, config.data.evaluated_role, cache_folder=cache_folder)
         return run
-    if folder.exists() and not run.has_checkpoints:
+    options: dict[str, Any] = {"cache_folder": cache_folder, "checkpoint_every": checkpoint_every}
+    if run.has_checkpoints:
+        return resume(run, callbacks=callbacks(title), **options).run
+    if folder.exists():
         with run.locked():  # unless another process has just started it
             shutil.rmtree(folder)
-    return train_one(config, folder, title)
-
-
-def _with(config: RunConfig, **settings: Any) -> RunConfig:
-    return config.model_copy(update={"training": config.training.model_copy(update=settings)})
+    return train(config, output=folder, callbacks=callbacks(title), **options).run

@@ -8,6 +8,7 @@ from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.results import Result
 from keras_sepnets.runs.folder import Run, runs_root
 from keras_sepnets.settings.layers import flatten
+from keras_sepnets.settings.schema import RunConfig
 
 
 class RunSummary(Result):
@@ -91,7 +92,7 @@ def summarize_run(path: Path) -> RunSummary:
             epochs=int(config.training.epochs),
             parameters=cost["parameters"]["total"],
             multiply_adds=cost["multiply_adds"],
-            validation_top1=max((row["val_top1"] for row in history), default=None),
+            validation_top1=_validation_top1(config, history),
             test_top1=test.get("top1"),
             test_top1_interval=test.get("top1_interval"),
             train_seconds=trained.get("train_seconds"),
@@ -110,6 +111,13 @@ def compare_settings(one: Path, other: Path) -> dict[str, list[Any]]:
     first, second = (flatten(Run.open(path).config.model_dump(mode="json")) for path in (one, other))
     keys = dict.fromkeys([*first, *second])
     return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
+
+
+def _validation_top1(config: RunConfig, history: list[dict[str, float]]) -> float | None:
+    """Return the best accuracy on held-out pictures, if there are any."""
+    if config.data.trains_on_all:
+        return None
+    return max((row["val_top1"] for row in history), default=None)
 
 
 def _status(run: Run) -> str:

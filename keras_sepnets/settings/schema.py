@@ -172,6 +172,20 @@ class DataConfig(_Settings):
     """stop at a picture file that cannot be read, or skip it"""
     overfit: Annotated[int, Field(ge=0)] = 0
     """train and test on this many pictures, to see if they can be learned by heart; 0: off"""
+    folds: Annotated[int, Field(ge=0)] = 0
+    """folds of a cross-validation, into which all pictures are divided; 0: off"""
+    fold: Annotated[int, Field(ge=0)] | Literal["none"] = 0
+    """the fold to test on, from 0; none: train on every picture, without validation and test"""
+
+    @property
+    def trains_on_all(self) -> bool:
+        """Whether nothing is held out: the final network of a cross-validation."""
+        return self.folds > 0 and self.fold == "none"
+
+    @property
+    def evaluated_role(self) -> Literal["train", "test"]:
+        """The role on which a finished run is evaluated."""
+        return "train" if self.trains_on_all else "test"
 
 
 class TransferConfig(_Settings):

@@ -32,6 +32,7 @@ def check_settings(config: RunConfig, *, download: bool, max_seconds: float | No
             f"Received: {keras.backend.backend()}"
         )
     _check_options_of_data(config.data, download=download)
+    _check_folds(config.data)
     if config.training.epochs == "auto" and max_seconds is None:
         raise SepnetsError(
             "To choose the number of epochs, training needs a time limit: --max-time 2h. "
@@ -122,6 +123,22 @@ def _check_options_of_data(data: DataConfig, *, download: bool) -> None:
         raise SepnetsError(
             "--on-bad-picture skip is for picture files; TFDS has verified those of its sets. "
             f"Received: --dataset {printable(data.dataset)}"
+        )
+
+
+def _check_folds(data: DataConfig) -> None:
+    if data.folds == 1:
+        raise SepnetsError("A cross-validation needs at least 2 folds; 0 turns it off. Received: data.folds=1")
+    exists = data.folds > 0 if data.fold == "none" else data.fold < max(1, data.folds)
+    if not exists:
+        raise SepnetsError(
+            "There is no such fold; set data.folds, and data.fold to a number below it. Received: "
+            f"data.folds={data.folds}, data.fold={data.fold!r}"
+        )
+    if data.folds and data.overfit:
+        raise SepnetsError(
+            "A run that overfits on purpose has no folds; leave data.overfit or data.folds out. "
+            f"Received: data.overfit={data.overfit}, data.folds={data.folds}"
         )
 
 

@@ -126,9 +126,11 @@ def choose_precise_batch_norm(config: RunConfig, steps_per_epoch: int) -> Chosen
 
 def choose_which_to_keep(config: RunConfig, num_validation: int) -> Chosen:
     """Choose whether the best or the final network is tested and used."""
-    if config.training.keep != "auto":
+    if config.training.keep != "auto" and not config.data.trains_on_all:
         return Chosen(config, {})
-    if config.transfer.weights:
+    if config.data.trains_on_all:
+        keep, why = "final", "no picture is left to choose by"
+    elif config.transfer.weights:
         keep, why = "best", "fine-tuning soon overfits, and validation shows when"
     elif config.training.patience:
         keep, why = "best", "the training stops when validation no longer improves"

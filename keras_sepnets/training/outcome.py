@@ -36,8 +36,8 @@ class TrainingResult(Result):
     checkpoint_seconds: float
     """seconds spent on checkpoints, part of train_seconds"""
     cost: InstanceOf[Cost] = Field(exclude=True)
-    test: InstanceOf[Evaluation]
-    """the evaluation on the test split"""
+    test: InstanceOf[Evaluation] | None
+    """the evaluation on the test split; null for a network that was trained on every picture"""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

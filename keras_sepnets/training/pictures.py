@@ -28,7 +28,12 @@ def write_train_batch(run: Run, plan: Plan) -> None:
 
 
 def write_validation_predictions(run: Run, plan: Plan, network: keras.Model) -> None:
-    """Draw validation_predictions.png: pictures from across the validation split, with their predictions."""
+    """Draw validation_predictions.png: pictures from across the validation split, with their predictions.
+
+    There are none if the network was trained on every picture.
+    """
+    if plan.config.data.trains_on_all:
+        return
 
     def draw() -> bytes:
         pictures, labels = plan.splits.sample("validation", SHOWN)

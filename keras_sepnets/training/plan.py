@@ -202,7 +202,12 @@ def make_plan(
     check_settings(config, download=download, max_seconds=max_seconds)
     if load_weights:
         check_network(config)
-    source = open_source(config.data.dataset, download=download, skip_bad=config.data.on_bad_picture == "skip")
+    source = open_source(
+        config.data.dataset,
+        download=download,
+        skip_bad=config.data.on_bad_picture == "skip",
+        pooled=config.data.folds > 0,
+    )
     config, reasons = choose_data(config, source)
     config, why = choose_batch_norm(config)
     reasons |= why

@@ -90,10 +90,11 @@ def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
     recorder.set_model(model)
     recorder.on_train_begin()
     recorder.save("final")
-    pictures, labels = next(iter(plan.splits.evaluation_batches("test", 8)))
+    role = plan.config.data.evaluated_role
+    pictures, labels = next(iter(plan.splits.evaluation_batches(role, 8)))
     probabilities = run.load_model("final").predict_on_batch(pictures)
     right = int((probabilities.argmax(axis=1) == labels.numpy()).sum())
-    yield "evaluate", f"the network saved and loaded; {right} of {len(labels)} test pictures right"
+    yield "evaluate", f"the network saved and loaded; {right} of {len(labels)} {role} pictures right"
 
 
 def _to_bytes(model: Any) -> list[bytes]:

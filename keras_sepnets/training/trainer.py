@@ -237,7 +237,7 @@ def _carry_out(
         speed = recorder.speed() | {"checkpoint_seconds": round(saver.seconds, 3)}
         run.write_json("training.json", speed)
         checkpoints.keep_newest()
-        test = evaluate(run, "test", splits=plan.splits)
+        evaluation = evaluate(run, plan.config.data.evaluated_role, splits=plan.splits)
     except (InterruptedRunError, UnusableCheckpointError):
         raise
     except (KeyboardInterrupt, Exception) as error:
@@ -245,6 +245,7 @@ def _carry_out(
     finally:
         if run.path.exists():
             run.write_bad_pictures(plan.splits.bad_pictures)
+    test = None if plan.config.data.trains_on_all else evaluation
     return TrainingResult(run=run, **speed, cost=plan.cost, test=test)
 
 

@@ -11,7 +11,7 @@ from keras_sepnets.base.errors import InterruptedRunError
 from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.lab.ablation import ablate, default_output
 from keras_sepnets.lab.change import apply_variant, intermediate_relu_ablation, setting_ablation
-from keras_sepnets.lab.experiment import with_threads_of_runs
+from keras_sepnets.lab.experiment import with_choices_of_runs
 from keras_sepnets.models.registry import build_network
 from keras_sepnets.settings.files import load_config, override
 
@@ -48,7 +48,7 @@ def result_and_titles(tmp_path_factory):
     output = tmp_path_factory.mktemp("ablation") / "relu"
     ablate(base(), ABLATION, output=output, seeds=1, callbacks=callbacks)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_sepnets.lab.ablation.train", train_by_copying)
+        patch.setattr("keras_sepnets.lab.experiment.train", train_by_copying)
         return ablate(base(), ABLATION, output=output, seeds=2, callbacks=callbacks), titles
 
 
@@ -166,7 +166,7 @@ def test_interrupted_runs_are_trained_again_and_finished_ones_kept(result_and_ti
     (interrupted / "training.json").unlink()
     (interrupted / "half").write_text("x")
     shutil.rmtree(interrupted / "checkpoints")
-    monkeypatch.setattr("keras_sepnets.lab.ablation.train", train_by_copying)
+    monkeypatch.setattr("keras_sepnets.lab.experiment.train", train_by_copying)
     again = ablate(
         base(), ABLATION, output=result.output, seeds=2, callbacks=lambda title, _: titles.append(title) or []
     )
@@ -188,7 +188,7 @@ def test_a_run_that_was_stopped_is_resumed(result_and_titles, tmp_path, monkeypa
         shutil.copy(tmp_path / "whole" / "training.json", run.path)
         return SimpleNamespace(run=run)
 
-    monkeypatch.setattr("keras_sepnets.lab.ablation.resume", finish)
+    monkeypatch.setattr("keras_sepnets.lab.experiment.resume", finish)
     again = ablate(base(), ABLATION, output=output, seeds=2)
     assert resumed == [stopped]
     assert again.top1 == result.top1
@@ -248,13 +248,14 @@ def test_what_would_make_the_runs_of_a_pair_differ_is_refused(tmp_path, key, val
         ablate(base, intermediate_relu_ablation(intermediate_relu=False), output=tmp_path / "a")
 
 
-def test_an_ablation_continues_with_the_threads_of_its_runs(tmp_path):
+def test_an_experiment_continues_with_what_its_runs_have_measured(tmp_path):
     base = load_config(options={"training.intra_op_threads": "auto"})
-    assert with_threads_of_runs(base, tmp_path) == base
-    folder = tmp_path / "reference" / "seed-0"
-    folder.mkdir(parents=True)
-    begun = load_config(options={"training.intra_op_threads": 1})
-    (folder / "config.json").write_text(begun.model_dump_json())
-    assert with_threads_of_runs(base, tmp_path) == begun
+    folders = [tmp_path / "reference" / "seed-0", tmp_path / "ablated" / "seed-0"]
+    assert with_choices_of_runs(base, folders, "intra_op_threads") == base
+    folders[1].mkdir(parents=True)
+    begun = load_config(options={"training.intra_op_threads": 1, "training.batch_size": 8})
+    (folders[1] / "config.json").write_text(begun.model_dump_json())
+    found = with_choices_of_runs(base, folders, "intra_op_threads", "batch_size")
+    assert (found.training.intra_op_threads, found.training.batch_size) == (1, 32)
     given = load_config(options={"training.intra_op_threads": 2})
-    assert with_threads_of_runs(given, tmp_path) == given
+    assert with_choices_of_runs(given, folders, "intra_op_threads") == given

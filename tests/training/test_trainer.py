@@ -46,7 +46,7 @@ def test_run_folder_explains_itself(finished):
     }  # fmt: skip
     assert config["data"] == {
         "dataset": "digits:1.0.0", "image_size": 32, "crop_fraction": 1.0, "augment": "light",
-        "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0,
+        "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0, "folds": 0, "fold": 0,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")
     assert finished.run.is_finished

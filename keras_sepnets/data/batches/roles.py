@@ -1,25 +1,43 @@
 """Which examples play which role: train, validation or test.
 
 A split is what the data set has; a role is what a run uses examples for. They often coincide, but validation may
-be cut from the train split, and a data set without a test split is tested on another split.
+be cut from the train split, and a data set without a test split is tested on another split. In a cross-validation,
+each fold of the train split is the test of one run.
 """
 
 import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.data.batches.holdout import assign_roles, stratified_holdout
-from keras_sepnets.data.sources.source import Part, Source
+from keras_sepnets.base.text import printable
+from keras_sepnets.data.batches.holdout import (
+    assign_folds,
+    assign_roles,
+    grouped_holdout,
+    missing_labels,
+    stratified_holdout,
+)
+from keras_sepnets.data.sources.source import Index, Part, Source
+from keras_sepnets.settings.schema import DataConfig
 
 ROLES = ("train", "validation", "test")
 
 
-def assign_parts(source: Source, holdout_fraction: float) -> dict[str, Part]:
+def assign_parts(source: Source, config: DataConfig) -> dict[str, Part]:
     """Return the examples of each role; a role that no split serves is cut from train.
 
     Args:
-        source: The data set.
-        holdout_fraction: Size of each cut as a fraction of the train split.
+        source: The data set; for a cross-validation, its train split has all examples.
+        config: `holdout_fraction`, the size of each cut as a fraction of the train split; `folds` and `fold`.
+
+    Raises:
+        SepnetsError: The examples cannot be divided into that many folds.
     """
+    if config.trains_on_all:
+        everything = Part("train")
+        nothing = Part("train", np.zeros(source.num_examples("train"), bool))
+        return {"train": everything, "validation": everything, "test": nothing}
+    if config.folds:
+        return _assign_fold(source.index("train"), source.class_names, config)
     parts: dict[str, Part] = {}
     roles = assign_roles(source.splits)
     remaining = None
@@ -31,19 +49,61 @@ def assign_parts(source: Source, holdout_fraction: float) -> dict[str, Part]:
         index = source.index("train")
         if remaining is None:
             remaining = np.ones(len(index.keys), bool)
-        places = np.flatnonzero(remaining)
-        held_out = stratified_holdout(
-            [index.keys[place] for place in places],
-            index.labels[places],
-            round(holdout_fraction * len(index.keys)),
-            salt=role,
-        )
-        chosen = np.zeros(len(index.keys), bool)
-        chosen[places[held_out]] = True
+        chosen = _hold_out(index, remaining, round(config.holdout_fraction * len(index.keys)), role)
         remaining &= ~chosen
         parts[role] = Part("train", chosen)
     parts["train"] = Part("train", remaining)
     return parts
+
+
+def _assign_fold(index: Index, class_names: tuple[str, ...], config: DataConfig) -> dict[str, Part]:
+    """Return the roles of a fold: it is the test, and validation is cut from the others."""
+    _check_folds(index, class_names, config.folds)
+    assigned = assign_folds(index.keys, index.labels, config.folds, groups=index.groups)
+    for fold in range(config.folds):
+        missing = missing_labels(index.labels, assigned != fold)
+        if missing.size or fold not in assigned:
+            name = printable(class_names[missing[0]]) if missing.size else ""
+            fault = f'all pictures of the class "{name}" are in one of them' if name else "one of them is empty"
+            raise SepnetsError(
+                f"The groups cannot be divided into these folds: {fault}; choose another number of folds, or "
+                f"smaller groups. Received: folds={config.folds}"
+            )
+    test = assigned == config.fold
+    held_out = _hold_out(index, ~test, round(config.holdout_fraction * int((~test).sum())), "validation")
+    return {
+        "train": Part("train", ~test & ~held_out),
+        "validation": Part("train", held_out),
+        "test": Part("train", test),
+    }
+
+
+def _check_folds(index: Index, class_names: tuple[str, ...], folds: int) -> None:
+    """Refuse more folds than the smallest class has members, or than there are groups."""
+    sizes = np.bincount(index.labels, minlength=len(class_names))
+    smallest = int(sizes.argmin())
+    limits = [(int(sizes[smallest]), f'pictures of the class "{printable(class_names[smallest])}"')]
+    if index.groups is not None:
+        limits.append((len(np.unique(index.groups)), "groups of pictures"))
+    most, what = min(limits)
+    if folds > most:
+        raise SepnetsError(
+            f"There are more folds than {what}, of which there are {most}; choose fewer folds, or add pictures. "
+            f"Received: folds={folds}"
+        )
+
+
+def _hold_out(index: Index, remaining: np.ndarray, count: int, salt: str) -> np.ndarray:
+    """Choose about `count` of the remaining examples, in whole groups if there are groups."""
+    places = np.flatnonzero(remaining)
+    keys, labels = [index.keys[place] for place in places], index.labels[places]
+    if index.groups is None:
+        held_out = stratified_holdout(keys, labels, count, salt=salt)
+    else:
+        held_out = grouped_holdout(keys, labels, index.groups[places], count, salt=salt)
+    chosen = np.zeros(len(index.keys), bool)
+    chosen[places[held_out]] = True
+    return chosen
 
 
 def check_overfit(count: int, available: int) -> None:

@@ -1,6 +1,7 @@
 """A data set as a run sees it: train, validation and test examples of one picture size."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,10 @@ class Splits:
         self.class_names = source.class_names
         self.config = config
         self._size = config.image_size
-        self.parts = assign_parts(source, config.holdout_fraction)
+        self.parts = assign_parts(source, config)
         if config.overfit:
             self.parts = dict.fromkeys(ROLES, choose_few(source, self.parts["train"], config.overfit))
-        for role in ROLES:
+        for role in ROLES[:2] if config.trains_on_all else ROLES:
             if not self.num_examples(role):
                 raise SepnetsError(
                     f'The data set "{printable(source.name)}" is too small: no example is left for {role}; add '
@@ -78,6 +79,8 @@ class Splits:
         split, chosen = self.parts[role]
         if self.config.overfit:
             return "the same pictures of train for everything"
+        if self.config.folds:
+            return self._describe_in_folds(role)
         if chosen is None:
             return f"the set's {split} split"
         return "the set's train split, less what is held out" if role == "train" else "held out from train"
@@ -100,6 +103,18 @@ class Splits:
     def is_held_out(self, role: str) -> bool:
         """Return whether a role was cut from train, so that it changes when files are added or removed."""
         return role != "train" and self.parts[role].chosen is not None and not self.config.overfit
+
+    def keys(self, role: str) -> list[str]:
+        """Return the key of every example of a role in the order of `evaluation_batches`, which has read them all.
+
+        Files that turned out to be unreadable are left out, as they are there.
+        """
+        split, chosen = self.parts[role]
+        keys, paths = np.array(self.source.index(split).keys, object), self.source.paths(split)
+        keep = np.ones(len(keys), bool) if chosen is None else chosen.copy()
+        if paths is not None:
+            keep &= [os.fsdecode(path) not in self.source.bad for path in paths]
+        return keys[keep].tolist()
 
     def examples(self, role: str) -> Examples:
         """Return the examples of a role; raise SepnetsError for an unknown role."""
@@ -181,6 +196,14 @@ class Splits:
     def bad_pictures(self) -> dict[str, str]:
         """The picture files left out so far: path -> reason."""
         return dict(self.source.bad)
+
+    def _describe_in_folds(self, role: str) -> str:
+        if self.config.trains_on_all:
+            nothing = "nothing; the folds tell the accuracy"
+            return {"train": "every picture", "validation": "the training pictures", "test": nothing}[role]
+        fold = f"fold {self.config.fold} of folds 0 to {self.config.folds - 1}"
+        rest = "the other folds, less what is held out"
+        return {"train": rest, "validation": "held out from the other folds", "test": fold}[role]
 
     def _describe_role(self, role: str) -> dict[str, Any]:
         described = {"num_examples": self.num_examples(role), "from": self.describe(role)}

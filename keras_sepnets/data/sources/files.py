@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import decode_picture
@@ -47,6 +47,7 @@ class LabelledFile(NamedTuple):
     key: str  # its path within the data set, which is the same on every machine
     path: str
     label: str
+    group: str = ""  # pictures that belong together, of one patient for example; empty: on its own
 
 
 class FileSource:
@@ -55,7 +56,13 @@ class FileSource:
     picture_size: int | None = None  # pictures may have any size
 
     def __init__(
-        self, name: str, files: dict[str, list[LabelledFile]], *, skip_bad: bool = False, notes: Sequence[str] = ()
+        self,
+        name: str,
+        files: dict[str, list[LabelledFile]],
+        *,
+        skip_bad: bool = False,
+        pooled: bool = False,
+        notes: Sequence[str] = (),
     ) -> None:
         """Check the classes and the first bytes of every file; decode nothing.
 
@@ -63,12 +70,17 @@ class FileSource:
             name: Opens the same files anywhere on this machine.
             files: The files of each split, in a fixed order.
             skip_bad: Whether to leave out files that cannot be read; otherwise one is an error.
+            pooled: Whether to make one split, train, of the pictures of all splits.
             notes: Remarks for the plan of a run.
 
         Raises:
             SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is not
                 a picture.
         """
+        notes = [*notes, *_describe_groups(files, pooled=pooled)]
+        if pooled:
+            notes = [*notes, *_describe_pool(files)]
+            files = _pool(files)
         self.name = name
         self.splits = tuple(split for split in ("train", "validation", "test") if files.get(split))
         self.class_names = tuple(sorted({file.label for file in files.get("train", ())}))
@@ -92,7 +104,12 @@ class FileSource:
         """Return the key and label of every picture."""
         numbers = {name: number for number, name in enumerate(self.class_names)}
         files = self._files[split]
-        return Index([file.key for file in files], np.array([numbers[file.label] for file in files], np.int32))
+        labels = np.array([numbers[file.label] for file in files], np.int32)
+        if not any(file.group for file in files):
+            return Index([file.key for file in files], labels)
+        # A picture without a group is one of its own; the mark keeps its key from meeting the name of a group.
+        groups = np.array([file.group or f"\t{file.key}" for file in files], object)
+        return Index([file.key for file in files], labels, groups)
 
     def paths(self, split: str) -> np.ndarray:
         """Return the path of every picture, as bytes, in the order of `index`."""
@@ -100,7 +117,7 @@ class FileSource:
 
     def digest(self, part: Part) -> str:
         """Return a hash of the keys and classes of some pictures, whatever their order."""
-        keys, labels = self.index(part.split)
+        keys, labels, _ = self.index(part.split)
         places = np.arange(len(keys)) if part.chosen is None else np.flatnonzero(part.chosen)
         lines = sorted(f"{keys[place]}\0{self.class_names[labels[place]]}\n" for place in places)
         return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
@@ -173,6 +190,35 @@ class FileSource:
                 named = ", ".join(map(printable, missing[:NAMED]))
                 notes.append(f"no {split} picture of {named}{more}")
         return notes
+
+
+def _pool(files: Mapping[str, Sequence[LabelledFile]]) -> dict[str, list[LabelledFile]]:
+    return {"train": sorted(itertools.chain(*files.values()), key=lambda file: (file.label, file.key))}
+
+
+def _describe_pool(files: Mapping[str, Sequence[LabelledFile]]) -> list[str]:
+    splits = [split for split, found in files.items() if found]
+    return [f"the pictures of {', '.join(splits)} are pooled"] if len(splits) > 1 else []
+
+
+def _describe_groups(files: Mapping[str, Sequence[LabelledFile]], *, pooled: bool) -> list[str]:
+    """Say how many groups there are, and whether some of them are on both sides of the given splits."""
+    splits: dict[str, set[str]] = {}
+    for split, found in files.items():
+        for file in found:
+            if file.group:
+                splits.setdefault(file.group, set()).add(split)
+    if not splits:
+        return []
+    notes = [f"{counted(len(splits), 'group')}, held out only as a whole"]
+    divided = sorted(group for group, places in splits.items() if len(places) > 1)
+    if divided and not pooled:
+        shared = ", ".join(sorted(splits[divided[0]]))
+        notes.append(
+            f"{counted(len(divided), 'group')} in more than one split, such as {printable(divided[0])} in "
+            f"{shared}: accuracies may be too high"
+        )
+    return notes
 
 
 def _inspect(shortest: int, role: str, path: str, label: int) -> Inspected:

@@ -13,13 +13,14 @@ from keras_sepnets.data.sources.name import DatasetName
 LAYOUT = "expected train/CLASS/PICTURE, optionally with validation/ and test/, or CLASS/PICTURE"
 
 
-def open_folder(path: str, *, skip_bad: bool = False) -> FileSource:
+def open_folder(path: str, *, skip_bad: bool = False, pooled: bool = False) -> FileSource:
     """List the pictures of a folder.
 
     Args:
         path: The folder. Its split folders and class folders may be links; below them, links to folders are not
             followed.
         skip_bad: Whether to leave out files that cannot be read.
+        pooled: Whether to make one split, train, of the pictures of all splits.
 
     Raises:
         SepnetsError: The folder does not exist, it has fewer than two classes, a split has a class that train
@@ -55,7 +56,7 @@ def open_folder(path: str, *, skip_bad: bool = False) -> FileSource:
             f"Received: {printable(name)} with {', '.join(map(printable, classes)) or 'no class folder'}"
         )
     notes = [f"ignored: {counted(ignored, 'file')} without the suffix of a picture"] if ignored else []
-    return FileSource(name, files, skip_bad=skip_bad, notes=notes)
+    return FileSource(name, files, skip_bad=skip_bad, pooled=pooled, notes=notes)
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

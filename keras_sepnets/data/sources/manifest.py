@@ -1,4 +1,4 @@
-"""Picture files listed in a file: `manifest:FILE`, CSV or JSON Lines with path, label and optionally split."""
+"""Picture files listed in a file: `manifest:FILE`, CSV or JSON Lines of path, label, maybe split and group."""
 
 import csv
 import functools
@@ -14,17 +14,19 @@ from keras_sepnets.base.text import one_line, printable
 from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
 from keras_sepnets.data.sources.name import DatasetName
 
-FORM = "expected CSV with the columns path, label and optionally split, or JSON Lines with these keys"
+FORM = "expected CSV with the columns path, label and optionally split and group, or JSON Lines with these keys"
 
 
-def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
+def open_manifest(path: str, *, skip_bad: bool = False, pooled: bool = False) -> FileSource:
     """List the pictures of a manifest.
 
     Args:
         path: A CSV file with a header row, or JSON Lines if its suffix is .jsonl, .ndjson or .json. Paths in it
-            are absolute or relative to its folder. A row without a split belongs to train. Other columns are
-            ignored.
+            are absolute or relative to its folder. A row without a split belongs to train. Pictures with the same
+            group, of one patient for example, are only held out together; a row without a group is a group of its
+            own. Other columns are ignored.
         skip_bad: Whether to leave out files that are missing or cannot be read.
+        pooled: Whether to make one split, train, of the pictures of all splits.
 
     Raises:
         SepnetsError: The manifest cannot be read, a row lacks a path or a label, has an unknown split or repeats a
@@ -50,7 +52,9 @@ def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
                 f"one of them. Received: {printable(name)}"
             )
         lines[picture] = line
-        files[split].append(LabelledFile(key, picture, label))
+        grouped = row.get("group") is not None and str(row["group"]).strip()
+        group = _text(row, "group", where) if grouped else ""
+        files[split].append(LabelledFile(key, picture, label, group))
     if not lines:
         raise SepnetsError(f"The manifest lists no pictures; {FORM}. Received: {printable(name)}")
     if not skip_bad:
@@ -63,7 +67,7 @@ def open_manifest(path: str, *, skip_bad: bool = False) -> FileSource:
                 f"Received: {printable(name)}"
             )
     ordered = {split: sorted(rows, key=lambda row: (row.label, row.key)) for split, rows in files.items()}
-    return FileSource(name, ordered, skip_bad=skip_bad)
+    return FileSource(name, ordered, skip_bad=skip_bad, pooled=pooled)
 
 
 def _read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -17,6 +17,7 @@ class Index(NamedTuple):
 
     keys: list[str]  # identify the examples on every machine
     labels: np.ndarray  # int32
+    groups: np.ndarray | None = None  # str; examples of one group are never held out apart; None: no groups
 
 
 class Part(NamedTuple):

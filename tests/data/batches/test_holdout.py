@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sepnets.data.batches.holdout import assign_roles, stratified_holdout
+from keras_sepnets.data.batches.holdout import assign_folds, assign_roles, grouped_holdout, stratified_holdout
 
 label_lists = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(np.array)
 
@@ -54,3 +54,69 @@ def test_the_choice_is_fixed_for_ever():
 )
 def test_roles(splits, validation, test):
     assert assign_roles(splits) == {"train": "train", "validation": validation, "test": test}
+
+
+@given(label_lists.filter(lambda labels: np.bincount(labels)[np.unique(labels)].min() >= 2), st.data())
+def test_every_example_is_in_one_fold_and_every_fold_has_its_share_of_a_class(labels, data):
+    _, sizes = np.unique(labels, return_counts=True)
+    folds = data.draw(st.integers(2, max(2, int(sizes.min()))))
+    assigned = assign_folds([str(n) for n in range(len(labels))], labels, folds)
+    assert set(assigned) <= set(range(folds))
+    for label in np.unique(labels):
+        counts = np.bincount(assigned[labels == label], minlength=folds)
+        assert counts.max() - counts.min() <= 1
+
+
+@given(st.integers(20, 120), st.integers(2, 5), st.booleans(), st.randoms(use_true_random=False))
+def test_folds_follow_the_keys_not_the_order(count, folds, grouped, random):
+    keys, labels = [f"{n}.png" for n in range(count)], np.arange(count) % 3
+    groups = np.array([f"patient {n // 2}" for n in range(count)], object) if grouped else None
+    order = list(range(count))
+    random.shuffle(order)
+    straight = assign_folds(keys, labels, folds, groups=groups)
+    shuffled = assign_folds(
+        [keys[i] for i in order], labels[order], folds, groups=None if groups is None else groups[order]
+    )
+    assert np.array_equal(straight[order], shuffled)
+
+
+group_lists = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 15)), min_size=12, max_size=120)
+
+
+def parted(rows):
+    """Return keys, labels and groups of examples with these (label, number of the group)."""
+    labels, numbers = (np.array(column) for column in zip(*rows, strict=True))
+    return [str(n) for n in range(len(rows))], labels, np.array([f"g{number}" for number in numbers], object)
+
+
+@given(group_lists, st.integers(2, 4))
+def test_no_group_is_divided_between_folds(rows, folds):
+    keys, labels, groups = parted(rows)
+    if folds > min(len(np.unique(groups)), np.unique(labels, return_counts=True)[1].max()):
+        return  # refused where the roles are assigned
+    assigned = assign_folds(keys, labels, folds, groups=groups)
+    for group in np.unique(groups):
+        assert len(set(assigned[groups == group])) == 1
+
+
+@given(group_lists, st.floats(0.02, 0.49))
+def test_groups_are_held_out_whole_and_every_class_remains(rows, fraction):
+    keys, labels, groups = parted(rows)
+    chosen = grouped_holdout(keys, labels, groups, round(fraction * len(labels)), salt="test")
+    assert not set(groups[chosen]) & set(groups[~chosen])
+    assert set(labels[~chosen]) == set(labels)
+
+
+def test_about_as_many_are_held_out_in_groups_as_asked_for():
+    keys, labels = [str(n) for n in range(600)], np.arange(600) % 4
+    groups = np.array([f"patient {n // 6}" for n in range(600)], object)
+    chosen = grouped_holdout(keys, labels, groups, 60, salt="test")
+    assert 48 <= chosen.sum() <= 72
+    assert np.bincount(labels[chosen]).min() >= 10
+
+
+def test_the_folds_are_fixed_for_ever():
+    keys, labels = [str(n) for n in range(12)], np.arange(12) % 2
+    groups = np.array([f"g{n // 3}" for n in range(12)], object)
+    assert assign_folds(keys, labels, 3).tolist() == [2, 1, 0, 0, 1, 0, 0, 1, 1, 2, 2, 2]
+    assert assign_folds(keys, labels, 2, groups=groups).tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]

@@ -1,0 +1,65 @@
+"""The predictions of a fold's network for its test pictures, one row each, in the fold's run folder."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.text import printable
+from keras_sepnets.runs.folder import Run
+
+FILE = "predictions-test.csv"
+COLUMNS = ("path", "label", "predicted", "probability", "label_probability")
+MOST_CLASSES = 100  # whose probabilities are all written
+
+
+class OutOfFold(NamedTuple):
+    """A picture's class and what a network that has not seen it says."""
+
+    path: str  # within the data set, or the TFDS id
+    label: str
+    predicted: str
+    probability: str  # of the predicted class
+    label_probability: str  # of the true class
+    probabilities: tuple[str, ...]  # of every class; empty for more than 100 classes
+
+
+def write_predictions(run: Run, keys: Sequence[str], probabilities: np.ndarray, labels: np.ndarray) -> None:
+    """Write predictions-test.csv.
+
+    Args:
+        run: The run of a fold.
+        keys: What identifies each picture.
+        probabilities: float32 (pictures, classes).
+        labels: True classes, int (pictures,).
+    """
+    names = run.class_names
+    rows = []
+    for key, row, label in zip(keys, probabilities, labels, strict=True):
+        best = int(row.argmax())
+        every = tuple(map(str, row)) if len(names) <= MOST_CLASSES else ()
+        rows.append(OutOfFold(printable(key), names[label], names[best], str(row[best]), str(row[label]), every))
+    run.write_csv(FILE, to_rows(rows, names))
+
+
+def read_predictions(run: Run) -> list[OutOfFold]:
+    """Return the content of predictions-test.csv; raise SepnetsError if it is damaged."""
+    try:
+        _, *rows = csv.reader(io.StringIO((run.path / FILE).read_text(encoding="utf-8"), newline=""))
+        return [OutOfFold._make([*row[: len(COLUMNS)], tuple(row[len(COLUMNS) :])]) for row in rows]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise SepnetsError(f"The run folder is damaged: {FILE}: {error}") from None
+
+
+def to_rows(
+    predictions: Iterable[OutOfFold], class_names: Sequence[str], folds: Iterable[int] | None = None
+) -> list[list[Any]]:
+    """Return the rows of a CSV file, with the fold of each prediction if `folds` are given."""
+    every = [f"p({name})" for name in class_names] if len(class_names) <= MOST_CLASSES else []
+    if folds is None:
+        return [[*COLUMNS, *every], *([*row[:-1], *row.probabilities] for row in predictions)]
+    pairs = zip(predictions, folds, strict=True)
+    return [[*COLUMNS, "fold", *every], *([*row[:-1], fold, *row.probabilities] for row, fold in pairs)]

@@ -24,7 +24,7 @@ _CLASSIFIERS = {
 
 def show_plan(plan: Plan, console: Console) -> None:
     """Print what a run will do."""
-    config, training, splits = plan.config, plan.config.training, plan.splits
+    config, splits = plan.config, plan.splits
     options = {"alpha": config.model.alpha, "dropout": config.model.dropout}
     options |= config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"}, exclude_defaults=True)
     size = config.data.image_size
@@ -85,7 +85,8 @@ def _describe_batch_norm(plan: Plan) -> str:
     if phase.freeze == BACKBONE or plan.config.transfer.batch_norm == "frozen":
         return "batch norm frozen"
     if batches := plan.config.training.precise_batch_norm:
-        return f"batch norm evaluated with the statistics of {counted(int(batches), 'training batch', 'training batches')}"
+        count = counted(int(batches), "training batch", "training batches")
+        return f"batch norm evaluated with the statistics of {count}"
     steps, momentum = (phase.end - phase.begin) * plan.steps_per_epoch, float(plan.config.model.bn_momentum or 0)
     share = momentum**steps
     left = "forgotten" if share < 0.0005 else f"down to {share:.1%}"

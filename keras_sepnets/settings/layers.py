@@ -68,7 +68,8 @@ def merge(
     """Return all settings, from the weakest layer: defaults, network of the weights, recipe, implied, given.
 
     A recipe's network settings are dropped if another network is asked for, its augmentation if another preset is,
-    and its fewest steps if a number of epochs is. The network of the weights counts only if no other network is asked for.
+    and its fewest steps if a number of epochs is. The network of the weights counts only if no other network is
+    asked for.
 
     Args:
         given: What the user set, in a file and by options.

@@ -88,7 +88,7 @@ def choose_momentums(config: RunConfig, steps_per_epoch: int) -> Chosen:
     if config.training.ema_momentum == "auto":
         config = with_training(config, ema_momentum=choose_momentum(steps, of="weights"))
         reasons["training.ema_momentum"] = (
-            f"forgets 95 % of the initial weights in a tenth of {steps:,} steps, but at least {SMALLEST_MOMENTUM:g}"
+            f"forgets 95 % of the start in a tenth of {steps:,} steps, but at least {SMALLEST_MOMENTUM:g}"
         )
     if config.model.bn_momentum is None:
         if config.transfer.weights:

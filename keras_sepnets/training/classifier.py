@@ -1,8 +1,8 @@
 """The classifier fitted to the features of a given backbone: a linear probe, where fine-tuning starts (LP-FT).
 
-Fine-tuning that starts from a random classifier distorts good features before the classifier has learned to use them
-(Kumar et al. 2022, arXiv:2202.10054). Logistic regression on the features of the pictures as evaluation sees them takes
-seconds.
+Fine-tuning that starts from a random classifier distorts good features before the classifier has learned to use
+them (Kumar et al. 2022, arXiv:2202.10054). Logistic regression on the features of the pictures, as evaluation sees
+them, takes seconds.
 """
 
 import warnings

@@ -57,8 +57,8 @@ class EvaluatedForm:
     def _compute(self, layers: list[Any], batches: Callable[[], Any]) -> list[np.ndarray]:
         """Pool the statistics of all batches exactly: the variance within batches and that between their means.
 
-        This is "precise batch norm" (Wu and Johnson 2021, "Rethinking Batch in BatchNorm", arXiv:2105.07576, section
-        3.2), as fvcore has for PyTorch.
+        This is "precise batch norm" (Wu and Johnson 2021, "Rethinking Batch in BatchNorm", arXiv:2105.07576,
+        section 3), as fvcore has for PyTorch.
         """
         if self._forward is None:
             self._forward = _statistics_function(self._model, layers)

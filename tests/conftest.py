@@ -96,9 +96,9 @@ def _decode_digits_once():
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def _short_networks():
-    """Build networks of a few blocks in this module; see short_networks.py."""
+    """Build networks of a few blocks in this test; see short_networks.py."""
     with short_networks():
         yield
 

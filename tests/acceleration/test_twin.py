@@ -289,6 +289,7 @@ def test_unknown_precisions_are_refused():
         accelerate(model, "float16")
 
 
+@pytest.mark.usefixtures("_short_networks")
 def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_path):
     training = tiny_config.training.model_copy(update={"accelerate": "on", "ema_momentum": 0.9})
     result = train(tiny_config.model_copy(update={"training": training}), output=tmp_path / "run")

@@ -15,6 +15,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from run_outcome import outcome
 from scans import write_scans
+from short_networks import short_networks
 from stops import Signal, stop
 from warm import start_sepnets
 
@@ -81,7 +82,8 @@ def test_stops_change_nothing(tmp_path, scans, network, varied, more, signals):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    return stop(config_of("mobilenet", varied=False), tmp_path_factory.mktemp("stopped") / "run", Signal(0, 3))
+    with short_networks():
+        return stop(config_of("mobilenet", varied=False), tmp_path_factory.mktemp("stopped") / "run", Signal(0, 3))
 
 
 def test_a_run_that_another_process_trains_is_left_alone(stopped):

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from run_outcome import outcome
+from short_networks import short_networks
 from stops import Signal, stop
 
 from keras_sepnets import Run, SepnetsError, build_mobilenet, build_mobilenet_v2, build_xception, evaluate, train
@@ -66,9 +67,15 @@ def test_frozen_batch_norm_is_in_inference_mode():
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A finished run of a tiny Xception on digits, with ten classes."""
-    return train(load_config(options=TINY_XCEPTION), output=tmp_path_factory.mktemp("source") / "run").run
+def trained_source(tmp_path_factory):
+    """A finished run of a short Xception on digits, with ten classes."""
+    with short_networks():
+        return train(load_config(options=TINY_XCEPTION), output=tmp_path_factory.mktemp("source") / "run").run
+
+
+@pytest.fixture
+def source(_short_networks, trained_source):
+    return trained_source
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,7 @@ def test_emotions_from_given_weights_end_to_end(source, emotions, tmp_path):
     assert json.loads(again.stdout)["top1"] == result["test"]["top1"]
 
 
+@pytest.mark.usefixtures("_short_networks")
 def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on_real_data(emotions, tmp_path):
     """Digits, from weights that were trained on something else with other classes."""
     options = {**TINY_XCEPTION, "data.dataset": f"folder:{emotions}", "training.batch_size": 56}

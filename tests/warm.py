@@ -74,7 +74,7 @@ class WarmProcess:
 
 
 def start_sepnets(*arguments, quick=False, **options):
-    """Start the command line; with `quick`, its networks are short (short_networks.py) and no pictures are drawn."""
+    """Start the command line; if `quick`, networks are short (see short_networks.py) and no picture is drawn."""
     return WarmProcess(_sepnets, (quick, *map(str, arguments)), **options)
 
 

@@ -5,7 +5,6 @@ from functools import partial
 from kill_runs import kill_and_compare
 from warm import start_sepnets
 
-
 KILLS = 8
 
 

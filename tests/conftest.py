@@ -17,6 +17,7 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")
 import numpy as np
 import pytest
 from PIL import Image
+from short_networks import short_networks
 
 from keras_sepnets import Run
 from keras_sepnets.settings.files import load_config
@@ -95,12 +96,19 @@ def _decode_digits_once():
         yield
 
 
+@pytest.fixture
+def _short_networks():
+    """Build networks of a few blocks in this test; see short_networks.py."""
+    with short_networks():
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(tiny_config, tmp_path_factory):
-    """The result of a finished run, with its pictures; tests read it and write nothing into it."""
+    """The result of a finished run of a short network, with its pictures; tests write nothing into it."""
     from keras_sepnets.training.trainer import train
 
-    with pytest.MonkeyPatch.context() as patch:
+    with short_networks(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "write_picture", WRITE_PICTURE)
         return train(tiny_config, output=tmp_path_factory.mktemp("runs") / "tiny")
 

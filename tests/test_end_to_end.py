@@ -35,9 +35,11 @@ def sepnets(*arguments, cwd):
     return result
 
 
-def warm_sepnets(*arguments, cwd):
+def warm_sepnets(*arguments, cwd, quick=True):
     """Run the command line in a process that has imported TensorFlow already."""
-    with start_sepnets(*arguments, cwd=cwd, env=ENVIRONMENT | {"TF_CPP_MIN_LOG_LEVEL": "3"}) as process:
+    with start_sepnets(
+        *arguments, quick=quick, cwd=cwd, env=ENVIRONMENT | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    ) as process:
         out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return subprocess.CompletedProcess(arguments, 0, out, err)
@@ -63,6 +65,7 @@ def test_train_evaluate_predict_ablate(work_folder):
         "0",
         "--json",
         cwd=work_folder,
+        quick=False,
     )
     assert json.loads(again.stdout)["test"] == result["test"]
     one, other = (keras.models.load_model(work_folder / f"runs/mobilenet-digits-{n}/final.keras") for n in (1, 2))

@@ -5,12 +5,15 @@ be killed, has settings of its own or a fresh state, but not a fresh interpreter
 processes: signals, exit codes, files and pipes are those of any other.
 """
 
+import contextlib
 import multiprocessing
 import os
 import sys
 import time
 from pathlib import Path
 from subprocess import CompletedProcess
+
+from short_networks import short_networks
 
 PRELOADED = ["tensorflow", "keras", "keras_sepnets.cli", "keras_sepnets.training.trainer"]
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -70,9 +73,9 @@ class WarmProcess:
         self.wait()
 
 
-def start_sepnets(*arguments, **options):
-    """Start the command line."""
-    return WarmProcess(_sepnets, tuple(map(str, arguments)), **options)
+def start_sepnets(*arguments, quick=False, **options):
+    """Start the command line; if `quick`, networks are short (see short_networks.py) and no picture is drawn."""
+    return WarmProcess(_sepnets, (quick, *map(str, arguments)), **options)
 
 
 def start_code(code, *arguments, **options):
@@ -97,11 +100,15 @@ def _run(out, err, cwd, environment, target, arguments):
     sys.stdout.flush()
 
 
-def _sepnets(*arguments):
+def _sepnets(quick, *arguments):
+    from keras_sepnets import Run
     from keras_sepnets.cli import main
 
     sys.argv = ["sepnets", *arguments]
-    main(list(arguments), prog_name="sepnets")
+    if quick:
+        Run.write_picture = lambda *_: None
+    with short_networks() if quick else contextlib.nullcontext():
+        main(list(arguments), prog_name="sepnets")
 
 
 def _code(code, *arguments):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from short_networks import short_networks
 from warm import run_code
 
 from keras_sepnets import (
@@ -24,14 +25,27 @@ from keras_sepnets.training.optimization import decayed_variables
 from keras_sepnets.training.phases import freeze
 from keras_sepnets.training.plan import make_plan
 
+
+def short(build):
+    """Return a builder of a network of a few blocks, which has every kind of block that the whole one has."""
+
+    def build_short(size):
+        with short_networks():
+            return build(size)
+
+    return build_short
+
+
 NETWORKS = {
-    "mobilenet": lambda size: build_mobilenet(
-        alpha=0.25, input_shape=(size, size, 3), classes=5, dropout=0.0, shallow=True
+    "mobilenet": short(
+        lambda size: build_mobilenet(alpha=0.25, input_shape=(size, size, 3), classes=5, dropout=0.0)
     ),
-    "conv mobilenet": lambda size: build_mobilenet(
-        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, separable=False, shallow=True
+    "conv mobilenet": short(
+        lambda size: build_mobilenet(
+            alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, separable=False
+        )
     ),
-    "mobilenet_v2": lambda size: build_mobilenet_v2(alpha=0.35, input_shape=(size, size, 3), classes=5),
+    "mobilenet_v2": short(lambda size: build_mobilenet_v2(alpha=0.35, input_shape=(size, size, 3), classes=5)),
     "xception": lambda size: build_xception(
         alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, middle_repeats=1
     ),
@@ -289,6 +303,7 @@ def test_unknown_precisions_are_refused():
         accelerate(model, "float16")
 
 
+@pytest.mark.usefixtures("_short_networks")
 def test_an_accelerated_run_saves_a_network_of_stock_layers(tiny_config, tmp_path):
     training = tiny_config.training.model_copy(update={"accelerate": "on", "ema_momentum": 0.9})
     result = train(tiny_config.model_copy(update={"training": training}), output=tmp_path / "run")
@@ -305,13 +320,14 @@ import keras, numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
 from keras_sepnets import build_mobilenet
 from keras_sepnets.acceleration.twin import accelerate
+from short_networks import short_networks
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 pictures, labels = np.random.default_rng(0).random((8, 32, 32, 3), np.float32) * 255, np.arange(8) % 5
 results = []
 for form in (lambda model: model, accelerate):
     keras.utils.set_random_seed(0)
-    with strategy.scope():
+    with strategy.scope(), short_networks():
         network = build_mobilenet(
             alpha=0.125, input_shape=(32, 32, 3), classes=5, dropout=0.0, bn_momentum=0.5
         )

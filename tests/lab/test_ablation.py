@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from short_networks import short_networks
 
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import InterruptedRunError
@@ -46,7 +47,8 @@ def result_and_titles(tmp_path_factory):
         return []
 
     output = tmp_path_factory.mktemp("ablation") / "relu"
-    ablate(base(), ABLATION, output=output, seeds=1, callbacks=callbacks)
+    with short_networks():
+        ablate(base(), ABLATION, output=output, seeds=1, callbacks=callbacks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_sepnets.lab.experiment.train", train_by_copying)
         return ablate(base(), ABLATION, output=output, seeds=2, callbacks=callbacks), titles
@@ -205,6 +207,7 @@ def test_another_experiment_in_the_folder_is_refused(result_and_titles, tmp_path
         ablate(base(), ABLATION, output=tmp_path)
 
 
+@pytest.mark.usefixtures("_short_networks")
 def test_a_run_does_not_depend_on_what_ran_before_it(result_and_titles, tmp_path):
     """So a pair shares its weights and pictures: the paper's network alone gives the run of the ablation."""
     result, _ = result_and_titles

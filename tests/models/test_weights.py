@@ -216,6 +216,7 @@ def assert_all_equal(model, source):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.usefixtures("_short_networks")
 def test_a_run_folder(finished):
     options = {"alpha": 0.0625, "shallow": True, "input_shape": (32, 32, 3), "classes": 10}
     model = build_mobilenet(**options, weights=finished.run.path)

@@ -5,14 +5,17 @@ from functools import partial
 from kill_runs import kill_and_compare
 from warm import start_sepnets
 
+KILLS = 8
 
-def test_twenty_kills_of_a_training_change_nothing():
+
+def test_kills_of_a_training_change_nothing():
     """At least half of the kills come within a save.
 
     The processes are forked from one that has imported TensorFlow; `scripts/kill_runs.py` starts new ones, 200
     times.
     """
-    kills, within, different = kill_and_compare(20, seed=0, start=partial(start_sepnets, "train"))
+    start = partial(start_sepnets, "train", quick=True)
+    kills, within, different = kill_and_compare(KILLS, seed=0, start=start)
     assert different == []
-    assert kills == 20
-    assert within >= 10
+    assert kills == KILLS
+    assert within >= KILLS / 2

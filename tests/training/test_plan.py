@@ -18,6 +18,7 @@ from keras_sepnets.training.tuning import batch_size as module
 from keras_sepnets.training.tuning.batch_size import Memory, choose_batch_size
 from keras_sepnets.training.tuning.duration import Speed
 
+pytestmark = pytest.mark.usefixtures("_short_networks")
 TINY = {
     "model.alpha": 0.0625,
     "model.shallow": True,

@@ -15,6 +15,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from run_outcome import outcome
 from scans import write_scans
+from short_networks import short_networks
 from stops import Signal, stop
 from warm import start_sepnets
 
@@ -29,6 +30,7 @@ from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.saver import Saver
 from keras_sepnets.training.trainer import extend, resume
 
+pytestmark = pytest.mark.usefixtures("_short_networks")
 STEPS, EPOCHS = 5, 2  # of 256 digits, or of 19 scans
 NETWORKS = {
     "mobilenet": {"model.alpha": 0.0625, "model.shallow": True},
@@ -40,12 +42,11 @@ NETWORKS = {
         "data.image_size": 16,
     },
 }
+# Strong augmentation alone takes longer to trace than the rest of a run: scripts/stop_runs.py has it.
 VARIED = {
-    "model.dropout": 0.4, "training.ema_momentum": 0.9, "data.augmentation.mixup": 0.4, "data.augment": "strong",
+    "model.dropout": 0.4, "training.ema_momentum": 0.9, "data.augmentation.mixup": 0.4, "data.augment": "light",
 }  # fmt: skip
 PLAIN = {"model.dropout": 0.0, "data.augment": "none"}
-
-
 ACCELERATED = {"training.accelerate": "on", "training.precision": "bfloat16"}
 
 
@@ -81,7 +82,8 @@ def test_stops_change_nothing(tmp_path, scans, network, varied, more, signals):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    return stop(config_of("mobilenet", varied=False), tmp_path_factory.mktemp("stopped") / "run", Signal(0, 3))
+    with short_networks():
+        return stop(config_of("mobilenet", varied=False), tmp_path_factory.mktemp("stopped") / "run", Signal(0, 3))
 
 
 def test_a_run_that_another_process_trains_is_left_alone(stopped):
@@ -279,16 +281,19 @@ def test_the_state_of_an_older_checkpoint_is_read(tmp_path):
 
 LONG = [
     "train", "--alpha", "0.0625", "--set", "model.shallow=true", "--image-size", "32", "--epochs", "500",
-    "--batch-size", "19",
+    "--batch-size", "19", "--accelerate", "on",  # without a trial of both forms
 ]  # fmt: skip
 STEPS_OF_LONG = 10  # per epoch, of 192 scans
 
 
 def start(output, scans, *arguments, warm=True):
-    """Start a long training and return when an epoch is done; without `warm`, as the console script does."""
+    """Start a long training and return when an epoch is done; without `warm`, as the console script does.
+
+    Only what is started warm can be resumed here, with a short network.
+    """
     arguments = [*LONG, "--dataset", scans["data.dataset"], "--output", str(output), *arguments]
     if warm:
-        process = start_sepnets(*arguments)
+        process = start_sepnets(*arguments, quick=True)
     else:
         command = [sys.executable, "-m", "keras_sepnets", *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -312,7 +317,7 @@ def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_p
 
 
 def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path, scans):
-    process = start(tmp_path / "run", scans, "--checkpoint-every", "1", warm=False)
+    process = start(tmp_path / "run", scans, "--checkpoint-every", "1")
     time.sleep(0.3)
     process.kill()
     process.wait()

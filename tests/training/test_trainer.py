@@ -18,6 +18,8 @@ from keras_sepnets.training.optimization import choose_momentum, compile_model
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import extend, resume, train
 
+pytestmark = pytest.mark.usefixtures("_short_networks")
+
 
 def changed(config, **assignments):
     settings = [f"{key.replace('__', '.')}={value}" for key, value in assignments.items()]

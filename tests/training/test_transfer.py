@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from run_outcome import outcome
+from short_networks import short_networks
 from stops import Signal, stop
 
 from keras_sepnets import Run, SepnetsError, build_mobilenet, build_mobilenet_v2, build_xception, evaluate, train
@@ -21,9 +22,9 @@ from keras_sepnets.training.phases import Phase, freeze
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import resume
 
-TINY_XCEPTION = {
-    "model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0, "data.image_size": 48,
-    "training.batch_size": 64, "training.epochs": 1,
+TINY = {
+    "model.name": "mobilenet", "model.alpha": 0.0625, "data.image_size": 48, "training.batch_size": 64,
+    "training.epochs": 1,
 }  # fmt: skip
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
@@ -66,9 +67,15 @@ def test_frozen_batch_norm_is_in_inference_mode():
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A finished run of a tiny Xception on digits, with ten classes."""
-    return train(load_config(options=TINY_XCEPTION), output=tmp_path_factory.mktemp("source") / "run").run
+def trained_source(tmp_path_factory):
+    """A finished run of a short MobileNet on digits, with ten classes."""
+    with short_networks():
+        return train(load_config(options=TINY), output=tmp_path_factory.mktemp("source") / "run").run
+
+
+@pytest.fixture
+def source(_short_networks, trained_source):
+    return trained_source
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +100,7 @@ def options_of(source, emotions, **more):
         "transfer.unfreeze_after": 1, "training.epochs": 2, "training.batch_size": 56, "model.dropout": 0.3,
         "training.ema_momentum": 0.8, "training.label_smoothing": 0.1, "data.augmentation.mixup": 0.2,
     }  # fmt: skip
-    return {**TINY_XCEPTION, **options, **more}
+    return {**TINY, **options, **more}
 
 
 def test_a_run_says_what_it_loaded_and_starts_from_it(source, emotions):
@@ -112,20 +119,28 @@ def test_a_run_says_what_it_loaded_and_starts_from_it(source, emotions):
     assert plan.config.transfer.weights == str(source.path.resolve())
 
 
-def test_emotions_from_given_weights_end_to_end(source, emotions, tmp_path):
-    """Recipe, freezing, averaged weights, resume and evaluate, through the command line."""
+@pytest.fixture(scope="module")
+def fine_tuned(trained_source, emotions, tmp_path_factory):
+    """A run on emotions that the command line made of `source`, and what was printed."""
+    output = tmp_path_factory.mktemp("emotions") / "run"
     arguments = [
-        "train", "--recipe", "finetune", "--weights", str(source.path), "--dataset", f"folder:{emotions}",
-        "--image-size", "48", "--epochs", "3", "--unfreeze-after", "1", "--batch-size", "56", "--json",
-        "--output", str(tmp_path / "run"),
+        "train", "--recipe", "finetune", "--weights", str(trained_source.path), "--dataset", f"folder:{emotions}",
+        "--image-size", "48", "--epochs", "2", "--unfreeze-after", "1", "--batch-size", "56", "--json",
+        "--output", str(output),
     ]  # fmt: skip
-    done = CliRunner().invoke(main, arguments)
+    with short_networks():
+        done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
+    return Run.open(output), done
+
+
+def test_emotions_from_given_weights_end_to_end(source, fine_tuned):
+    """Recipe, freezing, averaged weights, resume and evaluate, through the command line."""
+    run, done = fine_tuned
     assert "predictions" in done.stderr  # left random
     assert (
         "frozen up to backbone for 1 epoch, then everything trained at 0.1 times the learning rate" in done.stderr
     )
-    run = Run.open(tmp_path / "run")
     assert run.config.model.model_dump(exclude={"bn_momentum"}) == source.config.model.model_dump(
         exclude={"bn_momentum"}
     )
@@ -137,16 +152,16 @@ def test_emotions_from_given_weights_end_to_end(source, emotions, tmp_path):
     assert json.loads(again.stdout)["top1"] == result["test"]["top1"]
 
 
-def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on_real_data(emotions, tmp_path):
+@pytest.mark.usefixtures("_short_networks")
+def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on_real_data(fine_tuned, tmp_path):
     """Digits, from weights that were trained on something else with other classes."""
-    options = {**TINY_XCEPTION, "data.dataset": f"folder:{emotions}", "training.batch_size": 56}
-    weights = train(load_config(options=options), output=tmp_path / "weights").run
+    weights, _ = fine_tuned
     recipe = read_recipe("finetune").tables
-    changes = {"training.epochs": 4, "transfer.unfreeze_after": 2, "training.batch_size": 64}
+    changes = {"training.epochs": 3, "transfer.unfreeze_after": 1, "training.batch_size": 64}
     changes |= {"transfer.weights": str(weights.path), "training.learning_rate": 0.01}
-    network = {key: value for key, value in TINY_XCEPTION.items() if key.startswith(("model.", "data."))}
+    network = {key: value for key, value in TINY.items() if key.startswith(("model.", "data."))}
     config = load_config(options={**network, **changes}, recipe=recipe)
-    run = stop(config, tmp_path / "run", Signal(0, 3), Signal(2, 3))
+    run = stop(config, tmp_path / "run", Signal(0, 3), Signal(1, 3))
     done = CliRunner().invoke(main, ["train", "--resume", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)["test"]
@@ -202,7 +217,10 @@ def test_what_is_saved_of_a_frozen_network_is_not_frozen_and_patience_waits_for_
     assert json.loads(whole.stdout)["parameters"] == run.read_json("cost.json")["parameters"]
 
 
-def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source):
+def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(tmp_path):
+    network = {"model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0}
+    source = Run.create(tmp_path / "run", load_config(options=network))
+    source.save_model(build_xception(alpha=0.0625, middle_repeats=0, classes=10), "final")
     arguments = ["train", "--weights", str(source.path), "--image-size", "48", "--dry-run", "--json"]
     same = json.loads(CliRunner().invoke(main, arguments).stdout)
     assert same["config"]["model"]["name"] == "xception"
@@ -217,7 +235,7 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(source
         ({"transfer.weights": None}, "Frozen random weights would learn nothing"),
         ({"transfer.freeze": None}, "Nothing is frozen, so there is nothing to unfreeze"),
         ({"transfer.unfreeze_after": 2}, "The run ends after 2 epochs, so it would never unfreeze"),
-        ({"transfer.freeze": "block77"}, 'xception has no stage "block77"'),
+        ({"transfer.freeze": "block77"}, 'mobilenet has no stage "block77"'),
         ({"transfer.weights": "nowhere"}, "These weights do not exist"),
         ({"model.alpha": 0.125}, "These weights belong to another network"),
     ],

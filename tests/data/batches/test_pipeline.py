@@ -160,17 +160,26 @@ def folder_examples(request, picture_folder, tmp_path):
     return FileExamples(source.paths("train"), source.index("train").labels, reader)
 
 
-def whole_epoch(examples):
-    return np.concatenate([x for x, _ in train(examples, "strong", 16, classes=3).take(7).as_numpy_iterator()])
+def strong_epoch(examples):
+    return train(examples, "strong", 16, classes=3).take(7)
 
 
-def test_a_picture_is_the_same_from_memory_files_and_disk_cache(folder_examples, picture_folder):
+def pictures_of(batches):
+    return np.concatenate([x for x, _ in batches.as_numpy_iterator()])
+
+
+@pytest.fixture(scope="module")
+def pictures_from_memory(picture_folder):
     splits = Splits(open_source(f"folder:{picture_folder}"), DataConfig(image_size=16))
     in_memory = splits._store.examples("train", None)
     assert isinstance(in_memory, DecodedExamples)
-    expected = whole_epoch(in_memory)
-    assert np.array_equal(whole_epoch(folder_examples), expected)
-    assert np.array_equal(whole_epoch(folder_examples), expected)  # now from the cache
+    return pictures_of(strong_epoch(in_memory))
+
+
+def test_a_picture_is_the_same_from_memory_files_and_disk_cache(folder_examples, pictures_from_memory):
+    batches = strong_epoch(folder_examples)
+    assert np.array_equal(pictures_of(batches), pictures_from_memory)
+    assert np.array_equal(pictures_of(batches), pictures_from_memory)  # now from the cache
 
 
 @settings(max_examples=15, deadline=None)
@@ -193,7 +202,7 @@ def test_a_resumed_epoch_has_the_rest_of_the_original_one(count, batch_size, see
             assert np.array_equal(y, v)
 
 
-def digest_of_rest(count, batch_size, seed, workers, start):
+def digest_of_rest(count, batch_size, seed, workers, start, augment):
     """Return the SHA-256 of the pictures and labels of an epoch that resumes after a step; pictures are random."""
     random = np.random.default_rng(count)
     shapes = np.full((count, 2), 4, np.int32)
@@ -203,7 +212,7 @@ def digest_of_rest(count, batch_size, seed, workers, start):
     steps = count // batch_size
     context = tf.distribute.InputContext(workers, workers - 1) if workers > 1 else None
     rest = train(
-        examples, "strong", batch_size=batch_size // workers, steps_per_epoch=steps * workers, seed=seed,
+        examples, augment, batch_size=batch_size // workers, steps_per_epoch=steps * workers, seed=seed,
         worker=context, start=start, classes=count,
     ).take(steps - start % steps)  # fmt: skip
     return hashlib.sha256(b"".join(x.tobytes() + y.tobytes() for x, y in rest.as_numpy_iterator())).hexdigest()
@@ -212,11 +221,11 @@ def digest_of_rest(count, batch_size, seed, workers, start):
 def test_a_fresh_process_resumes_with_identical_batches():
     random = np.random.default_rng(8)
     cases = []
-    for workers in (1, 1, 1, 2, 2):
+    for workers, augment in ((1, "light"), (1, "standard"), (1, "strong"), (2, "light"), (2, "strong")):
         batch_size = int(random.integers(1, 9)) * workers
         count = int(random.integers(batch_size * 2, 60))
         start = int(random.integers(0, 2 * (count // batch_size)))
-        cases.append((count, batch_size, int(random.integers(1000)), workers, start))
+        cases.append((count, batch_size, int(random.integers(1000)), workers, start, augment))
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -234,10 +243,16 @@ def test_a_stream_of_records_resumes_where_it_stopped(streamed):
     assert np.array_equal(np.stack([y for _, y in rest]), np.stack(whole[20:]))
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_a_restart_at_any_step_resumes_with_the_same_pictures(threads):
+@pytest.fixture(scope="module")
+def strong_batches():
+    """Batches of two epochs and a bit, as a pipeline and as arrays."""
     batches = train(digits("validation"), "strong", 16, steps_per_epoch=18, classes=10)
-    whole = list(batches.take(40).as_numpy_iterator())
+    return batches, list(batches.take(40).as_numpy_iterator())
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_restart_at_any_step_resumes_with_the_same_pictures(strong_batches, threads):
+    batches, whole = strong_batches
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
     for step in (0, 1, 17, 18, 37):

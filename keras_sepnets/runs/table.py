@@ -92,7 +92,7 @@ def summarize_run(path: Path) -> RunSummary:
             epochs=int(config.training.epochs),
             parameters=cost["parameters"]["total"],
             multiply_adds=cost["multiply_adds"],
-            validation_top1=_validation_top1(config, history),
+            validation_top1=_validation_top1(run, history),
             test_top1=test.get("top1"),
             test_top1_interval=test.get("top1_interval"),
             train_seconds=trained.get("train_seconds"),
@@ -113,11 +113,13 @@ def compare_settings(one: Path, other: Path) -> dict[str, list[Any]]:
     return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
 
 
-def _validation_top1(config: RunConfig, history: list[dict[str, float]]) -> float | None:
+def _validation_top1(run: Run, history: list[dict[str, float]]) -> float | None:
     """Return the best accuracy on held-out pictures, if there are any."""
-    if config.data.trains_on_all:
+    if run.config.data.trains_on_all:
         return None
-    return max((row["val_top1"] for row in history), default=None)
+    found = [row["val_top1"] for row in history]
+    found += [run.read_json("classifier.json")["val_top1"]] if run.has("classifier.json") else []
+    return max(found, default=None)
 
 
 def _status(run: Run) -> str:

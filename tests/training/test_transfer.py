@@ -10,17 +10,30 @@ from click.testing import CliRunner
 from PIL import Image
 from run_outcome import outcome
 from short_networks import short_networks
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from stops import Signal, stop
 
-from keras_sepnets import Run, SepnetsError, build_mobilenet, build_mobilenet_v2, build_xception, evaluate, train
+from keras_sepnets import (
+    Run,
+    SepnetsError,
+    build_mobilenet,
+    build_mobilenet_v2,
+    build_xception,
+    evaluate,
+    predict,
+    train,
+)
 from keras_sepnets.cli import main
 from keras_sepnets.models.stages import stages
+from keras_sepnets.runs.table import list_runs
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.settings.recipes import read_recipe
 from keras_sepnets.training.loop import Position
 from keras_sepnets.training.phases import Phase, freeze
 from keras_sepnets.training.plan import make_plan
-from keras_sepnets.training.trainer import resume
+from keras_sepnets.training.trainer import extend, resume
 
 TINY = {
     "model.name": "mobilenet", "model.alpha": 0.0625, "data.image_size": 48, "training.batch_size": 64,
@@ -158,6 +171,7 @@ def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on
     weights, _ = fine_tuned
     recipe = read_recipe("finetune").tables
     changes = {"training.epochs": 3, "transfer.unfreeze_after": 1, "training.batch_size": 64}
+    changes |= {"transfer.freeze": "backbone", "training.min_steps": 0}
     changes |= {"transfer.weights": str(weights.path), "training.learning_rate": 0.01}
     network = {key: value for key, value in TINY.items() if key.startswith(("model.", "data."))}
     config = load_config(options={**network, **changes}, recipe=recipe)
@@ -171,6 +185,90 @@ def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on
     assert result["top1"] > 0.2
     assert run.read_json("weights.json")["fresh"] == ["predictions"]
     assert 0 < run.config.training.ema_momentum < 1
+
+
+def test_the_classifier_is_fitted_first_and_the_best_network_is_tested_and_used(fine_tuned):
+    run, done = fine_tuned
+    fitted = run.read_json("classifier.json")
+    assert (fitted["num_examples"], fitted["features"]) == (112, 8)
+    assert "classifier fitted to 112 pictures: validation loss" in done.stderr
+    assert run.config.transfer.classifier == "fitted"
+    assert run.config.training.keep == "best"
+    assert run.network_file().name == "best.keras"
+    assert run.read_json("evaluation-test.json")["checkpoint"] == "best"
+    assert evaluate(run, "validation").loss <= fitted["val_loss"] + 1e-6  # it counts as epoch 0
+
+
+def test_batch_norm_of_given_weights_is_frozen(source, fine_tuned):
+    theirs, ours = source.load_model(), fine_tuned[0].load_model("final")
+    names = [layer.name for layer in theirs.layers if layer.name.endswith("bn")]
+    for name in names:
+        for one, other in zip(theirs.get_layer(name).weights, ours.get_layer(name).weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(theirs.get_layer("stem_conv").kernel, ours.get_layer("stem_conv").kernel)
+
+
+@pytest.fixture(scope="module")
+def probed(trained_source, emotions, tmp_path_factory):
+    """A run of the recipe probe on emotions."""
+    output = tmp_path_factory.mktemp("probe") / "run"
+    arguments = ["train", "--recipe", "probe", "--weights", str(trained_source.path), "--image-size", "48"]
+    arguments += ["--dataset", f"folder:{emotions}", "--output", str(output), "--json"]
+    with short_networks():
+        done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return Run.open(output), json.loads(done.stdout)
+
+
+def test_a_probe_is_scikit_learns_logistic_regression_on_the_features(source, probed, emotions):
+    run, _ = probed
+    network, plan = run.load_model(), make_plan(run.config)
+    pipeline = make_pipeline(
+        StandardScaler(), LogisticRegression(C=run.read_json("classifier.json")["strength"], max_iter=1000)
+    )
+    theirs = source.load_model()
+    backbone = keras.Model(theirs.inputs, theirs.get_layer("avg_pool").output)
+    batches = {role: list(plan.splits.evaluation_batches(role, 64)) for role in ("train", "test")}
+    pipeline.fit(
+        np.concatenate([backbone.predict_on_batch(pictures) for pictures, _ in batches["train"]]),
+        np.concatenate([labels for _, labels in batches["train"]]),
+    )
+    ((pictures, _),) = batches["test"]
+    expected = pipeline.predict_proba(backbone.predict_on_batch(pictures))
+    np.testing.assert_allclose(network.predict_on_batch(pictures), expected, atol=5e-3)
+
+
+def test_a_probe_is_an_ordinary_run(probed, emotions, tmp_path):
+    run, result = probed
+    assert (result["test"]["num_examples"], run.is_finished, run.read_history()) == (14, True, [])
+    again = CliRunner().invoke(main, ["evaluate", str(run.path), "--json"])
+    assert json.loads(again.stdout)["top1"] == result["test"]["top1"]
+    (picture,) = list(emotions.rglob("00.png"))[:1]
+    assert len(predict(run, [picture])[0].labels) == 5
+    (row,) = [row for row in list_runs(run.path.parent) if row.run == str(run.path)]
+    assert (row.epoch, row.epochs) == (0, 0)
+    assert row.validation_top1 == run.read_json("classifier.json")["val_top1"]
+    longer = Run(shutil.copytree(run.path, tmp_path / "longer"))
+    with short_networks():
+        extend(longer, 1)
+    assert [row["epoch"] for row in longer.read_history()] == [1]
+
+
+def test_few_pictures_are_trained_for_more_epochs_unless_a_number_is_given(source, emotions):
+    arguments = ["train", "--recipe", "finetune", "--weights", str(source.path), "--image-size", "48"]
+    arguments += ["--dataset", f"folder:{emotions}", "--dry-run"]
+    plan = CliRunner().invoke(main, arguments)
+    assert "67 epochs x 3 steps x 32 pictures (5 would be only 15 steps; at least 200 steps)" in plan.stdout
+    plan = CliRunner().invoke(main, [*arguments, "--epochs", "2"])
+    assert "2 epochs x 3 steps x 32 pictures\n" in plan.stdout
+
+
+def test_a_classifier_that_fits_is_taken_over_and_not_fitted(source):
+    plan = make_plan(load_config(options={**TINY, "transfer.weights": str(source.path)}))
+    assert plan.config.transfer.classifier == "given"
+    np.testing.assert_array_equal(
+        plan.trained.get_layer("predictions").kernel, source.load_model().get_layer("predictions").kernel
+    )
 
 
 class Watch(keras.callbacks.Callback):
@@ -235,6 +333,25 @@ def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(tmp_pa
         ({"transfer.weights": None}, "Frozen random weights would learn nothing"),
         ({"transfer.freeze": None}, "Nothing is frozen, so there is nothing to unfreeze"),
         ({"transfer.unfreeze_after": 2}, "The run ends after 2 epochs, so it would never unfreeze"),
+        (
+            {
+                "transfer.weights": None,
+                "transfer.freeze": None,
+                "transfer.unfreeze_after": 0,
+                "training.epochs": 0,
+            },
+            "Without epochs, a run only fits the classifier of given weights",
+        ),
+        (
+            {
+                "transfer.weights": None,
+                "transfer.freeze": None,
+                "transfer.unfreeze_after": 0,
+                "transfer.classifier": "fitted",
+            },
+            "Only the classifier of given weights can be given or fitted",
+        ),
+        ({"transfer.classifier": "given"}, "The weights have no classifier for these classes"),
         ({"transfer.freeze": "block77"}, 'mobilenet has no stage "block77"'),
         ({"transfer.weights": "nowhere"}, "These weights do not exist"),
         ({"model.alpha": 0.125}, "These weights belong to another network"),

@@ -1,5 +1,6 @@
 """The options that commands share, and the settings that follow from them."""
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -230,10 +231,11 @@ def read_settings(
     )
     given = read_given(config, flags, assignments)
     recipe_layer = read_recipe(recipe).layer() if recipe else NOTHING
+    network_of = functools.cache(network_of_weights)
 
     def merged(values: dict[str, Any]) -> Layer:
         defaults = Layer.of(values, "default")
-        return merge(given, implied=implied, recipe=recipe_layer, defaults=defaults, network_of=network_of_weights)
+        return merge(given, implied=implied, recipe=recipe_layer, defaults=defaults, network_of=network_of)
 
     layer = merged(defaults or {})
     network = layer.values.get("model.name", DEFAULT_NETWORK)
@@ -247,11 +249,20 @@ def read_settings(
 
 
 def network_of_weights(weights: str) -> Layer:
-    """Return the network's settings of the run that weights come from; nothing if they do not come from a run."""
-    run = Run(Path(weights).expanduser())
-    if weights == "none" or not run.has("config.json"):
+    """Return the network's settings of the run or file that weights come from; nothing if they are unknown."""
+    path = Path(weights).expanduser()
+    if weights in ("none", "imagenet"):
         return NOTHING
-    network = run.config.model.model_dump(exclude={"bn_momentum"})
+    if Run(path).has("config.json"):
+        network = Run(path).config.model.model_dump(exclude={"bn_momentum"})
+    elif path.is_file():
+        with quiet_imports():
+            from keras_sepnets.models.recognition import recognise
+
+        found = recognise(path)
+        network = found.model_dump(exclude_unset=True) if found else {}
+    else:
+        return NOTHING
     return Layer.of({f"model.{key}": value for key, value in network.items()}, "the network of the weights")
 
 

@@ -2,9 +2,7 @@
 
 import functools
 import math
-import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -13,6 +11,7 @@ import click
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cli.command import quiet_imports
+from keras_sepnets.cli.parameter_types import NumberOrAuto
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.settings.files import make_config, read_given
 from keras_sepnets.settings.layers import NOTHING, Layer, merge
@@ -44,55 +43,6 @@ SETTINGS = {
     "deterministic": "training.deterministic",
     "seed": "training.seed",
 }
-
-
-class NumberOrAuto(click.ParamType):
-    """An integer, or the word auto."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return an int or "auto"."""
-        try:
-            return value if value == "auto" else int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither an integer nor auto", param, ctx)
-
-
-class StepsOrTime(click.ParamType):
-    """A number of steps, or a time such as 10m."""
-
-    name = "steps"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return an int or a timedelta."""
-        if isinstance(value, int | timedelta):
-            return value
-        if not value.isdecimal():
-            return timedelta(seconds=Duration().convert(value, param, ctx))
-        if not int(value):
-            self.fail("checkpoints are at least 1 step apart; write 1 or more", param, ctx)
-        return int(value)
-
-
-class Duration(click.ParamType):
-    """A time such as 2h, 90m, 1h30m or 45s."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", value)
-        try:
-            amounts = [float(part or 0) for part in parts.groups()] if parts else []
-        except ValueError:
-            amounts = []
-        seconds = sum(amount * unit for amount, unit in zip(amounts, (3600, 60, 1), strict=False))
-        if seconds <= 0:
-            self.fail(f"{value!r} is not a time; write it as 2h, 90m, 1h30m or 45s", param, ctx)
-        return float(seconds)
 
 
 def setting_choice(key: str) -> click.Choice:
@@ -136,6 +86,9 @@ _NETWORK_OPTIONS = (
         help="Change any setting, such as model.residual=false. Can be repeated.",
     ),
 )
+_LEARNING_RATE_OPTION = click.option(
+    "--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."
+)
 _TRAINING_OPTIONS = (
     click.option("--recipe", metavar="NAME", help="Start from a recipe; sepnets recipes lists them."),
     click.option(
@@ -163,7 +116,7 @@ _TRAINING_OPTIONS = (
         metavar="N",
         help="Pictures per step; auto: as many as fit into memory.",
     ),
-    click.option("--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."),
+    _LEARNING_RATE_OPTION,
     click.option(
         "--accelerate",
         type=setting_choice("training.accelerate"),
@@ -174,6 +127,28 @@ _TRAINING_OPTIONS = (
         type=setting_choice("training.precision"),
         help="Number format of the training; auto measures which is faster.  [default: float32]",
     ),
+)
+_START_OPTIONS = (
+    click.option(
+        "--weights",
+        metavar="W",
+        help="Start from imagenet, a run folder or a weight file; the plan shows what fits.",
+    ),
+    click.option(
+        "--freeze",
+        metavar="STAGE",
+        help="Freeze the network up to this stage; backbone: everything but the classifier.",
+    ),
+    click.option(
+        "--unfreeze-after",
+        type=int,
+        metavar="N",
+        help="Train everything after N epochs, at a lower learning rate.",
+    ),
+    click.option(
+        "--deterministic", is_flag=True, default=None, help="Bit-identical results on GPUs too; slower there."
+    ),
+    click.option("--seed", type=int, metavar="N", help="Seed of weights, order and augmentation."),
 )
 rho_option = click.option(
     "--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size."
@@ -190,9 +165,17 @@ def network_options(function: Function) -> Function:
     return function
 
 
-def training_options(function: Function) -> Function:
-    """Add the options that describe a network's data and training."""
+def training_options(function: Function, *, learning_rate: bool = True) -> Function:
+    """Add the options that describe a network's data and training; `learning_rate`: with --learning-rate R."""
     for option in reversed(_TRAINING_OPTIONS):
+        if learning_rate or option is not _LEARNING_RATE_OPTION:
+            function = option(function)
+    return function
+
+
+def start_options(function: Function) -> Function:
+    """Add the options that describe what a training starts from: weights, frozen stages, seed."""
+    for option in reversed(_START_OPTIONS):
         function = option(function)
     return function
 

@@ -1,7 +1,9 @@
-"""The learning rate range test: Smith 2017, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186.
+"""The learning rate range test (Smith 2017, arXiv:1506.01186, section 3.3).
 
 A copy of the network is trained for a hundred steps while the learning rate rises exponentially. The loss stays at
-first, then falls, and rises once the rate is too high (section 3.3).
+first, then falls, and rises once the rate is too high. Such a curve is read by one of two rules: the rate at which
+the loss falls fastest, or a tenth of that at which it is lowest. The first is suggested, because the schedules here
+warm up to their peak and fall to 0 after it, so that the peak may be high. docs/training.md has a measurement.
 """
 
 import dataclasses
@@ -30,18 +32,18 @@ MOMENTUM = 0.8  # of the mean loss that decides about stopping
 SMOOTHING = 3.0  # steps: standard deviation of the Gaussian that smooths the curve, without a lag
 BEGINNING = 10  # steps at rates too low to learn
 SMALLEST_FALL = 0.05  # of the loss; less is noise
-BELOW_LOWEST = 10.0  # where the loss is lowest, it is about to rise
+BELOW_LOWEST = 10.0  # where the loss is lowest, it is about to rise: the customary distance from there
 
 
 class LearningRateRange(Result):
     """The losses of a range test, and what they suggest."""
 
     learning_rate: float
-    """suggested --learning-rate, to two digits: a tenth of the rate at the lowest loss"""
-    steepest: float
-    """rate at which the loss fell fastest"""
+    """suggested --learning-rate, to two digits: where the loss fell fastest"""
+    cautious: float
+    """a tenth of the rate at the lowest loss"""
     lowest_loss_at: float
-    """rate at which the loss was lowest, which is too high for a training"""
+    """rate at which the loss was lowest; higher ones are too high"""
     stopped_by: str
     """what ended the test: the last step, a loss of 4 times the lowest, or NaN"""
     rates: list[float]
@@ -62,8 +64,8 @@ def find_learning_rate(
 ) -> LearningRateRange:
     """Train a copy of a plan's network at rising learning rates, and suggest a learning rate for the run.
 
-    Everything else is the run's: optimizer, augmentation, loss, batch size, and the frozen stages of its first phase.
-    The plan's network keeps its weights, and nothing is written.
+    Everything else is the run's: optimizer, augmentation, loss, batch size, and the frozen stages of its first
+    phase. The plan's network keeps its weights, and nothing is written.
 
     Args:
         plan: The plan of a run.
@@ -99,7 +101,7 @@ def find_learning_rate(
             model.reset_metrics()  # so that the loss is that of one batch
             return _loss_of_step(model, iterator)
 
-        curve = measure_losses(step, np.geomspace(LOWEST, HIGHEST, steps), on_step=on_step)
+        curve = measure_losses(step, np.geomspace(LOWEST, HIGHEST, steps).tolist(), on_step=on_step)
     passes = len(curve.losses) * plan.batch_size / num_examples
     return suggest_rates(curve).model_copy(update={"passes": round(passes, 1)})
 
@@ -135,8 +137,8 @@ def measure_losses(
             if losses:
                 return Curve(rates[: len(losses)], losses, "a loss of NaN")
             raise FailedRunError(
-                "The loss is NaN or infinite in the first step, before anything was learned, so the learning rate is "
-                f"not the cause; check the data and the weights to start from. Received: {loss}"
+                "The loss is NaN or infinite in the first step, before anything was learned, so the learning "
+                f"rate is not the cause; check the data and the weights to start from. Received: {loss}"
             )
         losses.append(loss)
         on_step(number, loss)
@@ -155,15 +157,15 @@ def suggest_rates(curve: Curve) -> LearningRateRange:
     start = float(np.mean(curve.losses[:BEGINNING]))
     if lowest < 2 or smoothed[lowest] > (1 - SMALLEST_FALL) * start:
         raise FailedRunError(
-            f"The loss fell by less than {SMALLEST_FALL:.0%} at every learning rate, so none can be suggested. Raise "
-            "--steps or --batch-size; if the run starts from trained weights, there may be little left to learn. "
+            f"The loss fell by less than {SMALLEST_FALL:.0%} at every learning rate, so none can be suggested. "
+            "Raise --steps or --batch-size; from trained weights, there may be little left to learn. "
             f"Received: losses from {start:.4g} to {smoothed[lowest]:.4g} in {len(curve.losses)} steps"
         )
     slopes = np.gradient(smoothed, np.log(curve.rates))
     best = float(curve.rates[lowest])
     return LearningRateRange(
-        learning_rate=float(f"{best / BELOW_LOWEST:.2g}"),
-        steepest=float(f"{curve.rates[int(slopes[: lowest + 1].argmin())]:.2g}"),
+        learning_rate=float(f"{curve.rates[int(slopes[: lowest + 1].argmin())]:.2g}"),
+        cautious=float(f"{best / BELOW_LOWEST:.2g}"),
         lowest_loss_at=float(f"{best:.2g}"),
         stopped_by=curve.stopped_by,
         rates=[float(rate) for rate in curve.rates],

@@ -44,7 +44,7 @@ class Picture(Result):
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    default=100,
+    default=400,
     show_default=True,
     metavar="N",
     help="Steps in which the learning rate rises from 1e-6 to 10.",
@@ -104,7 +104,7 @@ def tune(
             steps=steps,
             on_step=lambda step, loss: status.update(f"step {step}/{steps}  loss {loss:.3g}"),
         )
-    marks = {"suggested": found.learning_rate, "cautious": found.cautious, "lowest loss": found.lowest_loss_at}
+    marks = {"suggested": found.learning_rate, "steepest": found.steepest, "lowest loss": found.lowest_loss_at}
     write_file(output, draw_range_test(found.rates, found.losses, found.smoothed, marks, title))
     _show_range(found, output, console)
     if as_json:
@@ -115,8 +115,8 @@ def _show_range(found: "LearningRateRange", output: Path, console: "Console") ->
     from rich.table import Table
 
     table = Table("learning rate", "what it is", box=None)
-    table.add_row(f"{found.learning_rate:g}", "suggested: where the loss fell fastest")
-    table.add_row(f"{found.cautious:g}", "cautious: a tenth of where it was lowest")
+    table.add_row(f"{found.learning_rate:g}", "suggested: a tenth of the rate at the lowest loss")
+    table.add_row(f"{found.steepest:g}", "bolder: where the loss fell fastest")
     table.add_row(f"{found.lowest_loss_at:g}", "where the loss was lowest; higher rates are too high")
     console.print(table)
     console.print(

@@ -1,9 +1,9 @@
 """The learning rate range test (Smith 2017, arXiv:1506.01186, section 3.3).
 
-A copy of the network is trained for a hundred steps while the learning rate rises exponentially. The loss stays at
-first, then falls, and rises once the rate is too high. Such a curve is read by one of two rules: the rate at which
-the loss falls fastest, or a tenth of that at which it is lowest. The first is suggested, because the schedules here
-warm up to their peak and fall to 0 after it, so that the peak may be high. docs/training.md has a measurement.
+A copy of the network is trained while the learning rate rises exponentially. The loss stays at first, then
+falls, and rises once the rate is too high. Such a curve is read by one of two rules: a tenth of the rate at
+which the loss is lowest, or the rate at which it falls fastest. The first is suggested: it keeps a distance
+from rates that diverge, and depends less on the noise of the curve. docs/training.md has a measurement of both.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ from keras_sepnets.training.optimization import scaled_learning_rate
 from keras_sepnets.training.plan import Plan
 
 LOWEST, HIGHEST = 1e-6, 10.0  # learning rates of the first and of the last step
-STEPS = 100
-FEWEST_STEPS = 30  # with fewer, the rate more than doubles in three steps
+STEPS = 400  # from random weights, the loss falls too little in the customary 100
+FEWEST_STEPS = 30  # with fewer, the rate rises by more than 70 % per step
 FEWEST_PICTURES = 10
 EXPLODED = 4.0  # times the lowest loss: the test stops
 MOMENTUM = 0.8  # of the mean loss that decides about stopping
-SMOOTHING = 3.0  # steps: standard deviation of the Gaussian that smooths the curve, without a lag
-BEGINNING = 10  # steps at rates too low to learn
+SMOOTHING = 0.2  # decades: standard deviation of the Gaussian that smooths the curve, without a lag
+BEGINNING = 0.1  # share of the steps, at rates too low to learn
 SMALLEST_FALL = 0.05  # of the loss; less is noise
 BELOW_LOWEST = 10.0  # where the loss is lowest, it is about to rise: the customary distance from there
 
@@ -39,9 +39,9 @@ class LearningRateRange(Result):
     """The losses of a range test, and what they suggest."""
 
     learning_rate: float
-    """suggested --learning-rate, to two digits: where the loss fell fastest"""
-    cautious: float
-    """a tenth of the rate at the lowest loss"""
+    """suggested --learning-rate, to two digits: a tenth of the rate at the lowest loss"""
+    steepest: float
+    """rate at which the loss fell fastest: bolder"""
     lowest_loss_at: float
     """rate at which the loss was lowest; higher ones are too high"""
     stopped_by: str
@@ -152,20 +152,22 @@ def measure_losses(
 
 def suggest_rates(curve: Curve) -> LearningRateRange:
     """Return what a curve suggests; raise FailedRunError if its loss falls at no rate."""
-    smoothed = gaussian_filter1d(np.asarray(curve.losses, float), SMOOTHING, mode="nearest")
+    decades = np.log10(curve.rates)
+    sigma = SMOOTHING * (len(decades) - 1) / (decades[-1] - decades[0]) if len(decades) > 1 else 1.0
+    smoothed = gaussian_filter1d(np.asarray(curve.losses, float), sigma, mode="nearest")
     lowest = int(smoothed.argmin())
-    start = float(np.mean(curve.losses[:BEGINNING]))
+    start = float(np.mean(curve.losses[: max(1, round(BEGINNING * len(curve.losses)))]))
     if lowest < 2 or smoothed[lowest] > (1 - SMALLEST_FALL) * start:
         raise FailedRunError(
             f"The loss fell by less than {SMALLEST_FALL:.0%} at every learning rate, so none can be suggested. "
             "Raise --steps or --batch-size; from trained weights, there may be little left to learn. "
             f"Received: losses from {start:.4g} to {smoothed[lowest]:.4g} in {len(curve.losses)} steps"
         )
-    slopes = np.gradient(smoothed, np.log(curve.rates))
+    slopes = np.gradient(smoothed, decades)
     best = float(curve.rates[lowest])
     return LearningRateRange(
-        learning_rate=float(f"{curve.rates[int(slopes[: lowest + 1].argmin())]:.2g}"),
-        cautious=float(f"{best / BELOW_LOWEST:.2g}"),
+        learning_rate=float(f"{best / BELOW_LOWEST:.2g}"),
+        steepest=float(f"{curve.rates[int(slopes[: lowest + 1].argmin())]:.2g}"),
         lowest_loss_at=float(f"{best:.2g}"),
         stopped_by=curve.stopped_by,
         rates=[float(rate) for rate in curve.rates],

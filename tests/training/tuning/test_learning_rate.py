@@ -41,8 +41,7 @@ def test_the_suggestion_is_below_the_rate_at_which_a_quadratic_diverges(curvatur
     found = suggest_rates(measure_losses(quadratic(curvature), RATES))
     bound = 2 / curvature
     assert bound / 1000 < found.learning_rate < bound
-    assert found.cautious < bound
-    assert found.learning_rate <= found.lowest_loss_at
+    assert found.steepest < bound
 
 
 def test_a_loss_that_explodes_ends_the_test():
@@ -66,9 +65,9 @@ def test_the_marks_are_those_of_a_known_curve():
     decades = np.log10(RATES)
     losses = np.where(decades < -1, 1 / (1 + np.exp(4 * (decades + 3))), 5.0)
     found = suggest_rates(Curve(RATES, losses.tolist(), "the last step"))
-    assert abs(math.log10(found.learning_rate) + 3) < 0.1
+    assert abs(math.log10(found.steepest) + 3) < 0.1
     assert -1.8 < math.log10(found.lowest_loss_at) < -1
-    assert found.cautious == pytest.approx(found.lowest_loss_at / 10, rel=0.05)
+    assert found.learning_rate == pytest.approx(found.lowest_loss_at / 10, rel=0.05)
 
 
 def test_a_loss_that_never_falls_suggests_nothing():

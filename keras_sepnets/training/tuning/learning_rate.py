@@ -89,6 +89,8 @@ def find_learning_rate(
             f"about a learning rate. Received: {num_examples}"
         )
     keras.utils.set_random_seed(training.seed)
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     rate = _Rate()
     model = _copy_of(plan, rate)
     scale = scaled_learning_rate(training) / training.learning_rate

@@ -1,5 +1,6 @@
 """The range test: known bounds of linear problems, a copy that leaves the run alone, one curve per seed."""
 
+import dataclasses
 import json
 import math
 
@@ -13,7 +14,13 @@ from keras_sepnets.cli import main
 from keras_sepnets.cli.results import RESULTS
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.training.plan import make_plan
-from keras_sepnets.training.tuning.learning_rate import Curve, find_learning_rate, measure_losses, suggest_rates
+from keras_sepnets.training.tuning.learning_rate import (
+    SMALLEST_FALL,
+    Curve,
+    find_learning_rate,
+    measure_losses,
+    suggest_rates,
+)
 
 TINY = {
     "model.alpha": 0.0625, "model.shallow": True, "data.image_size": 32, "data.augment": "none",
@@ -70,47 +77,42 @@ def test_the_marks_are_those_of_a_known_curve():
     assert found.learning_rate == pytest.approx(found.lowest_loss_at / 10, rel=0.05)
 
 
-def test_a_loss_that_never_falls_suggests_nothing():
-    noise = np.random.default_rng(0).normal(2.3, 0.05, 100)
-    with pytest.raises(
-        FailedRunError, match="fell by less than 5% at every learning rate.*Received: losses from 2.3"
-    ):
-        suggest_rates(Curve(RATES, noise.tolist(), "the last step"))
-
-
 @pytest.fixture(scope="module")
 def plan():
     return make_plan(load_config(options=TINY | {"training.optimizer": "sgd", "training.momentum": 0.0}))
 
 
-@pytest.fixture
-def without_limits(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _any_fall():
     """Accept any fall of the loss: a tiny network learns little in a few steps."""
-    monkeypatch.setattr("keras_sepnets.training.tuning.learning_rate.SMALLEST_FALL", -1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_sepnets.training.tuning.learning_rate.SMALLEST_FALL", -1.0)
+        yield
 
 
-def test_the_same_plan_gives_the_same_curve_and_keeps_its_weights(plan, without_limits):
+@pytest.fixture(scope="module")
+def found(plan):
+    return find_learning_rate(plan, steps=30)
+
+
+def test_the_same_plan_gives_the_same_curve_and_keeps_its_weights(plan, found):
     before = [variable.numpy().copy() for variable in plan.network.variables]
     seen = []
-    first, second = (find_learning_rate(plan, steps=30, on_step=lambda *step: seen.append(step)) for _ in range(2))
-    assert first == second
-    assert len(first.rates) == len(first.losses) == len(first.smoothed) <= 30
-    assert [number for number, _ in seen] == 2 * [*range(1, len(first.rates) + 1)]
-    assert first.passes == round(len(first.rates) * 64 / 1293, 1)
+    assert find_learning_rate(plan, steps=30, on_step=lambda *step: seen.append(step)) == found
+    assert len(found.rates) == len(found.losses) == len(found.smoothed) <= 30
+    assert seen == list(enumerate(found.losses, start=1))
+    assert found.passes == round(len(found.rates) * 64 / 1293, 1)
     for variable, value in zip(plan.network.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 
-def test_rates_are_those_of_the_setting_where_the_run_scales_it(plan, without_limits):
-    """A base batch of 32 doubles the rate: the loss after a step at half the setting is the same."""
-    training = plan.config.training.model_copy(update={"base_batch_size": 32})
-    object.__setattr__(
-        scaled := make_plan(plan.config), "config", plan.config.model_copy(update={"training": training})
-    )
-    found, plain = (find_learning_rate(each, steps=30) for each in (scaled, plan))
-    assert found.rates[:3] == plain.rates[:3]
-    assert found.losses[0] == plain.losses[0]
-    assert found.losses[-1] != plain.losses[-1]
+def test_rates_are_those_of_the_setting_where_the_run_scales_it(plan, found):
+    training = plan.config.training.model_copy(update={"base_batch_size": 32})  # doubles the rate
+    config = plan.config.model_copy(update={"training": training})
+    scaled = find_learning_rate(dataclasses.replace(plan, config=config), steps=30)
+    assert scaled.rates[:3] == found.rates[:3]
+    assert scaled.losses[0] == found.losses[0]  # before the first step
+    assert scaled.losses[-1] != found.losses[-1]
 
 
 def test_too_few_steps_or_pictures_are_refused(plan):
@@ -121,7 +123,7 @@ def test_too_few_steps_or_pictures_are_refused(plan):
         find_learning_rate(few)
 
 
-def test_the_command_prints_json_and_writes_only_the_picture(tmp_path, monkeypatch, without_limits):
+def test_the_command_prints_json_and_writes_only_the_picture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [f"--set={key}={value}" for key, value in TINY.items()]
     done = CliRunner().invoke(main, ["tune", "--learning-rate", "--steps", "30", *settings, "--json"])
@@ -148,3 +150,12 @@ def test_mistakes_exit_2_and_write_nothing(arguments, sentence, tmp_path, monkey
     done = CliRunner().invoke(main, ["tune", *arguments, *settings])
     assert (done.exit_code, sentence in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_never_falls_suggests_nothing(monkeypatch):
+    monkeypatch.setattr("keras_sepnets.training.tuning.learning_rate.SMALLEST_FALL", SMALLEST_FALL)
+    noise = np.random.default_rng(0).normal(2.3, 0.05, 100)
+    with pytest.raises(
+        FailedRunError, match="fell by less than 5% at every learning rate.*Received: losses from 2.3"
+    ):
+        suggest_rates(Curve(RATES, noise.tolist(), "the last step"))

@@ -26,6 +26,7 @@ TINY = {
     "model.alpha": 0.0625, "model.shallow": True, "data.image_size": 32, "data.augment": "none",
     "training.batch_size": 64, "training.accelerate": "on", "training.epochs": 1, "training.intra_op_threads": 1,
 }  # fmt: skip
+SETTINGS = [f"--set={key}={json.dumps(value)}" for key, value in TINY.items()]
 RATES = np.geomspace(1e-6, 10, 100).tolist()
 
 
@@ -125,8 +126,7 @@ def test_too_few_steps_or_pictures_are_refused(plan):
 
 def test_the_command_prints_json_and_writes_only_the_picture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = [f"--set={key}={value}" for key, value in TINY.items()]
-    done = CliRunner().invoke(main, ["tune", "--learning-rate", "--steps", "30", *settings, "--json"])
+    done = CliRunner().invoke(main, ["tune", "--learning-rate", "--steps", "30", *SETTINGS, "--json"])
     assert done.exit_code == 0, done.stderr
     printed = json.loads(done.stdout)
     assert list(printed) == list(RESULTS["tune"].model_fields)
@@ -146,8 +146,7 @@ def test_the_command_prints_json_and_writes_only_the_picture(tmp_path, monkeypat
 )
 def test_mistakes_exit_2_and_write_nothing(arguments, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = [f"--set={key}={value}" for key, value in TINY.items()]
-    done = CliRunner().invoke(main, ["tune", *arguments, *settings])
+    done = CliRunner().invoke(main, ["tune", *arguments, *SETTINGS])
     assert (done.exit_code, sentence in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())
 

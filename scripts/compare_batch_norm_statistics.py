@@ -2,9 +2,9 @@
 
 Usage: python scripts/compare_batch_norm_statistics.py DATASET FOLDER [--seeds N] [--steps 50,200,1000,5000]
 
-Training normalizes by the statistics of its batches, so the way in which those for inference are kept does not change
-the weights: one training serves every way, and the ways of a seed are paired to the bit. FOLDER keeps what was
-measured; a second call measures only what is missing. Prints JSON.
+Training normalizes by the statistics of its batches, so the way in which those for inference are kept does not
+change the weights: one training serves every way, and the ways of a seed are paired to the bit. FOLDER keeps what
+was measured; a second call measures only what is missing. Prints JSON.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import tensorflow as tf
 from keras_sepnets.base.intervals import compare_pairs
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.training.loop import Position, build_metrics, run_epochs
-from keras_sepnets.training.phases import Phase
 from keras_sepnets.training.plan import Plan, make_plan
 
 MOMENTUMS = (0.9, 0.99, 0.999)

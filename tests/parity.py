@@ -2,8 +2,10 @@
 
 import contextlib
 
+import h5py
 import keras
 import numpy as np
+from keras.src.legacy.saving import legacy_h5_format  # the only writer of Keras 2's weight files in Keras 3
 
 
 def randomize(model: keras.Model, seed: int) -> None:
@@ -57,3 +59,14 @@ def assert_same_outputs(ours: keras.Model, reference: keras.Model, size: int, pr
     assert np.std(expected) > 1e-3, "outputs that do not vary prove nothing"
     tolerance = precision * max(1, np.abs(expected).max())
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+
+
+def write_legacy(model, path, *, old_names=False):
+    """Write Keras 2's weights-only file, optionally with other layer names than today's."""
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+        if old_names:
+            names = [*file.attrs["layer_names"]]
+            for name in names:
+                file.move(name, f"old_{name}")
+            file.attrs["layer_names"] = [f"old_{name}".encode() for name in names]

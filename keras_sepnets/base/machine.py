@@ -3,6 +3,7 @@
 import contextlib
 import platform
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -49,6 +50,15 @@ def describe_environment() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "devices": [device.name for device in tf.config.list_logical_devices()],
     }
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Let variables that are made within have shapes but no values; TensorFlow does not start for them."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default():
+        yield
 
 
 def memory_limit() -> int:

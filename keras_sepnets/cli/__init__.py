@@ -13,6 +13,7 @@ from keras_sepnets.cli.predict import predict
 from keras_sepnets.cli.recipes import recipes
 from keras_sepnets.cli.runs import runs
 from keras_sepnets.cli.train import train
+from keras_sepnets.cli.tune import tune
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +25,7 @@ def main() -> None:
     sepnets train --model mobilenet --alpha 0.5      train on the built-in digits
     sepnets evaluate runs/mobilenet-digits-1         accuracy and confusion matrix
     sepnets predict runs/mobilenet-digits-1 a.png    classes of pictures
+    sepnets tune --learning-rate                     a learning rate that fits network and data
     sepnets runs                                     runs so far: state, accuracy, cost
     sepnets recipes                                  sets of settings, with their sources
     sepnets ablate --no-intermediate-relu            compare a network with and without a part
@@ -38,5 +40,5 @@ def main() -> None:
     """
 
 
-for command in (train, evaluate, predict, runs, recipes, ablate, cost, models, data, benchmark):
+for command in (train, tune, evaluate, predict, runs, recipes, ablate, cost, models, data, benchmark):
     main.add_command(command)

@@ -1,9 +1,8 @@
 """The options that commands share, and the settings that follow from them."""
 
+import functools
 import math
-import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -12,6 +11,7 @@ import click
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cli.command import quiet_imports
+from keras_sepnets.cli.parameter_types import NumberOrAuto
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.settings.files import make_config, read_given
 from keras_sepnets.settings.layers import NOTHING, Layer, merge
@@ -44,55 +44,6 @@ SETTINGS = {
     "deterministic": "training.deterministic",
     "seed": "training.seed",
 }
-
-
-class NumberOrAuto(click.ParamType):
-    """An integer, or the word auto."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return an int or "auto"."""
-        try:
-            return value if value == "auto" else int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither an integer nor auto", param, ctx)
-
-
-class StepsOrTime(click.ParamType):
-    """A number of steps, or a time such as 10m."""
-
-    name = "steps"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return an int or a timedelta."""
-        if isinstance(value, int | timedelta):
-            return value
-        if not value.isdecimal():
-            return timedelta(seconds=Duration().convert(value, param, ctx))
-        if not int(value):
-            self.fail("checkpoints are at least 1 step apart; write 1 or more", param, ctx)
-        return int(value)
-
-
-class Duration(click.ParamType):
-    """A time such as 2h, 90m, 1h30m or 45s."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", value)
-        try:
-            amounts = [float(part or 0) for part in parts.groups()] if parts else []
-        except ValueError:
-            amounts = []
-        seconds = sum(amount * unit for amount, unit in zip(amounts, (3600, 60, 1), strict=False))
-        if seconds <= 0:
-            self.fail(f"{value!r} is not a time; write it as 2h, 90m, 1h30m or 45s", param, ctx)
-        return float(seconds)
 
 
 def setting_choice(key: str) -> click.Choice:
@@ -136,6 +87,9 @@ _NETWORK_OPTIONS = (
         help="Change any setting, such as model.residual=false. Can be repeated.",
     ),
 )
+_LEARNING_RATE_OPTION = click.option(
+    "--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."
+)
 _TRAINING_OPTIONS = (
     click.option("--recipe", metavar="NAME", help="Start from a recipe; sepnets recipes lists them."),
     click.option(
@@ -163,7 +117,7 @@ _TRAINING_OPTIONS = (
         metavar="N",
         help="Pictures per step; auto: as many as fit into memory.",
     ),
-    click.option("--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."),
+    _LEARNING_RATE_OPTION,
     click.option(
         "--accelerate",
         type=setting_choice("training.accelerate"),
@@ -174,6 +128,28 @@ _TRAINING_OPTIONS = (
         type=setting_choice("training.precision"),
         help="Number format of the training; auto measures which is faster.  [default: float32]",
     ),
+)
+_START_OPTIONS = (
+    click.option(
+        "--weights",
+        metavar="W",
+        help="Start from imagenet, a run folder or a weight file; the plan shows what fits.",
+    ),
+    click.option(
+        "--freeze",
+        metavar="STAGE",
+        help="Freeze the network up to this stage; backbone: everything but the classifier.",
+    ),
+    click.option(
+        "--unfreeze-after",
+        type=int,
+        metavar="N",
+        help="Train everything after N epochs, at a lower learning rate.",
+    ),
+    click.option(
+        "--deterministic", is_flag=True, default=None, help="Bit-identical results on GPUs too; slower there."
+    ),
+    click.option("--seed", type=int, metavar="N", help="Seed of weights, order and augmentation."),
 )
 rho_option = click.option(
     "--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size."
@@ -190,9 +166,17 @@ def network_options(function: Function) -> Function:
     return function
 
 
-def training_options(function: Function) -> Function:
-    """Add the options that describe a network's data and training."""
+def training_options(function: Function, *, learning_rate: bool = True) -> Function:
+    """Add the options that describe a network's data and training; `learning_rate`: with --learning-rate R."""
     for option in reversed(_TRAINING_OPTIONS):
+        if learning_rate or option is not _LEARNING_RATE_OPTION:
+            function = option(function)
+    return function
+
+
+def start_options(function: Function) -> Function:
+    """Add the options that describe what a training starts from: weights, frozen stages, seed."""
+    for option in reversed(_START_OPTIONS):
         function = option(function)
     return function
 
@@ -231,10 +215,11 @@ def read_settings(
     )
     given = read_given(config, flags, assignments)
     recipe_layer = read_recipe(recipe).layer() if recipe else NOTHING
+    network_of = functools.cache(network_of_weights)
 
     def merged(values: dict[str, Any]) -> Layer:
         defaults = Layer.of(values, "default")
-        return merge(given, implied=implied, recipe=recipe_layer, defaults=defaults, network_of=network_of_weights)
+        return merge(given, implied=implied, recipe=recipe_layer, defaults=defaults, network_of=network_of)
 
     layer = merged(defaults or {})
     network = layer.values.get("model.name", DEFAULT_NETWORK)
@@ -248,11 +233,20 @@ def read_settings(
 
 
 def network_of_weights(weights: str) -> Layer:
-    """Return the network's settings of the run that weights come from; nothing if they do not come from a run."""
-    run = Run(Path(weights).expanduser())
-    if weights == "none" or not run.has("config.json"):
+    """Return the network's settings of the run or file that weights come from; nothing if they are unknown."""
+    path = Path(weights).expanduser()
+    if weights in ("none", "imagenet"):
         return NOTHING
-    network = run.config.model.model_dump(exclude={"bn_momentum"})
+    if Run(path).has("config.json"):
+        network = Run(path).config.model.model_dump(exclude={"bn_momentum"})
+    elif path.is_file():
+        with quiet_imports():
+            from keras_sepnets.models.recognition import recognise
+
+        found = recognise(path)
+        network = found.model_dump(exclude_unset=True) if found else {}
+    else:
+        return NOTHING
     return Layer.of({f"model.{key}": value for key, value in network.items()}, "the network of the weights")
 
 

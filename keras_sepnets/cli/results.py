@@ -17,6 +17,7 @@ from keras_sepnets.cli.data.show import Drawing
 from keras_sepnets.cli.evaluate import EvaluatedRun
 from keras_sepnets.cli.models import NetworkDescription
 from keras_sepnets.cli.rehearsal import Sources
+from keras_sepnets.cli.tune import Picture
 from keras_sepnets.cost.counting import Cost
 from keras_sepnets.cost.papers import Comparison, GridPoint
 from keras_sepnets.data.catalogue.checking import Check
@@ -31,6 +32,7 @@ from keras_sepnets.settings.schema import DataConfig
 from keras_sepnets.training.plan import PlanSummary
 from keras_sepnets.training.smoke import SmokeStep
 from keras_sepnets.training.trainer import TrainingResult
+from keras_sepnets.training.tuning.learning_rate import LearningRateRange
 
 
 class SmokeTest(Result):
@@ -57,6 +59,7 @@ RESULTS: dict[str, Any] = {
     "train --dry-run": _joined(PlanSummary, Sources),
     "train --folds": CrossValidation,
     "train --smoke": SmokeTest,
+    "tune": _joined(LearningRateRange, Picture),
     "evaluate": _joined(EvaluatedRun, Evaluation),
     "predict": list[Prediction],
     "runs": list[RunSummary],

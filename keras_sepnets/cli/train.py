@@ -13,15 +13,15 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.folds import refuse_with_folds, train_folds
 from keras_sepnets.cli.options import (
-    Duration,
     Settings,
-    StepsOrTime,
     json_option,
     network_options,
     read_settings,
     rho_option,
+    start_options,
     training_options,
 )
+from keras_sepnets.cli.parameter_types import Duration, StepsOrTime
 from keras_sepnets.cli.rehearsal import show_dry_run, try_smoke_test
 from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, refuse_changes
 from keras_sepnets.settings.files import to_toml
@@ -48,21 +48,7 @@ EPOCHS_OF_OVERFITTING = 100
     metavar="TIME",
     help="Train as many epochs as fit into 2h or 45m, at most --epochs; the run can be resumed.",
 )
-@click.option(
-    "--weights", metavar="W", help="Start from imagenet, a run folder or a weight file; the plan shows what fits."
-)
-@click.option(
-    "--freeze",
-    metavar="STAGE",
-    help="Freeze the network up to this stage; backbone: everything but the classifier.",
-)
-@click.option(
-    "--unfreeze-after", type=int, metavar="N", help="Train everything after N epochs, at a lower learning rate."
-)
-@click.option(
-    "--deterministic", is_flag=True, default=None, help="Bit-identical results on GPUs too; slower there."
-)
-@click.option("--seed", type=int, metavar="N", help="Seed of weights, order and augmentation.")
+@start_options
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

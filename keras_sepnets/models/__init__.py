@@ -6,7 +6,9 @@
 - `inception_modules`: the modules of Inception V3, and the path from there to separable convolutions.
 - `registry`: the networks by name, and a network from its settings.
 - `initialization`: initial weights from (seed, layer name).
-- `weights`: loads weight files into a network; `weight_files` reads them, `hashes` verifies the published ones.
+- `weights`: loads weight files into a network; `weight_files` reads them, `matching` compares them with a network,
+  `hashes` verifies the published ones.
+- `recognition`: which network a weight file belongs to; `architecture` reads what the file says about its layers.
 - `loading`: opens `.keras` files and finds them in run folders.
 - `stages`: the parts of a network (stem, block1, ...) that cost is summed over and that can be frozen.
 - `keras_internals`: every private name of Keras that the package uses.

@@ -203,6 +203,16 @@ def bottleneck_block(
     return x, wide
 
 
+def filters_at(alpha: float, *, layer: str, filters: int) -> int:
+    """Return the filters at width `alpha` of the 1x1 and first convolution with `filters` filters at alpha 1."""
+    if layer == "last":
+        return round_filters(filters * max(1.0, alpha))
+    if layer == "stem":
+        return round_filters(filters * alpha)
+    expansion = ROWS[1].t if layer.endswith("_expand") else 1
+    return expansion * round_filters(int(filters // expansion * alpha))
+
+
 def _published_file(alpha: float, size: int, include_top: bool) -> str:
     if alpha > 1:  # published for 224 px only
         size = 224

@@ -1,14 +1,21 @@
 """The networks by name, and building a network from its settings."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 
+from keras_sepnets.base.machine import without_values
 from keras_sepnets.models import inception_v3, mobilenet, mobilenet_v2, xception
+from keras_sepnets.models.alpha import scale_filters
 from keras_sepnets.models.initialization import initialize_by_name
 from keras_sepnets.models.weights import Published, load_weights
 from keras_sepnets.settings.schema import ModelConfig
+
+
+def _scaled(alpha: float, *, layer: str, filters: int) -> int:
+    return scale_filters(filters, alpha)
 
 
 def _no_flows(stages: Sequence[str]) -> dict[str, str]:
@@ -25,6 +32,8 @@ class Network(NamedTuple):
     published: Published
     # Returns the last stage of each part that spans several of the given stages.
     flows: Callable[[Sequence[str]], dict[str, str]] = _no_flows
+    # (alpha, layer, its filters at alpha 1) -> the filters of the layer; not for spatial convolutions in Xception.
+    filters_at: Callable[..., int] = _scaled
 
 
 NETWORKS = {
@@ -41,6 +50,7 @@ NETWORKS = {
         mobilenet_v2.MINIMUM_SIZE,
         "Sandler et al. 2018, arXiv:1801.04381, Table 2",
         mobilenet_v2.PUBLISHED,
+        filters_at=mobilenet_v2.filters_at,
     ),
     "xception": Network(
         xception.build_xception,
@@ -58,6 +68,23 @@ NETWORKS = {
         inception_v3.PUBLISHED,
     ),
 }
+
+
+@functools.lru_cache(maxsize=64)  # the runs of an ablation share a few networks
+def build_shapes(config: ModelConfig, image_size: int | None = None) -> keras.Model:
+    """Return the network of `config`, for two classes, with layers and shapes but no values.
+
+    TensorFlow keeps the number of threads that it starts with, and making variables starts it; here it does not
+    start.
+
+    Args:
+        config: The network's name and settings.
+        image_size: Height and width in pixels; by default the paper's.
+    """
+    with without_values():
+        return build_network(
+            config, image_size=image_size or NETWORKS[config.name].default_size, classes=2, seed=None
+        )
 
 
 def build_network(

@@ -4,19 +4,25 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import h5py
 import keras
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.models.architecture import LARGEST_ARRAY, read_architecture
 from keras_sepnets.models.loading import load_network
 
 HEAD = ("fc1", "fc2", "predictions")  # this package's names for the layers of a classifier
-LARGEST_ARRAY = 2**30  # bytes, far above any kernel here; a hostile file may claim more
 
 # A layer's name and its variables in Keras' order, as arrays or as HDF5 datasets that are read later.
 LayerWeights: TypeAlias = tuple[str, Sequence[Any]]
+
+
+class Shape(NamedTuple):
+    """Stands for an array whose values are not read."""
+
+    shape: tuple[int, ...]
 
 
 def read_layers(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights]:
@@ -32,6 +38,28 @@ def read_layers(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerW
     if "layers" in root and "layer_names" not in root.attrs:
         return list(_read_weights_h5(_inside(root, "layers"), model))
     return list(_read_legacy_h5(_inside(root, "model_weights") if "model_weights" in root else root))
+
+
+def read_shapes(file: Path, model: keras.Model, stack: ExitStack) -> list[LayerWeights] | None:
+    """Return the layers with weights as `read_layers` does, but with arrays that may have nothing but a shape.
+
+    A .keras file is not opened by Keras for this; None if it does not record its shapes.
+    """
+    if not file.name.endswith(".keras"):
+        return read_layers(file, model, stack)
+    shapes = {layer.name: layer.weight_shapes() for layer in read_architecture(file)}
+    if not shapes or None in shapes.values():
+        return None
+    return [(name, [Shape(shape) for shape in found]) for name, found in shapes.items() if found]
+
+
+def read_layer_names(file: Path) -> list[str]:
+    """Return the names of all layers that a Keras 2 file lists; none of other files."""
+    if not file.name.endswith((".h5", ".hdf5")):
+        return []
+    with h5py.File(file, "r") as root:
+        group = _inside(root, "model_weights") if "model_weights" in root else root
+        return _names(group, "layer_names") if "layer_names" in group.attrs else []
 
 
 def _layers_of(model: keras.Model) -> Iterator[LayerWeights]:

@@ -3,25 +3,24 @@
 Every layer of a network is loaded, adapted or listed as fresh; nothing is skipped silently.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
-import numpy as np
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted, one_line
 from keras_sepnets.models.hashes import HASHES
 from keras_sepnets.models.loading import check_run_folder, network_file
-from keras_sepnets.models.weight_files import HEAD, LayerWeights, read_layers
-
-BACKGROUND_CLASSES = 1001  # TF-slim's ImageNet checkpoints: class 0 is the background
+from keras_sepnets.models.matching import Match, match_layers, values_of
+from keras_sepnets.models.weight_files import read_layers, read_shapes
 
 logger = logging.getLogger("keras_sepnets")
 
@@ -90,21 +89,64 @@ def load_weights(
     if weights is None:
         return model
     file = _published_file(model, published, alpha) if weights == "imagenet" else _file(weights)
-    with ExitStack() as stack:
-        try:
-            found = read_layers(file, model, stack)
-            report, values = _match(model, _by_our_names(model, found, published), published, str(file))
-        except SepnetsError:
-            raise
-        except Exception as error:  # HDF5 and Keras raise many kinds of exceptions for damaged files
-            raise SepnetsError(
-                f"The weights cannot be read: {one_line(error)}. Received: weights={str(file)!r}"
-            ) from error
+    with _readable(file) as stack:
+        match = match_layers(model, read_layers(file, model, stack), published)
+        _refuse_misfit(match, model, file)
+        values = values_of(model, match)
     for name, arrays in values.items():
         model.get_layer(name).set_weights(arrays)
-    model.load_report = report
+    model.load_report = report = _report(match, model, file)
     logger.log(logging.WARNING if report.adapted or report.fresh or report.unused else logging.INFO, report)
     return model
+
+
+def check_weights_fit(model: keras.Model, weights: str | os.PathLike, published: Published) -> None:
+    """Raise SepnetsError if `load_weights` would refuse a run folder or file; the model needs no values.
+
+    Only names and shapes are read. A `.keras` file that does not record its shapes is not checked here.
+    """
+    file = _file(weights)
+    with _readable(file) as stack:
+        found = read_shapes(file, model, stack)
+        if found is not None:
+            _refuse_misfit(match_layers(model, found, published), model, file)
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[ExitStack]:
+    """Yield what keeps HDF5 files open; turn whatever a damaged file raises into a SepnetsError."""
+    try:
+        with ExitStack() as stack:
+            yield stack
+    except SepnetsError:
+        raise
+    except Exception as error:  # HDF5 and Keras raise many kinds of exceptions for damaged files
+        raise SepnetsError(
+            f"The weights cannot be read: {one_line(error)}. Received: weights={str(file)!r}"
+        ) from error
+
+
+def _refuse_misfit(match: Match, model: keras.Model, file: Path) -> None:
+    if match.misfit is None:
+        return
+    # It builds networks to compare them with the file, and their modules import this one.
+    from keras_sepnets.models.recognition import suggest_network
+
+    raise SepnetsError(
+        f"These weights belong to another network: {match.misfit.describe(model.name)}"
+        f"{suggest_network(file, model)}. Received: weights={str(file)!r}"
+    )
+
+
+def _report(match: Match, model: keras.Model, file: Path) -> LoadReport:
+    names = [layer.name for layer in model.layers if layer.weights]
+    return LoadReport(
+        source=str(file),
+        loaded=tuple(name for name in names if match.filled.get(name) == ""),
+        adapted={name: way for name, way in match.filled.items() if way},
+        fresh=match.fresh,
+        unused=tuple(name for name in match.found if name not in names),
+    )
 
 
 def check_weights_exist(weights: str | os.PathLike, network: str, published: Published, *, alpha: float) -> None:
@@ -166,86 +208,3 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
 def _hash(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _by_our_names(model: keras.Model, found: list[LayerWeights], published: Published) -> dict[str, Sequence[Any]]:
-    """Return a file's layers under our names: as they are, or mapped by the published order of the layers."""
-    ours = [layer.name for layer in model.layers if layer.weights and layer.name not in HEAD]
-    order = published.layers or [*((name,) for name in ours), ("predictions",)]
-    if {*ours} <= {name for name, _ in found} or len(found) not in (len(order), len(order) - 1):
-        return dict(found)
-    result: dict[str, Sequence[Any]] = {}
-    for names, (_, arrays) in zip(order, found, strict=False):
-        first, *second = names  # a separable convolution is two layers here
-        result |= {first: arrays[:1], second[0]: arrays[1:]} if second else {first: arrays}
-    return result
-
-
-def _match(
-    model: keras.Model, found: dict[str, Sequence[Any]], published: Published, source: str
-) -> tuple[LoadReport, dict[str, list[np.ndarray]]]:
-    """Return the report, and the values for each layer that the file can fill."""
-    values: dict[str, list[np.ndarray]] = {}
-    adapted: dict[str, str] = {}
-    weighted = [layer for layer in model.layers if layer.weights]
-    for layer in weighted:
-        arrays = found.get(layer.name, ())
-        shapes = [tuple(variable.shape) for variable in layer.weights]
-        if layer.name in HEAD and _has_background(arrays, shapes):
-            arrays = [np.asarray(array)[..., 1:] for array in arrays]
-            adapted[layer.name] = "without the background class"
-        elif layer.name == published.first_layer and _differ_in_channels(arrays, shapes):
-            adapted[layer.name] = f"from {arrays[0].shape[2]} to {shapes[0][2]} channels"
-            arrays = [_adapt_channels(np.asarray(arrays[0]), shapes[0][2])]
-        if _shapes(arrays, shapes) == shapes:
-            values[layer.name] = [
-                np.asarray(array).reshape(shape) for array, shape in zip(arrays, shapes, strict=True)
-            ]
-        elif layer.name not in HEAD:
-            has = ", ".join(str(tuple(array.shape)) for array in arrays) or "nothing"
-            raise SepnetsError(
-                f"These weights belong to another network: for {layer.name}, {model.name} needs "
-                f"{', '.join(map(str, shapes))}, the file has {has}. Received: weights={source!r}"
-            )
-    names = [layer.name for layer in weighted]
-    report = LoadReport(
-        source=source,
-        loaded=tuple(name for name in names if name in values and name not in adapted),
-        adapted=adapted,
-        fresh=tuple(name for name in names if name not in values),
-        unused=tuple(name for name in found if name not in names),
-    )
-    return report, values
-
-
-def _shapes(arrays: Sequence[Any], like: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return the arrays' shapes, without the two leading ones of a classifier saved as a 1x1 convolution."""
-    shapes = [tuple(array.shape) for array in arrays]
-    if len(shapes) != len(like):
-        return shapes
-    return [
-        shape[2:] if shape[:2] == (1, 1) and len(shape) == len(wanted) + 2 else shape
-        for shape, wanted in zip(shapes, like, strict=True)
-    ]
-
-
-def _has_background(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
-    expected = [(*shape[:-1], BACKGROUND_CLASSES) for shape in shapes]
-    return shapes[0][-1] == BACKGROUND_CLASSES - 1 and expected == _shapes(arrays, shapes)
-
-
-def _differ_in_channels(arrays: Sequence[Any], shapes: list[tuple[int, ...]]) -> bool:
-    """Whether a single 2D kernel fits, except for its number of input channels."""
-    if [len(array.shape) for array in arrays] != [4] or len(shapes) != 1:
-        return False
-    height, width, channels, filters = shapes[0]
-    given = arrays[0].shape[2]
-    return tuple(arrays[0].shape) == (height, width, given, filters) and given not in (0, channels)
-
-
-def _adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Return a kernel (h, w, in, out) for other input channels; equal channels give the same output as before."""
-    given = kernel.shape[2]
-    if channels == 1:
-        return kernel.sum(axis=2, keepdims=True)
-    return kernel[:, :, np.arange(channels) % given] * (given / channels)

@@ -74,6 +74,29 @@ def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
     return _to_png(figure)
 
 
+def draw_range_test(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marks: Mapping[str, float],
+    title: str,
+) -> bytes:
+    """Draw the losses of a range test over the learning rates, and a vertical line at each marked rate."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="learning rate", ylabel="loss", xscale="log")
+    axes.set_title(title, parse_math=False)
+    axes.plot(rates, losses, color="lightgrey", label="of each batch")
+    axes.plot(rates, smoothed, color="C0", label="smoothed")
+    for number, (name, rate) in enumerate(marks.items(), start=1):
+        axes.axvline(rate, color=f"C{number}", linestyle="--", label=f"{name}: {rate:g}")
+    highest = max(smoothed[0], float(np.percentile(losses, 75)))  # an exploding loss would flatten the rest
+    low = min(*smoothed, *losses)
+    axes.set_ylim(low - 0.05 * (highest - low), highest + 0.5 * (highest - low) or None)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return _to_png(figure)
+
+
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
     """Draw a confusion matrix (rows true, columns predicted), coloured by the share of the true class."""
     size = float(np.clip(0.45 * len(class_names), 4, 14)) + 1

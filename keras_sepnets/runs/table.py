@@ -8,7 +8,6 @@ from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.results import Result
 from keras_sepnets.runs.folder import Run, runs_root
 from keras_sepnets.settings.layers import flatten
-from keras_sepnets.settings.schema import RunConfig
 
 
 class RunSummary(Result):

@@ -3,106 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-def _none_word(value: Any) -> Any:
-    """TOML has no null, so "none" stands for it."""
-    return None if value == "none" else value
-
-
-def _linear_word(value: Any) -> Any:
-    """Read "none" as no activation; null means the paper's choice."""
-    return "linear" if value == "none" else value
+from keras_sepnets.settings.networks import DEFAULT_NETWORK as DEFAULT_NETWORK
+from keras_sepnets.settings.networks import NETWORK_SETTINGS as NETWORK_SETTINGS
+from keras_sepnets.settings.networks import InceptionV3Config as InceptionV3Config
+from keras_sepnets.settings.networks import MobileNetConfig as MobileNetConfig
+from keras_sepnets.settings.networks import MobileNetV2Config as MobileNetV2Config
+from keras_sepnets.settings.networks import ModelConfig as ModelConfig
+from keras_sepnets.settings.networks import PositiveFloat, Rate, Settings, none_word
+from keras_sepnets.settings.networks import XceptionConfig as XceptionConfig
 
 
-def _residual_word(value: Any) -> Any:
-    """Read true as the paper's shortcut and false as none, as for Xception."""
-    return {True: "bottleneck", False: None}[value] if isinstance(value, bool) else _none_word(value)
-
-
-class _Settings(BaseModel):
-    """Frozen, strict settings; `sepnets models` and `--print-config` print the text under each field."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class _NetworkConfig(_Settings):
-    """Settings of every network; the fields are keyword arguments of its builder."""
-
-    alpha: PositiveFloat = 1.0
-    """width multiplier: scales the number of filters in every layer"""
-    bn_momentum: Rate | None = None
-    """momentum of batch norm's moving statistics; default: by the number of steps"""
-    bn_epsilon: PositiveFloat = 1e-3
-    """added to the variance in batch norm"""
-
-
-class MobileNetConfig(_NetworkConfig):
-    """Settings of `build_mobilenet`."""
-
-    name: Literal["mobilenet"] = "mobilenet"
-    dropout: Rate = 1e-3
-    """share of features dropped before the classifier"""
-    separable: bool = True
-    """depthwise-separable blocks; false: standard convolutions (Conv MobileNet, Table 4)"""
-    shallow: bool = False
-    """true: without the five 14x14x512 blocks (Shallow MobileNet, Table 5)"""
-
-
-class MobileNetV2Config(_NetworkConfig):
-    """Settings of `build_mobilenet_v2`."""
-
-    name: Literal["mobilenet_v2"] = "mobilenet_v2"
-    dropout: Rate = 0.0
-    """share of features dropped before the classifier"""
-    residual: Annotated[Literal["bottleneck", "expansion"] | None, BeforeValidator(_residual_word)] = "bottleneck"
-    """where shortcuts connect: bottleneck, expansion or none (Figure 6b)"""
-    bottleneck_activation: Annotated[Literal["relu6"] | None, BeforeValidator(_none_word)] = None
-    """activation after each bottleneck: none (linear) or relu6 (Figure 6a)"""
-
-
-class XceptionConfig(_NetworkConfig):
-    """Settings of `build_xception`."""
-
-    name: Literal["xception"] = "xception"
-    dropout: Rate = 0.5
-    """share of features dropped before the classifier"""
-    intermediate_activation: Annotated[Literal["linear", "relu", "elu"] | None, BeforeValidator(_linear_word)] = (
-        None
-    )
-    """between the two steps (Figure 10): linear, relu or elu; default: linear, or relu if pointwise_first"""
-    residual: bool = True
-    """shortcuts around the modules; false: none (Figure 9)"""
-    middle_repeats: Annotated[int, Field(ge=0)] = 8
-    """number of middle-flow modules"""
-    segments: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
-    """channel groups of a spatial step (section 5): 1 standard, 3 or 4 Inception; default: one per channel"""
-    order: Literal["spatial_first", "pointwise_first"] = "spatial_first"
-    """order of the two steps: spatial_first, or pointwise_first as in extreme Inception (Figure 4)"""
-    fully_connected: bool = False
-    """true: two layers of 4096 units before the classifier (Figure 5, optional)"""
-
-
-class InceptionV3Config(_NetworkConfig):
-    """Settings of `build_inception_v3`."""
-
-    name: Literal["inception_v3"] = "inception_v3"
-    dropout: Rate = 0.5
-    """share of features dropped before the classifier"""
-
-
-ModelConfig = Annotated[
-    MobileNetConfig | MobileNetV2Config | XceptionConfig | InceptionV3Config, Field(discriminator="name")
-]
-
-
-class AugmentationConfig(_Settings):
+class AugmentationConfig(Settings):
     """How training pictures vary: amounts are drawn for each picture; the defaults change nothing."""
 
     smallest_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -153,7 +66,7 @@ AUGMENTATIONS = {
 }
 
 
-class DataConfig(_Settings):
+class DataConfig(Settings):
     """The data set, the picture size and the augmentation."""
 
     dataset: Annotated[str, Field(min_length=1)] = "digits"
@@ -188,12 +101,12 @@ class DataConfig(_Settings):
         return "train" if self.trains_on_all else "test"
 
 
-class TransferConfig(_Settings):
+class TransferConfig(Settings):
     """The weights that a run starts from, and the stages that it freezes."""
 
-    weights: Annotated[Annotated[str, Field(min_length=1)] | None, BeforeValidator(_none_word)] = None
+    weights: Annotated[Annotated[str, Field(min_length=1)] | None, BeforeValidator(none_word)] = None
     """initial weights: "imagenet", a run folder or a weight file; default: random"""
-    freeze: Annotated[Annotated[str, Field(min_length=1)] | None, BeforeValidator(_none_word)] = None
+    freeze: Annotated[Annotated[str, Field(min_length=1)] | None, BeforeValidator(none_word)] = None
     """last frozen stage, such as block7, entry_flow or backbone; default: nothing is frozen"""
     unfreeze_after: Annotated[int, Field(ge=0)] = 0
     """unfreeze everything after this many epochs; 0: never"""
@@ -216,7 +129,7 @@ def _on_or_off(value: Any) -> Any:
     return ("on" if value else "off") if isinstance(value, bool) else value
 
 
-class TrainingConfig(_Settings):
+class TrainingConfig(Settings):
     """How the network is trained."""
 
     epochs: Annotated[int, Field(ge=0)] | Literal["auto"] = 12
@@ -229,7 +142,7 @@ class TrainingConfig(_Settings):
     """adamw, rmsprop or sgd"""
     learning_rate: PositiveFloat = 0.02
     """peak learning rate, reached after the warm-up"""
-    base_batch_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
+    base_batch_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(none_word)] = None
     """scale learning_rate by batch_size / base_batch_size; default: no scaling"""
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
     """cosine (to 0), exponential (by decay_rate every decay_epochs) or constant"""
@@ -282,7 +195,7 @@ class TrainingConfig(_Settings):
         return self.precision if self.precision.startswith("mixed") else "float32"
 
 
-class RunConfig(_Settings):
+class RunConfig(Settings):
     """Everything that determines the outcome of a run."""
 
     model: ModelConfig = MobileNetConfig()
@@ -291,14 +204,7 @@ class RunConfig(_Settings):
     transfer: TransferConfig = TransferConfig()
 
 
-DEFAULT_NETWORK = "mobilenet"
-NETWORK_SETTINGS: dict[str, type[_NetworkConfig]] = {
-    "mobilenet": MobileNetConfig,
-    "mobilenet_v2": MobileNetV2Config,
-    "xception": XceptionConfig,
-    "inception_v3": InceptionV3Config,
-}
-SECTIONS: dict[str, type[_Settings]] = {
+SECTIONS: dict[str, type[Settings]] = {
     "data": DataConfig,
     "training": TrainingConfig,
     "transfer": TransferConfig,

@@ -1,18 +1,15 @@
 """Mistakes in the settings of a run that show before its data are read and before anything is timed."""
 
-import functools
-
 import keras
-import tensorflow as tf
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.batches.roles import check_overfit
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.models.registry import NETWORKS, build_network
+from keras_sepnets.models.registry import NETWORKS, build_shapes
 from keras_sepnets.models.stages import BACKBONE, frozen_stages
-from keras_sepnets.models.weights import check_weights_exist
-from keras_sepnets.settings.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from keras_sepnets.models.weights import check_weights_exist, check_weights_fit
+from keras_sepnets.settings.schema import DataConfig, RunConfig, TrainingConfig
 
 
 def check_settings(config: RunConfig, *, download: bool, max_seconds: float | None) -> None:
@@ -75,17 +72,20 @@ def check_phases(config: RunConfig) -> None:
 
 
 def check_network(config: RunConfig) -> None:
-    """Refuse a network that cannot be built, a stage that it does not have, and weights that do not exist.
+    """Refuse a network that cannot be built, a stage that it does not have, and weights that do not fit.
 
     Where the picture size follows from the data set, the network is tried at its default size.
 
     Raises:
         SepnetsError: The run's network, stage or weights cannot be used.
     """
-    definition = NETWORKS[config.model.name]
-    _check_stage(config.model, config.data.image_size or definition.default_size, config.transfer.freeze)
+    published = NETWORKS[config.model.name].published
+    network = build_shapes(config.model, config.data.image_size)
+    frozen_stages(network, config.transfer.freeze)
     if weights := config.transfer.with_whole_path().weights:
-        check_weights_exist(weights, config.model.name, definition.published, alpha=config.model.alpha)
+        check_weights_exist(weights, config.model.name, published, alpha=config.model.alpha)
+        if weights != "imagenet":
+            check_weights_fit(network, weights, published)
 
 
 def check_examples(data: DataConfig, num_examples: int) -> None:
@@ -99,18 +99,6 @@ def check_examples(data: DataConfig, num_examples: int) -> None:
     """
     if data.overfit:
         check_overfit(data.overfit, num_examples)
-
-
-@functools.lru_cache(maxsize=64)  # the runs of an ablation share a few networks
-def _check_stage(model: ModelConfig, image_size: int, freeze: str | None) -> None:
-    """Refuse a network that cannot be built, and a stage that it does not have.
-
-    The network has layers and shapes but no values. TensorFlow keeps the number of threads that it starts with,
-    and making variables starts it; in a graph it does not start.
-    """
-    with tf.Graph().as_default():
-        network = build_network(model, image_size=image_size, classes=2, seed=None)
-    frozen_stages(network, freeze)
 
 
 def _check_options_of_data(data: DataConfig, *, download: bool) -> None:

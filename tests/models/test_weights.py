@@ -11,8 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from keras.src.legacy.saving import legacy_h5_format  # the only writer of Keras 2's weight files in Keras 3
-from parity import assert_same_outputs, randomize
+from parity import assert_same_outputs, randomize, write_legacy
 
 from keras_sepnets import SepnetsError, build_inception_v3, build_mobilenet, build_mobilenet_v2, build_xception
 from keras_sepnets.base.errors import FailedRunError
@@ -21,17 +20,6 @@ from keras_sepnets.models.weight_files import keras_name
 
 PRECISION = 1e-4  # of float32, whose rounding grows in a deep network of random weights
 SMALL = {"alpha": 0.25, "input_shape": (32, 32, 3)}
-
-
-def write_legacy(model, path, *, old_names=False):
-    """Write Keras 2's weights-only file, optionally with other layer names than today's."""
-    with h5py.File(path, "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, model)
-        if old_names:
-            names = [*file.attrs["layer_names"]]
-            for name in names:
-                file.move(name, f"old_{name}")
-            file.attrs["layer_names"] = [f"old_{name}".encode() for name in names]
 
 
 def reference_mobilenet(size=64, alpha=0.25, **head):

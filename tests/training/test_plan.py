@@ -189,7 +189,7 @@ def test_checks_and_picture_files_leave_the_number_of_threads_open(picture_folde
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400)]
 )
 def test_times_are_read(text, seconds):
-    from keras_sepnets.cli.options import Duration
+    from keras_sepnets.cli.parameter_types import Duration
 
     assert Duration().convert(text, None, None) == seconds
 

@@ -1,10 +1,10 @@
-"""Compare ways to reuse given weights for a few pictures: scikit-learn, the Keras guide, and this package's recipes.
+"""Compare ways to reuse given weights: scikit-learn, the Keras guide, and this package's recipes.
 
 Usage: python scripts/compare_transfer.py WEIGHTS FOLDER DATASET... [--image-size N] [--seeds N]
 
 WEIGHTS is a .keras file of a MobileNet of this package, DATASET a data set as for `sepnets train`, such as
-manifest:split0.csv with train, validation and test. FOLDER keeps the runs and what was measured; a second call measures
-only what is missing. Prints JSON: test top-1 by way and data set, and its mean.
+manifest:split0.csv with train, validation and test. FOLDER keeps the runs and what was measured; a second call
+measures only what is missing. Prints JSON: test top-1 by way and data set, and its mean.
 """
 
 import argparse

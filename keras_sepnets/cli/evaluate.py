@@ -23,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 checkpoint_option = click.option(
     "--checkpoint",
     type=click.Choice(["final", "best"]),
-    help="Network after the last epoch, or of the best validation top-1.  [default: final, or best if unfinished]",
+    help="Network after the last epoch, or best on validation.  [default: the one that the run keeps]",
 )
 
 

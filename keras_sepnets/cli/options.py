@@ -14,7 +14,7 @@ from keras_sepnets.cli.command import quiet_imports
 from keras_sepnets.cli.parameter_types import NumberOrAuto
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.settings.files import make_config, read_given
-from keras_sepnets.settings.layers import NOTHING, Layer, merge
+from keras_sepnets.settings.layers import NOTHING, Layer, merge, with_rate_for_weights
 from keras_sepnets.settings.recipes import read_recipe
 from keras_sepnets.settings.schema import DEFAULT_NETWORK, NETWORK_SETTINGS, SECTIONS, RunConfig
 
@@ -225,6 +225,7 @@ def read_settings(
     network = layer.values.get("model.name", DEFAULT_NETWORK)
     if network in defaults_of:
         layer = merged((defaults or {}) | defaults_of[network])
+    layer = with_rate_for_weights(layer)
     if rho is not None and network in NETWORK_SETTINGS:
         size = _size_from_rho(rho, network, layer.values.get("data.image_size"))
         layer = Layer.of({"data.image_size": size}, "--rho").over(layer)

@@ -11,6 +11,7 @@ from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.optimization import scaled_learning_rate
 from keras_sepnets.training.plan import Plan
 
+FEW_STEPS = 200  # of a run from random weights
 FEW_TESTS = 100  # test pictures, below which an accuracy says little
 
 
@@ -40,7 +41,9 @@ def show_plan(plan: Plan, console: Console) -> None:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
     if plan.load_report:
         rows.insert(1, ("weights", printable(str(plan.load_report)).removeprefix("weights of ")))
-    rows += [("note", note) for note in (*splits.source.notes, *_describe_small_test(plan))]
+    rows += [
+        ("note", note) for note in (*splits.source.notes, *_describe_few_steps(plan), *_describe_small_test(plan))
+    ]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
 
@@ -66,6 +69,14 @@ def _describe_training(plan: Plan) -> list[tuple[str, str]]:
         f"keeps {_KEPT[training.keep]}" + (f": {why}" if (why := plan.chosen.get("training.keep")) else ""),
     ]
     return list(zip(("training", *len(lines) * [""]), lines, strict=False))
+
+
+def _describe_few_steps(plan: Plan) -> list[str]:
+    """Say that a run from random weights is too short to learn much, and what is longer."""
+    if plan.config.transfer.weights or plan.steps >= FEW_STEPS or plan.config.data.overfit:
+        return []
+    steps = counted(plan.steps, "step")
+    return [f"{steps} are too few to learn much; sepnets train --recipe small-data takes at least 1,000"]
 
 
 def _describe_small_test(plan: Plan) -> list[str]:

@@ -141,7 +141,6 @@ def train(
         implied=_implied_settings(
             overfit=options["overfit"] is not None,
             max_time=max_seconds is not None,
-            unfreezes=options["unfreeze_after"] is not None,
         ),
     )
     if dry_run + smoke + print_config > 1:
@@ -168,7 +167,7 @@ def train(
         _train(lambda tell, **shown: begin(on_progress=tell, **shown), as_json=as_json)
 
 
-def _implied_settings(*, overfit: bool, max_time: bool, unfreezes: bool) -> Layer:
+def _implied_settings(*, overfit: bool, max_time: bool) -> Layer:
     """Return the settings that other options imply, unless they are given."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -177,8 +176,6 @@ def _implied_settings(*, overfit: bool, max_time: bool, unfreezes: bool) -> Laye
         sources |= dict.fromkeys(values, "--overfit")
     if max_time:
         values["training.epochs"], sources["training.epochs"] = "auto", "--max-time"
-    if unfreezes:
-        values["transfer.freeze"], sources["transfer.freeze"] = "backbone", "--unfreeze-after"
     return Layer(values, sources)
 
 

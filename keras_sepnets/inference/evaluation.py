@@ -58,7 +58,7 @@ def evaluate(
     Args:
         run: The run.
         split: "train", "validation" or "test", as the run uses them.
-        checkpoint: "final" or "best"; default: the final network, or the best one of an unfinished run.
+        checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
         splits: The data of the run, if they are open already; by default they are opened as config.json says.
         cache_folder: Folder for decoded pictures; used only where the data are opened here.
 

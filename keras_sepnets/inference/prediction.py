@@ -51,7 +51,7 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
         run: A trained run; its settings determine how pictures are prepared.
         paths: Picture files, and folders that are searched for pictures at any depth.
         top: Number of classes to name for each picture.
-        checkpoint: "final" or "best"; default: the final network, or the best one of an unfinished run.
+        checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
 
     Returns:
         One prediction for each picture, in the order given; the pictures of a folder in the order of their paths.

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import did_you_mean
-from keras_sepnets.settings.layers import NOTHING, Layer, flatten, merge
+from keras_sepnets.settings.layers import NOTHING, Layer, flatten, merge, with_rate_for_weights
 from keras_sepnets.settings.schema import (
     DEFAULT_NETWORK,
     NETWORK_SETTINGS,
@@ -44,7 +44,7 @@ def load_config(
     """
     given = read_given(file, Layer.of(options or {}), assignments)
     merged = merge(given, recipe=Layer.of(flatten(recipe or {})), defaults=Layer.of(defaults or {}))
-    return make_config(merged.tree())
+    return make_config(with_rate_for_weights(merged).tree())
 
 
 def read_given(file: Path | None, options: Layer, assignments: tuple[str, ...]) -> Layer:
@@ -81,9 +81,15 @@ def make_config(tree: dict[str, Any]) -> RunConfig:
                 f"Known models: {', '.join(NETWORK_SETTINGS)}."
             )
     try:
-        return TypeAdapter(RunConfig).validate_python(tree)
+        config = TypeAdapter(RunConfig).validate_python(tree)
     except ValidationError as error:
         raise SepnetsError(_explain(error)) from None
+    if config.training.epochs == 0 and config.transfer.classifier != "fitted":
+        raise SepnetsError(
+            "training.epochs: a run has at least 1 epoch, unless it only fits a classifier "
+            "(transfer.classifier=fitted, as in the recipe probe). Received: 0"
+        )
+    return config
 
 
 def read_toml(file: Path) -> dict[str, Any]:

@@ -88,6 +88,15 @@ def merge(
     return asked.over(network.over(defaults))
 
 
+def with_rate_for_weights(merged: Layer) -> Layer:
+    """Add the default learning rate for given weights; that for random weights would spoil them."""
+    if merged.values.get("transfer.weights", "none") in (None, "none"):
+        return merged
+    is_frozen = merged.values.get("transfer.freeze", "none") not in (None, "none")
+    rate = {"training.learning_rate": 1e-3 if is_frozen else 1e-4}
+    return merged.over(Layer.of(rate, "default for given weights"))
+
+
 def _fit_recipe(recipe: Layer, asked: Mapping[str, Any]) -> Layer:
     """Return a recipe without the settings that do not fit what is asked for."""
     own_network = recipe.values.get("model.name")

@@ -52,12 +52,6 @@ def check_phases(config: RunConfig) -> None:
             f"Nothing is frozen, so there is nothing to unfreeze; add --freeze {BACKBONE}, or drop "
             f"--unfreeze-after. Received: transfer.unfreeze_after={transfer.unfreeze_after}"
         )
-    if epochs == 0 and (not transfer.weights or transfer.classifier == "random"):
-        raise SepnetsError(
-            "Without epochs, a run only fits the classifier of given weights; name them (--weights), or train for "
-            f"an epoch or more. Received: training.epochs=0, transfer.weights={transfer.weights!r} and "
-            f"transfer.classifier={transfer.classifier!r}"
-        )
     if transfer.classifier in ("fitted", "given") and not transfer.weights:
         raise SepnetsError(
             "Only the classifier of given weights can be given or fitted; name the weights (--weights), or drop "

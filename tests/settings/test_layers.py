@@ -3,7 +3,7 @@
 import pytest
 
 from keras_sepnets import SepnetsError
-from keras_sepnets.settings.layers import Layer, merge
+from keras_sepnets.settings.layers import NOTHING, Layer, merge, with_rate_for_weights
 
 NETWORK = {"model.name": "xception", "model.alpha": 0.25}
 
@@ -59,3 +59,21 @@ def test_a_table_replaces_what_is_below_its_key():
     assert Layer.of({"data": 3}).over(below).values == {"data": 3}
     with pytest.raises(SepnetsError, match='"augment" is a value, not a table. Received: data.augment.x=1'):
         Layer.of({"data.augment.x": 1}).over(below)
+
+
+def test_given_weights_start_with_a_low_rate_unless_one_is_set():
+    def rate(**values):
+        return with_rate_for_weights(Layer.of(values, "given")).values.get("training.learning_rate")
+
+    assert rate() is None
+    assert rate(**{"transfer.weights": "none"}) is None
+    assert rate(**{"transfer.weights": "run"}) == 1e-4
+    assert rate(**{"transfer.weights": "run", "transfer.freeze": "backbone"}) == 1e-3
+    assert rate(**{"transfer.weights": "run", "training.learning_rate": 0.5}) == 0.5
+
+
+def test_a_fewest_number_of_steps_counts_only_where_no_epochs_are_asked_for():
+    recipe = Layer.of({"training.epochs": 5, "training.min_steps": 200}, "recipe")
+    assert merge(NOTHING, recipe=recipe).values["training.min_steps"] == 200
+    asked = merge(Layer.of({"training.epochs": 3}, "given"), recipe=recipe)
+    assert "training.min_steps" not in asked.values

@@ -49,8 +49,8 @@ NETWORKS = {
     "xception": lambda size: build_xception(
         alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, middle_repeats=1
     ),
-    "inception_v3": lambda size: build_inception_v3(
-        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0
+    "inception_v3": short(
+        lambda size: build_inception_v3(alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0)
     ),
 }
 

@@ -23,7 +23,7 @@ from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import resume
 
 TINY = {
-    "model.name": "mobilenet", "model.alpha": 0.0625, "data.image_size": 48, "training.batch_size": 64,
+    "model.name": "mobilenet", "model.alpha": 0.25, "data.image_size": 48, "training.batch_size": 64,
     "training.epochs": 1,
 }  # fmt: skip
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -158,7 +158,8 @@ def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on
     weights, _ = fine_tuned
     recipe = read_recipe("finetune").tables
     changes = {"training.epochs": 3, "transfer.unfreeze_after": 1, "training.batch_size": 64}
-    changes |= {"transfer.weights": str(weights.path), "training.learning_rate": 0.01}
+    changes |= {"transfer.weights": str(weights.path), "training.learning_rate": 0.05}
+    changes |= {"transfer.learning_rate_factor": 1.0}  # so that a short training learns enough
     network = {key: value for key, value in TINY.items() if key.startswith(("model.", "data."))}
     config = load_config(options={**network, **changes}, recipe=recipe)
     run = stop(config, tmp_path / "run", Signal(0, 3), Signal(1, 3))
@@ -220,7 +221,7 @@ def test_what_is_saved_of_a_frozen_network_is_not_frozen_and_patience_waits_for_
 def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(tmp_path):
     network = {"model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0}
     source = Run.create(tmp_path / "run", load_config(options=network))
-    source.save_model(build_xception(alpha=0.0625, middle_repeats=0, classes=10), "final")
+    source.save_model(build_xception(alpha=0.0625, middle_repeats=0, classes=10, input_shape=(48, 48, 3)), "final")
     arguments = ["train", "--weights", str(source.path), "--image-size", "48", "--dry-run", "--json"]
     same = json.loads(CliRunner().invoke(main, arguments).stdout)
     assert same["config"]["model"]["name"] == "xception"

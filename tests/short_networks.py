@@ -12,15 +12,23 @@ XCEPTION_FILTERS = 128
 
 @contextlib.contextmanager
 def short_networks():
-    """Let the builders build MobileNet of 2 blocks, MobileNetV2 of 3, and Xception of half its layers."""
-    from keras_sepnets.models import mobilenet, mobilenet_v2, xception
+    """Let the builders build MobileNet of 2 blocks, MobileNetV2 of 3, the others of about half their layers."""
+    from keras_sepnets.models import inception_v3, mobilenet, mobilenet_v2, xception
 
+    kinds = (
+        inception_v3.module_35x35(32),
+        inception_v3.REDUCTION_TO_17X17,
+        inception_v3.module_17x17(128),
+        inception_v3.REDUCTION_TO_8X8,
+        inception_v3.MODULE_8X8,
+    )
     first, inner = xception.ENTRY_FLOW[0], xception.MIDDLE_MODULE
     one = (XCEPTION_FILTERS,)
     entry = (first._replace(filters=one), *2 * (inner._replace(filters=one),))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mobilenet, "BLOCKS", mobilenet.BLOCKS[:2])
         patch.setattr(mobilenet_v2, "BLOCKS", mobilenet_v2.BLOCKS[:3])
+        patch.setattr(inception_v3, "MODULES", kinds)
         patch.setattr(xception, "ENTRY_FLOW", entry)
         patch.setattr(xception, "EXIT_MODULE", xception.EXIT_MODULE._replace(filters=one))
         patch.setattr(xception, "EXIT_FILTERS", one)

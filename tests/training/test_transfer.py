@@ -318,7 +318,7 @@ def test_what_is_saved_of_a_frozen_network_is_not_frozen_and_patience_waits_for_
 def test_the_network_of_weights_is_taken_over_unless_another_is_asked_for(tmp_path):
     network = {"model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0}
     source = Run.create(tmp_path / "run", load_config(options=network))
-    source.save_model(build_xception(alpha=0.0625, middle_repeats=0, classes=10), "final")
+    source.save_model(build_xception(alpha=0.0625, middle_repeats=0, classes=10, input_shape=(48, 48, 3)), "final")
     arguments = ["train", "--weights", str(source.path), "--image-size", "48", "--dry-run", "--json"]
     same = json.loads(CliRunner().invoke(main, arguments).stdout)
     assert same["config"]["model"]["name"] == "xception"

@@ -27,6 +27,7 @@ class EvaluatedForm:
         self._batches = batches
         self._known: list[np.ndarray] = []  # statistics ...
         self._known_for: tuple[Any, int] = (None, 0)  # ... of this optimizer after this many steps
+        self._traced: list[Any] = []  # layers that `_forward` was traced for: a phase may train others
         self._forward: Any = None
 
     @contextlib.contextmanager
@@ -60,8 +61,8 @@ class EvaluatedForm:
         This is "precise batch norm" (Wu and Johnson 2021, "Rethinking Batch in BatchNorm", arXiv:2105.07576,
         section 3), as fvcore has for PyTorch.
         """
-        if self._forward is None:
-            self._forward = _statistics_function(self._model, layers)
+        if self._traced != layers:
+            self._traced, self._forward = layers, _statistics_function(self._model, layers)
         untouched = [(variable, keras.ops.copy(variable)) for variable in self._model.non_trainable_variables]
         found = [self._forward(pictures) for pictures, *_ in batches()]
         for variable, value in untouched:  # dropout's seeds too: evaluating must not change the training

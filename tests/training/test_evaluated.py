@@ -102,3 +102,15 @@ def test_before_the_first_step_there_is_no_average_yet():
     kernel = model.get_layer("conv").kernel.numpy()
     with EvaluatedForm(model)():
         np.testing.assert_array_equal(model.get_layer("conv").kernel, kernel)
+
+
+def test_layers_that_are_no_longer_frozen_get_their_statistics_too():
+    model, batches = make_model("stock"), make_batches()
+    first, evaluated = model.get_layer("first_bn"), EvaluatedForm(model, lambda: batches)
+    first.trainable = False
+    with evaluated():
+        np.testing.assert_array_equal(first.moving_mean, np.zeros(3))
+    first.trainable = True
+    model.compile(optimizer="sgd", loss="mse")
+    with evaluated():
+        assert np.abs(first.moving_mean).max() > 0.1

@@ -16,7 +16,7 @@ from keras_sepnets.training.tuning.batch_size import choose_batch_size
 from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
 
 MOST_STEPS_PRECISE = 500  # of a run for which batch norm's statistics are computed anew before every evaluation
-PRECISE_BATCHES = 16
+FEWEST_BATCHES, MOST_BATCHES = 4, 16  # for these statistics; in between, a quarter of an epoch
 
 
 class Chosen(NamedTuple):
@@ -119,9 +119,8 @@ def choose_precise_batch_norm(config: RunConfig, steps_per_epoch: int) -> Chosen
     if config.transfer.batch_norm == "frozen" or steps > MOST_STEPS_PRECISE:
         return Chosen(with_training(config, precise_batch_norm=0), {})
     reason = f"a moving average lags behind in a run of {steps:,} steps"
-    return Chosen(
-        with_training(config, precise_batch_norm=PRECISE_BATCHES), {"training.precise_batch_norm": reason}
-    )
+    batches = max(FEWEST_BATCHES, min(MOST_BATCHES, steps_per_epoch // 4))
+    return Chosen(with_training(config, precise_batch_norm=batches), {"training.precise_batch_norm": reason})
 
 
 def choose_which_to_keep(config: RunConfig, num_validation: int) -> Chosen:

@@ -1,6 +1,7 @@
 """The network as it is evaluated and saved: with averaged weights, and with batch norm's statistics for them."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,8 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.averaging import averaged_weights
 from keras_sepnets.training.phases import is_batch_norm
+
+MOST_KEPT = 2**28  # bytes of training batches that are kept in memory for statistics
 
 
 class EvaluatedForm:
@@ -95,3 +100,19 @@ def _statistics_function(model: keras.Model, layers: list[Any]) -> Any:
         )
 
     return statistics
+
+
+def batches_for_statistics(config: RunConfig, splits: Splits, steps_per_epoch: int) -> Callable[[], Any] | None:
+    """Return a function that returns the batches for precise statistics; None for moving averages."""
+    count, size = config.training.precise_batch_norm, config.data.image_size or 0
+    if not count or count == "auto":
+        return None
+    batch_size = int(config.training.batch_size)
+
+    @functools.cache  # once: the same data set keeps its batches in memory
+    def batches() -> Any:
+        found = splits.training_batches(batch_size, steps_per_epoch, config.training.seed).take(count)
+        is_small = count * batch_size * size**2 * 12 <= MOST_KEPT
+        return found.cache() if is_small else found
+
+    return batches

@@ -37,7 +37,7 @@ from keras_sepnets.training.choices import (
     with_training,
 )
 from keras_sepnets.training.classifier import check_can_be_fitted
-from keras_sepnets.training.evaluated import EvaluatedForm
+from keras_sepnets.training.evaluated import EvaluatedForm, batches_for_statistics
 from keras_sepnets.training.loop import Position
 from keras_sepnets.training.optimization import compile_model
 from keras_sepnets.training.phases import Phase, freeze
@@ -284,10 +284,6 @@ def _build(config: RunConfig, splits: Splits, chosen: dict[str, str], *, load_we
         check_can_be_fitted(built.network)
     steps_per_epoch = _steps_per_epoch(config, splits)
 
-    def batches_for_statistics() -> Any:
-        batches = splits.training_batches(int(config.training.batch_size), steps_per_epoch, config.training.seed)
-        return batches.take(int(config.training.precise_batch_norm))
-
     return Plan(
         config=config,
         splits=splits,
@@ -295,9 +291,7 @@ def _build(config: RunConfig, splits: Splits, chosen: dict[str, str], *, load_we
         network=built.network,
         cost=count_cost(built.network),
         steps_per_epoch=steps_per_epoch,
-        evaluated=EvaluatedForm(
-            built.model, batches_for_statistics if config.training.precise_batch_norm else None
-        ),
+        evaluated=EvaluatedForm(built.model, batches_for_statistics(config, splits, steps_per_epoch)),
         chosen=chosen | why,
         load_report=report,
     )

@@ -216,21 +216,11 @@ def test_mistakes_are_reported_in_one_sentence(arguments, sentence):
 
 
 def test_some_pictures_can_be_learned_by_heart(tmp_path):
+    """At full width, which two blocks need for it."""
     arguments = [
-        "--alpha",
-        "0.25",
-        "--set",
-        "model.shallow=true",
-        "--image-size",
-        "32",
-        "--overfit",
-        "16",
-        "--epochs",
-        "40",
-        "--json",
-        "--output",
-        str(tmp_path / "run"),
-    ]
+        "--alpha", "1", "--image-size", "32", "--overfit", "16", "--epochs", "24", "--json",
+        "--output", str(tmp_path / "run"),
+    ]  # fmt: skip
     done = CliRunner().invoke(main, ["train", *arguments])
     assert "overfit: the network learned its 16 pictures by heart" in done.stderr, done.stderr
     assert json.loads(done.stdout)["test"]["num_examples"] == 16

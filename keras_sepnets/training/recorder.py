@@ -108,9 +108,14 @@ class Recorder(keras.callbacks.Callback):
         )
 
     def begin_with(self, classifier: FittedClassifier) -> None:
-        """Record the network with its fitted classifier, before the first epoch."""
+        """Record the network with its fitted classifier, before the first epoch.
+
+        An epoch is better than this simplest network only by a standard error: less may well be chance, and fine-tuning
+        on a few pictures more often spoils good features than it improves them.
+        """
         self._run.write_json("classifier.json", classifier.to_json())
-        self._keep_if_better(classifier.val_top1, classifier.val_loss, 0)
+        count, top1, loss = self._plan.splits.num_examples("validation"), classifier.val_top1, classifier.val_loss
+        self._keep_if_better(top1 + (top1 * (1 - top1) / count) ** 0.5, loss - loss / count**0.5, 0)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         if not self._history:

@@ -1,13 +1,19 @@
 """The classifier that is fitted to features, against scikit-learn's own pipeline."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from keras_sepnets import Run
 from keras_sepnets.base.errors import FailedRunError
-from keras_sepnets.training.classifier import fit_classifier, most_fitted
+from keras_sepnets.settings.schema import RunConfig
+from keras_sepnets.training.classifier import FittedClassifier, fit_classifier, most_fitted
+from keras_sepnets.training.clock import Clock
+from keras_sepnets.training.recorder import Recorder
 
 
 def make_features(classes, count=120, length=12, noise=1.0, seed=0):
@@ -76,3 +82,24 @@ def test_large_sets_are_bounded_only_where_training_follows():
     assert most_fitted(1024, 10, alone=False) == 20_000
     assert most_fitted(1024, 10, alone=True) == 97_656
     assert most_fitted(2048, 1000, alone=False) == 1000  # at least one per class
+
+
+def test_an_epoch_is_better_than_the_fitted_classifier_only_by_a_standard_error(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Recorder, "save", lambda _recorder, name: saved.append(name))
+    plan = SimpleNamespace(config=RunConfig(), splits=SimpleNamespace(num_examples=lambda _role: 25))
+    recorder = Recorder(Run(tmp_path), plan, Clock())
+    fitted = FittedClassifier(
+        num_examples=9,
+        features=4,
+        strength=1.0,
+        cross_validated_top1=0.8,
+        train_top1=1,
+        val_top1=0.8,
+        val_loss=0.5,
+    )
+    recorder.begin_with(fitted)
+    recorder._keep_if_better(0.9, 0.41, 1)
+    assert saved == ["best"]
+    recorder._keep_if_better(0.7, 0.39, 2)  # lower than 0.5 - 0.5 / sqrt(25)
+    assert saved == ["best", "best"]

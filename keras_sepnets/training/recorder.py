@@ -110,8 +110,8 @@ class Recorder(keras.callbacks.Callback):
     def begin_with(self, classifier: FittedClassifier) -> None:
         """Record the network with its fitted classifier, before the first epoch.
 
-        An epoch is better than this simplest network only by a standard error: less may well be chance, and fine-tuning
-        on a few pictures more often spoils good features than it improves them.
+        An epoch is better than this simplest network only by a standard error: less may well be chance, and
+        fine-tuning on a few pictures spoils good features more often than it improves them.
         """
         self._run.write_json("classifier.json", classifier.to_json())
         count, top1, loss = self._plan.splits.num_examples("validation"), classifier.val_top1, classifier.val_loss

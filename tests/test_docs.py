@@ -20,8 +20,10 @@ from keras_sepnets.benchmarks.steps import TrainingBenchmark
 from keras_sepnets.cli import main
 from keras_sepnets.cli.models import describe_network
 from keras_sepnets.cli.results import RESULTS
+from keras_sepnets.cli.tune import Picture
 from keras_sepnets.cost.papers import GridPoint
 from keras_sepnets.lab.pooling import CrossValidation, FoldResult
+from keras_sepnets.training.tuning.learning_rate import LearningRateRange
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -376,8 +378,19 @@ def test_json_is_as_documented(finished, tmp_path):
         model="", alpha=1.0, image_size=1, batch_size=1, multiply_adds=1,
         images_per_second={"a": [1.0]}, peak_gflops=[1.0],
     ).to_json())  # fmt: skip
+    found = LearningRateRange(
+        learning_rate=0.1,
+        steepest=0.2,
+        lowest_loss_at=1.0,
+        stopped_by="",
+        rates=[1.0],
+        losses=[1.0],
+        smoothed=[1.0],
+    )
+    check_documented("tune", found.to_json() | Picture(file="").to_json())
     shown = {
         *asked,
+        "tune",
         "train",
         "train --folds",
         "train --smoke",

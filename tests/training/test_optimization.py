@@ -27,7 +27,7 @@ def test_bn_momentum_forgets_its_start_in_a_tenth_of_the_steps_but_averages_some
         assert momentum == 0.9
         assert left >= 0.05
     elif momentum < 0.99:
-        assert 0.9 < momentum
+        assert momentum > 0.9
         assert left == pytest.approx(0.05, rel=0.02)
     else:
         assert momentum == 0.99

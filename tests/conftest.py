@@ -28,6 +28,7 @@ WRITE_PICTURE = Run.write_picture
 LONG = [
     "test_kills", "test_resume", "test_pipeline", "test_twin", "test_plan", "test_transfer", "test_trainer",
     "test_commands", "test_end_to_end", "test_folds", "test_stores", "test_ablation", "test_weights",
+    "test_optimization", "test_docs", "test_learning_rate", "test_recognition", "test_steps", "test_form",
 ]  # fmt: skip
 
 # A shell lets what it starts in the background ignore Ctrl-C, which some tests send.

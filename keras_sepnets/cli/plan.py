@@ -68,7 +68,7 @@ def _describe_training(plan: Plan) -> list[tuple[str, str]]:
         f"{_describe_batch_norm(plan)}; seed {training.seed}",
         f"keeps {_KEPT[training.keep]}" + (f": {why}" if (why := plan.chosen.get("training.keep")) else ""),
     ]
-    return list(zip(("training", *len(lines) * [""]), lines, strict=False))
+    return [("training", lines[0]), *(("", line) for line in lines[1:])]
 
 
 def _describe_few_steps(plan: Plan) -> list[str]:

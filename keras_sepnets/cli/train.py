@@ -138,10 +138,7 @@ def train(
         assignments=assignments,
         rho=rho,
         recipe=recipe,
-        implied=_implied_settings(
-            overfit=options["overfit"] is not None,
-            max_time=max_seconds is not None,
-        ),
+        implied=_implied_settings(overfit=options["overfit"] is not None, max_time=max_seconds is not None),
     )
     if dry_run + smoke + print_config > 1:
         raise SepnetsError("--dry-run, --smoke and --print-config exclude each other; use one of them.")

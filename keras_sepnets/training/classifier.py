@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from pydantic import Field
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -22,8 +21,9 @@ from threadpoolctl import threadpool_limits
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted
+from keras_sepnets.models.weight_files import HEAD
 
-CLASSIFIER = "predictions"
+CLASSIFIER = HEAD[-1]
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # 1 / penalty
 FOLDS = 5
 MOST_COMPARED = 2000  # pictures with which the penalty is chosen
@@ -45,9 +45,9 @@ class FittedClassifier(Result):
     """top-1 on training pictures that were left out, a fraction; null if a class has a single picture"""
     train_top1: float
     """top-1 on the pictures that it was fitted to, a fraction"""
-    val_top1: float = Field(default=float("nan"))
+    val_top1: float
     """top-1 on the validation pictures, a fraction"""
-    val_loss: float = Field(default=float("nan"))
+    val_loss: float
     """cross-entropy on the validation pictures, in nats"""
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Fit(NamedTuple):
 
 def check_can_be_fitted(network: keras.Model) -> None:
     """Raise SepnetsError unless a network's classifier is a single layer on pooled features."""
-    if any(layer.name.startswith("fc") for layer in network.layers):
+    if any(layer.name in HEAD and layer.name != CLASSIFIER for layer in network.layers):
         raise SepnetsError(
             "Logistic regression can fit a classifier of one layer; drop model.fully_connected, or choose "
             "transfer.classifier=random. Received: transfer.classifier='fitted' and model.fully_connected=true"

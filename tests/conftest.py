@@ -4,9 +4,11 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one process per core
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from short_networks import short_networks
+from warm import WarmModule
 
 from keras_sepnets import Run
 from keras_sepnets.settings.files import load_config
@@ -36,7 +39,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects: search them less often
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the tests with the mark `long`, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("long"):
+        left_out = [item for item in items if "long" in item.keywords]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if "long" not in item.keywords]
     order = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(Path(item.path).stem, len(LONG)))  # others stay in their order
 
@@ -56,6 +67,7 @@ def tiny_config():
             "data.image_size": 32,
             "training.epochs": 1,
             "training.batch_size": 128,
+            "training.precise_batch_norm": 0,  # tests of it and of resuming switch it on
         }
     )
 
@@ -95,6 +107,14 @@ def _decode_digits_once():
             TfdsSource, "index", lambda source, split: share(source, (split,), partial(index, source, split))
         )
         yield
+
+
+@pytest.fixture
+def _warm_workers(monkeypatch):
+    """Start the processes of trials with TensorFlow imported; see warm.py."""
+    from keras_sepnets.training.tuning import workers
+
+    monkeypatch.setattr(workers, "subprocess", SimpleNamespace(Popen=WarmModule, PIPE=subprocess.PIPE))
 
 
 @pytest.fixture

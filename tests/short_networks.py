@@ -14,6 +14,7 @@ XCEPTION_FILTERS = 128
 def short_networks():
     """Let the builders build MobileNet of 2 blocks, MobileNetV2 of 3, the others of about half their layers."""
     from keras_sepnets.models import inception_v3, mobilenet, mobilenet_v2, xception
+    from keras_sepnets.models.registry import build_shapes
 
     kinds = (
         inception_v3.module_35x35(32),
@@ -32,4 +33,8 @@ def short_networks():
         patch.setattr(xception, "ENTRY_FLOW", entry)
         patch.setattr(xception, "EXIT_MODULE", xception.EXIT_MODULE._replace(filters=one))
         patch.setattr(xception, "EXIT_FILTERS", one)
-        yield
+        build_shapes.cache_clear()
+        try:
+            yield
+        finally:
+            build_shapes.cache_clear()

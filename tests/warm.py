@@ -8,10 +8,11 @@ processes: signals, exit codes, files and pipes are those of any other.
 import contextlib
 import multiprocessing
 import os
+import runpy
 import sys
 import time
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import PIPE, CompletedProcess
 
 from short_networks import short_networks
 
@@ -73,6 +74,24 @@ class WarmProcess:
         self.wait()
 
 
+class WarmModule(WarmProcess):
+    """`python -m MODULE` with pipes for stdin and stdout and a file for stderr, as trials start their workers."""
+
+    def __init__(self, program, *, stdin, stdout, stderr, env, text, errors, start_new_session):
+        assert (program[:2], stdin, stdout) == ((sys.executable, "-m"), PIPE, PIPE)
+        child_in, own_in = CONTEXT.Pipe(duplex=False)
+        super().__init__(_module, (program[2], child_in, f"/proc/{os.getpid()}/fd/{stderr.fileno()}"), env=env)
+        child_in.close()
+        self.stdin = os.fdopen(os.dup(own_in.fileno()), "w")
+        own_in.close()
+
+    def communicate(self):
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        self.wait()
+
+
 def start_sepnets(*arguments, quick=False, **options):
     """Start the command line; if `quick`, networks are short (see short_networks.py) and no picture is drawn."""
     return WarmProcess(_sepnets, (quick, *map(str, arguments)), **options)
@@ -109,6 +128,12 @@ def _sepnets(quick, *arguments):
         Run.write_picture = lambda *_: None
     with short_networks() if quick else contextlib.nullcontext():
         main(list(arguments), prog_name="sepnets")
+
+
+def _module(name, stdin, stderr):
+    sys.stdin = os.fdopen(os.dup(stdin.fileno()))
+    os.dup2(os.open(stderr, os.O_WRONLY), 2)
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def _code(code, *arguments):

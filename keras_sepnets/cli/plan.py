@@ -59,6 +59,8 @@ def _describe_training(plan: Plan) -> list[tuple[str, str]]:
     )
     if why := plan.chosen.get("training.epochs"):
         steps += f" ({why})"
+    if plan.last_epoch < plan.epochs:
+        steps += f"; stops after epoch {plan.last_epoch}"
     lines = [
         *start,
         steps,

@@ -90,7 +90,9 @@ def ablate(
         for seed in range(seeds)
         for name, config in configs.items()
     ]
-    finished = train_all(pairs, callbacks=lambda title: callbacks(title, plan), cache_folder=cache_folder)
+    finished = train_all(
+        pairs, total=len(pairs), callbacks=lambda title: callbacks(title, plan), cache_folder=cache_folder
+    )
     runs: dict[str, list[Run]] = {name: finished[place :: len(configs)] for place, name in enumerate(configs)}
     result = summarize(output, ablation, runs)
     histories = {name: [run.read_history() for run in found] for name, found in runs.items()}

@@ -94,13 +94,22 @@ def with_choices(base: RunConfig, chosen: RunConfig, *keys: str) -> RunConfig:
 
 
 def train_all(
-    planned: Sequence[PlannedRun],
+    planned: Iterable[PlannedRun],
     *,
+    total: int,
     callbacks: Callbacks,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
 ) -> list[Run]:
-    """Train the runs that are missing, resume the one that was interrupted, and return all in order."""
+    """Train the runs that are missing, resume the one that was interrupted, and return all in order.
+
+    Args:
+        planned: The runs; one is only asked for when those before it are finished.
+        total: Their number.
+        callbacks: Returns the Keras callbacks of a run from its title.
+        cache_folder: See `train`.
+        checkpoint_every: See `train`.
+    """
     finished: list[Run] = []
     for run in planned:
         keras.backend.clear_session()
@@ -108,7 +117,7 @@ def train_all(
             finished.append(_train_once(run, callbacks, cache_folder, checkpoint_every))
         except InterruptedRunError as error:
             raise type(error)(
-                f"Interrupted in {run.title}, with {len(finished)} of {len(planned)} runs finished. "
+                f"Interrupted in {run.title}, with {len(finished)} of {total} runs finished. "
                 "Run the same command again to continue."
             ) from error
     return finished

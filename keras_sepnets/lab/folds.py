@@ -1,10 +1,11 @@
 """A cross-validation: each picture is tested once, by a network that has not seen it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
@@ -19,6 +20,7 @@ from keras_sepnets.lab.pooling import CrossValidation as CrossValidation
 from keras_sepnets.lab.pooling import fold_folder, pool_folds
 from keras_sepnets.runs.folder import Run, dataset_slug, runs_root
 from keras_sepnets.settings.schema import RunConfig
+from keras_sepnets.training.choices import with_training
 from keras_sepnets.training.plan import Plan, make_plan
 
 # What a plan chooses by measurement, which would otherwise be measured, and might differ, for each fold.
@@ -72,7 +74,7 @@ def cross_validate(
         InterruptedRunError: Ctrl-C; finished runs are kept.
     """
     output = Path(output)
-    check_settings_of_folds(base, folds, final=final)
+    check_settings_of_folds(base, folds)
     base = with_fold(base, 0, folds)
     runs = [fold_folder(output, fold) for fold in range(folds)]
     plan = make_plan(
@@ -86,11 +88,16 @@ def cross_validate(
     open_experiment(output, base)
     _check_same_pictures(runs[0], plan)
     shared = with_choices(base, plan.config, *MEASURED)
-    planned = [PlannedRun(run, with_fold(shared, fold, folds), run.name) for fold, run in enumerate(runs)]
-    if final:
-        planned.append(PlannedRun(output / "final", with_fold(shared, "none", folds), "final"))
+
+    def planned() -> Iterator[PlannedRun]:
+        for fold, run in enumerate(runs):
+            yield PlannedRun(run, with_fold(shared, fold, folds), run.name)
+        if final:
+            yield PlannedRun(output / "final", settings_of_final(with_fold(shared, "none", folds), runs), "final")
+
     train_all(
-        planned,
+        planned(),
+        total=folds + final,
         callbacks=lambda title: callbacks(title, plan),
         cache_folder=cache_folder,
         checkpoint_every=checkpoint_every,
@@ -103,7 +110,7 @@ def with_fold(config: RunConfig, fold: int | str, folds: int) -> RunConfig:
     return config.model_copy(update={"data": config.data.model_copy(update={"folds": folds, "fold": fold})})
 
 
-def check_settings_of_folds(base: RunConfig, folds: int, *, final: bool) -> None:
+def check_settings_of_folds(base: RunConfig, folds: int) -> None:
     """Refuse settings with which the folds' accuracy would not be that of one procedure."""
     if folds < 2:
         raise SepnetsError(f"A cross-validation needs at least 2 folds. Received: folds={folds}")
@@ -116,11 +123,25 @@ def check_settings_of_folds(base: RunConfig, folds: int, *, final: bool) -> None
         raise SepnetsError(
             "All folds are trained for the same number of epochs; set --epochs. Received: training.epochs='auto'"
         )
-    if final and base.training.patience:
-        raise SepnetsError(
-            "The final network has no validation pictures that tell when to stop; leave out --patience or "
-            f"--final. Received: training.patience={base.training.patience}"
-        )
+
+
+def settings_of_final(config: RunConfig, folds: Sequence[Path]) -> RunConfig:
+    """Return the settings of the final network: no picture is left to tell it when to stop, so the folds do.
+
+    It stops at the median share of the epochs after which the folds' networks are kept.
+
+    Args:
+        config: The settings of the final network.
+        folds: The folders of the finished folds.
+    """
+    return with_training(config, patience=0, stop_after=float(np.median([*map(_kept_share, map(Run, folds))])))
+
+
+def _kept_share(run: Run) -> float:
+    """Return the share of its epochs after which a run's network is kept."""
+    training = run.config.training
+    kept = run.read_json("training.json")["best_epoch"] if training.keep == "best" else len(run.read_history())
+    return kept / max(int(training.epochs), 1)
 
 
 def _check_same_pictures(first: Path, plan: Plan) -> None:

@@ -184,6 +184,8 @@ class TrainingConfig(Settings):
     """threads per operation on CPUs; 0: one per core; auto: 1 if faster, by measurement"""
     patience: Annotated[int, Field(ge=0)] = 0
     """stop after this many epochs without improvement; 0: off"""
+    stop_after: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """share of the epochs after which training stops, on the learning rate schedule of all of them"""
     deterministic: bool = False
     """true: bit-identical results on GPUs too, at some cost in speed"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -29,6 +29,8 @@ class TrainingResult(Result):
 
     run: RunPath
     """the run folder"""
+    best_epoch: int
+    """epoch after which the network was best on validation, from 1; 0: with its fitted classifier, before any"""
     train_seconds: float
     """seconds of training, with validation and checkpoints, over all processes that worked on the run"""
     images_per_second: float

@@ -91,6 +91,11 @@ class Plan:
         return int(self.config.training.epochs)
 
     @property
+    def last_epoch(self) -> int:
+        """Number of the epoch, from 1, after which training stops."""
+        return round(self.epochs * self.config.training.stop_after)
+
+    @property
     def batch_size(self) -> int:
         """Number of pictures per step."""
         return int(self.config.training.batch_size)
@@ -98,7 +103,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Number of optimizer steps of the run."""
-        return self.steps_per_epoch * self.epochs
+        return self.steps_per_epoch * self.last_epoch
 
     @property
     def phases(self) -> tuple[Phase, ...]:

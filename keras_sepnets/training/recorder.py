@@ -138,9 +138,10 @@ class Recorder(keras.callbacks.Callback):
         network = self._plan.network
         return keras.Model(network.inputs, network.outputs, name=network.name)
 
-    def speed(self) -> dict[str, float]:
-        """Return the seconds of all training, and the images per second of its steps."""
+    def summary(self) -> dict[str, float]:
+        """Return the best epoch, the seconds of all training, and the images per second of its steps."""
         return {
+            "best_epoch": self._best_epoch,
             "train_seconds": self._history[-1]["seconds"] if self._history else round(self._clock.seconds, 3),
             "images_per_second": round(self._images / max(self._image_seconds, 1e-9), 1),
         }

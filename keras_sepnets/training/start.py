@@ -29,7 +29,7 @@ def start_with_fitted_classifier(
     layer = plan.trained.get_layer(CLASSIFIER)
     features, classes = layer.kernel.shape
     total = plan.splits.num_examples("train")
-    most = most_fitted(features, classes, alone=not plan.epochs)
+    most = most_fitted(features, classes, alone=not plan.last_epoch)
     on_progress(f"fitting the classifier to the features of {counted(min(most, total), 'training picture')}")
     found, labels = compute_features(plan.network, plan.splits.training_pictures(BATCH_SIZE, most))
     balanced = plan.config.training.class_weights == "balanced"

@@ -160,7 +160,7 @@ def extend(
                 f"The run already has {counted(trained, 'epoch')}; ask for a larger total. "
                 f"Received: epochs={epochs}"
             )
-        training = config.training.model_copy(update={"epochs": epochs, "patience": 0})
+        training = config.training.model_copy(update={"epochs": epochs, "patience": 0, "stop_after": 1.0})
         longer = config.model_copy(update={"training": training})
         plan = _plan_again(run, longer, cache_folder)
         if on_plan:
@@ -230,12 +230,12 @@ def _carry_out(
                 _run(plan, recorder, saver, interruption, [*tensorboard_callbacks(run), *callbacks], on_progress)
                 saver.save()  # so that the finished run can be extended
             except StopNow:
-                raise stop_run(run, saver, interruption, plan.epochs) from None
+                raise stop_run(run, saver, interruption, plan.last_epoch) from None
         recorder.save("final")
         with plan.evaluated():
             write_validation_predictions(run, plan, recorder.network)
-        speed = recorder.speed() | {"checkpoint_seconds": round(saver.seconds, 3)}
-        run.write_json("training.json", speed)
+        trained = recorder.summary() | {"checkpoint_seconds": round(saver.seconds, 3)}
+        run.write_json("training.json", trained)
         checkpoints.keep_newest()
         evaluation = evaluate(run, plan.config.data.evaluated_role, splits=plan.splits)
     except (InterruptedRunError, UnusableCheckpointError):
@@ -246,7 +246,7 @@ def _carry_out(
         if run.path.exists():
             run.write_bad_pictures(plan.splits.bad_pictures)
     test = None if plan.config.data.trains_on_all else evaluation
-    return TrainingResult(run=run, **speed, cost=plan.cost, test=test)
+    return TrainingResult(run=run, **trained, cost=plan.cost, test=test)
 
 
 def _run(
@@ -290,7 +290,7 @@ def _run(
         position,
         plan.training_batches(start=saver.step),
         validation,
-        epochs=plan.epochs,
+        epochs=plan.last_epoch,
         steps_per_epoch=plan.steps_per_epoch,
         callbacks=[recorder, *callbacks],
         evaluated=plan.evaluated,

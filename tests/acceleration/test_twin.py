@@ -46,8 +46,10 @@ NETWORKS = {
         )
     ),
     "mobilenet_v2": short(lambda size: build_mobilenet_v2(alpha=0.35, input_shape=(size, size, 3), classes=5)),
-    "xception": lambda size: build_xception(
-        alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0, middle_repeats=1
+    "xception": short(
+        lambda size: build_xception(
+            alpha=0.25, input_shape=(size, size, 3), classes=5, dropout=0.0, middle_repeats=1
+        )
     ),
     "inception_v3": short(
         lambda size: build_inception_v3(alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0)

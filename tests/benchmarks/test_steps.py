@@ -10,6 +10,8 @@ from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.benchmarks.steps import FORMS, TrainingBenchmark, benchmark_training
 from keras_sepnets.cli import main
 
+pytestmark = pytest.mark.usefixtures("_warm_workers")
+
 
 def test_sides_take_turns_and_are_compared_round_by_round():
     result = TrainingBenchmark(

@@ -22,7 +22,8 @@ ABLATION = intermediate_relu_ablation(intermediate_relu=False)
 def base(**settings):
     options = {
         "model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0, "data.image_size": 16,
-        "training.epochs": 1, "training.batch_size": 256,
+        "training.epochs": 1, "training.batch_size": 256, "training.accelerate": "on",
+        "training.precise_batch_norm": 0,
     }  # fmt: skip
     return load_config(options=options | {key.replace("__", "."): value for key, value in settings.items()})
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scans import write_scans
+from short_networks import short_networks
 from sklearn.metrics import log_loss
 
 from keras_sepnets import Run, SepnetsError, evaluate, predict
@@ -16,11 +17,12 @@ from keras_sepnets.base.errors import InterruptedRunError
 from keras_sepnets.base.intervals import wilson_interval
 from keras_sepnets.cli import main
 from keras_sepnets.lab.experiment import open_experiment
-from keras_sepnets.lab.folds import cross_validate, default_output
+from keras_sepnets.lab.folds import cross_validate, default_output, settings_of_final
 from keras_sepnets.lab.pooling import pool_folds
 from keras_sepnets.runs.table import summarize_run
 from keras_sepnets.settings.files import load_config
 
+pytestmark = pytest.mark.usefixtures("_short_networks")
 PICTURES, CLASSES = 120, 10
 
 
@@ -28,6 +30,7 @@ def base(dataset, **settings):
     options = {
         "model.alpha": 0.0625, "model.shallow": True, "data.dataset": dataset, "data.image_size": 32,
         "training.epochs": 1, "training.batch_size": 64, "training.accelerate": "on",
+        "training.precise_batch_norm": 0,
     }  # fmt: skip
     return load_config(options=options | {key.replace("__", "."): value for key, value in settings.items()})
 
@@ -65,11 +68,14 @@ def result_and_titles(dataset, tmp_path_factory):
         titles.append(title)
         return [Interrupt()] if titles == ["fold-0", "fold-1"] else []
 
-    with pytest.raises(InterruptedRunError, match="in fold-1, with 1 of 2 runs finished. Run the same command"):
-        cross_validate(base(dataset), 2, output=output, callbacks=callbacks)
-    with pytest.raises(SepnetsError, match=r"not finished: 1 of 2 folds are trained. .* --folds 2"):
-        pool_folds(output)
-    return cross_validate(base(dataset), 2, output=output, final=True, callbacks=callbacks), titles
+    with short_networks():
+        with pytest.raises(
+            InterruptedRunError, match="in fold-1, with 1 of 2 runs finished. Run the same command"
+        ):
+            cross_validate(base(dataset), 2, output=output, callbacks=callbacks)
+        with pytest.raises(SepnetsError, match=r"not finished: 1 of 2 folds are trained. .* --folds 2"):
+            pool_folds(output)
+        return cross_validate(base(dataset), 2, output=output, final=True, callbacks=callbacks), titles
 
 
 @pytest.fixture
@@ -149,6 +155,7 @@ def test_all_folds_share_what_the_plan_measured(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr("keras_sepnets.training.choices.choose_batch_size", choose)
     monkeypatch.setattr("keras_sepnets.lab.folds.train_all", stop)
+    monkeypatch.setattr("keras_sepnets.lab.folds.settings_of_final", lambda config, _folds: config)
     config = base(dataset, training__batch_size="auto", training__seed=7)
     with pytest.raises(SepnetsError, match="enough"):
         cross_validate(config, 3, output=tmp_path / "a", final=True)
@@ -158,6 +165,35 @@ def test_all_folds_share_what_the_plan_measured(dataset, tmp_path, monkeypatch):
     for run in planned:
         assert (run.config.training.batch_size, run.config.training.seed, run.config.data.folds) == (48, 7, 3)
         assert run.config.training == planned[0].config.training
+
+
+def finished_fold(folder, best_epoch, trained, **training):
+    """A run folder as far as the final network looks at it."""
+    options = {f"training.{key}": value for key, value in training.items()}
+    run = Run.create(folder, load_config(options=options))
+    run.write_json("training.json", {"best_epoch": best_epoch})
+    run.write_csv("history.csv", [["epoch"], *([epoch + 1] for epoch in range(trained))])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("best", "trained", "keep", "share"),
+    [
+        ((4, 0, 8), (14, 10, 18), "best", 0.2),  # the median, of 20 epochs
+        ((4, 0, 8), (14, 10, 18), "final", 0.7),  # where patience stopped them
+        ((4, 0), (20, 20), "best", 0.1),
+        ((1, 1), (20, 20), "final", 1.0),
+        ((0, 0), (15, 15), "best", 0.0),  # no epoch was better than the fitted classifier
+    ],
+)
+def test_the_final_network_stops_where_the_folds_were_best(best, trained, keep, share, tmp_path):
+    settings = {"keep": keep, "epochs": 20}
+    folds = [
+        finished_fold(tmp_path / f"fold-{n}", *epochs, **settings)
+        for n, epochs in enumerate(zip(best, trained, strict=True))
+    ]
+    final = settings_of_final(load_config(options={"training.patience": 10, "training.epochs": 30}), folds)
+    assert (final.training.stop_after, final.training.patience, final.training.epochs) == (share, 0, 30)
 
 
 def test_evaluate_pools_the_folds_and_repeats_what_is_missing(result_and_titles, copied):
@@ -187,6 +223,7 @@ def test_the_final_network_has_the_accuracy_of_the_folds_and_no_test(result_and_
     recorded = final.read_json("evaluation-folds.json")
     assert (recorded["top1"], recorded["num_examples"]) == (result.top1, PICTURES)
     assert final.read_json("data.json")["train"]["num_examples"] == PICTURES
+    assert (final.config.training.patience, final.config.training.stop_after) == (0, 1.0)
     assert final.read_json("evaluation-train.json")["split"] == "train"
     row = summarize_run(final.path)
     assert (row.status, row.validation_top1, row.test_top1) == ("finished", None, None)
@@ -225,7 +262,6 @@ def test_other_pictures_are_refused(dataset, tmp_path):
         ({"data__fold": 1}, 3, "tests on each fold in turn; leave data.fold out"),
         ({"data__overfit": 4}, 3, "has no folds; leave data.overfit or data.folds out"),
         ({"training__epochs": "auto"}, 3, "same number of epochs; set --epochs"),
-        ({"training__patience": 2}, 3, "leave out --patience or --final"),
         (
             {},
             200,

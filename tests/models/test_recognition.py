@@ -22,7 +22,7 @@ OF_KERAS = [
 OURS = [
     (build_mobilenet, {"alpha": 0.0625, "shallow": True, "separable": False, "bn_epsilon": 1e-5}),
     (build_mobilenet_v2, {"alpha": 0.4, "residual": "expansion", "bottleneck_activation": "relu6"}),
-    (build_mobilenet_v2, {"alpha": 0.1, "residual": None, "dropout": 0.3}),
+    pytest.param(build_mobilenet_v2, {"alpha": 0.1, "residual": None, "dropout": 0.3}, marks=pytest.mark.long),
     (
         build_xception,
         {
@@ -31,7 +31,7 @@ OURS = [
         },
     ),
     (build_xception, {"alpha": 0.1, "middle_repeats": 0, "segments": 1, "intermediate_activation": "relu"}),
-    (build_inception_v3, {"alpha": 0.3, "input_shape": (75, 75, 3)}),
+    pytest.param(build_inception_v3, {"alpha": 0.3, "input_shape": (75, 75, 3)}, marks=pytest.mark.long),
 ]  # fmt: skip
 
 

@@ -58,11 +58,12 @@ PUBLISHED = [
         "xception_weights_tf_dim_ordering_tf_kernels.h5",
         "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
-    (
+    pytest.param(
         functools.partial(build_inception_v3, input_shape=(75, 75, 3)),
         functools.partial(keras.applications.InceptionV3, input_shape=(75, 75, 3)),
         "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
         "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        marks=pytest.mark.long,
     ),
 ]
 NAMES = ["mobilenet", "mobilenet_v2", "xception", "inception_v3"]

@@ -5,7 +5,7 @@ from functools import partial
 from kill_runs import kill_and_compare
 from warm import start_sepnets
 
-KILLS = 8
+KILLS = 4
 
 
 def test_kills_of_a_training_change_nothing():

@@ -26,6 +26,7 @@ TINY = {
     "training.epochs": 1,
     "training.batch_size": 128,
     "training.accelerate": "on",  # so that no trial takes its time
+    "training.precise_batch_norm": 0,
 }
 
 
@@ -62,6 +63,7 @@ def test_a_trial_that_does_not_fit_is_halved(monkeypatch):
         choose_batch_size(load_config(), classes=10, num_examples=10**6)
 
 
+@pytest.mark.usefixtures("_warm_workers")
 def test_memory_is_measured_in_a_process_and_grows_with_the_batch():
     config = load_config(options=TINY | {"data.image_size": 64})
     small, large = (module._measure(config, size, 10) for size in (8, 256))

@@ -67,8 +67,8 @@ def config_of(network, *, varied, **more):
     [
         # In a step, in the last step, in the validation, and in the first step of the next epoch.
         ("mobilenet", True, {}, [Signal(0, 1), Signal(0, STEPS - 1), Signal(0), Signal(1, 0), Signal(1)]),
-        ("mobilenet_v2", False, {}, [Signal(1, 1)]),
-        ("xception", True, ACCELERATED, [Signal(0, 2)]),
+        pytest.param("mobilenet_v2", False, {}, [Signal(1, 1)], marks=pytest.mark.long),
+        pytest.param("xception", True, ACCELERATED, [Signal(0, 2)], marks=pytest.mark.long),
     ],
     ids=["mobilenet", "mobilenet_v2", "xception"],
 )
@@ -303,7 +303,9 @@ def start(output, scans, *arguments, warm=True):
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_path, scans, number, code):
     process = start(tmp_path / "run", scans, warm=number == signal.SIGINT)
     process.send_signal(number)

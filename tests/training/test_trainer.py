@@ -239,6 +239,14 @@ def test_training_stops_after_epochs_without_improvement(tiny_config, tmp_path, 
     assert len(run.read_history()) == 2
 
 
+def test_training_can_stop_early_on_the_schedule_of_all_epochs(tiny_config, tmp_path):
+    config = changed(tiny_config, training__epochs=2, training__stop_after=0.5, training__warmup_epochs=0)
+    run = train(config, output=tmp_path / "run").run
+    (row,) = run.read_history()
+    assert row["learning_rate"] == pytest.approx(config.training.learning_rate / 2)  # in the middle of the cosine
+    assert run.is_finished
+
+
 def test_bad_output_is_refused_before_the_data_are_opened(tiny_config, finished):
     with pytest.raises(SepnetsError, match="holds another run"):
         train(changed(tiny_config, data__dataset="no_such_data_set"), output=finished.run.path)

@@ -165,6 +165,7 @@ def test_emotions_from_given_weights_end_to_end(source, fine_tuned):
     assert json.loads(again.stdout)["top1"] == result["test"]["top1"]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_short_networks")
 def test_a_recipe_with_freezing_and_averages_is_stopped_resumed_and_evaluated_on_real_data(fine_tuned, tmp_path):
     """Digits, from weights that were trained on something else with other classes."""

@@ -182,7 +182,7 @@ def test_a_picture_is_the_same_from_memory_files_and_disk_cache(folder_examples,
     assert np.array_equal(pictures_of(batches), pictures_from_memory)  # now from the cache
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([1, 2]), st.data())
 def test_a_resumed_epoch_has_the_rest_of_the_original_one(count, batch_size, seed, workers, data):
     batch_size = min(batch_size, count // workers) or 1
@@ -221,7 +221,7 @@ def digest_of_rest(count, batch_size, seed, workers, start, augment):
 def test_a_fresh_process_resumes_with_identical_batches():
     random = np.random.default_rng(8)
     cases = []
-    for workers, augment in ((1, "light"), (1, "standard"), (1, "strong"), (2, "light"), (2, "strong")):
+    for workers, augment in ((1, "light"), (1, "strong"), (2, "standard")):
         batch_size = int(random.integers(1, 9)) * workers
         count = int(random.integers(batch_size * 2, 60))
         start = int(random.integers(0, 2 * (count // batch_size)))

@@ -299,6 +299,7 @@ def test_copies_where_links_are_impossible(folder, data_dir, monkeypatch):
     assert prepare_from_folder("tiny_pictures", folder) is True
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_of_the_debian_package(data_dir):
     assert prepare_from_folder("fashion_mnist", FASHION_MNIST) is True

@@ -164,6 +164,7 @@ def test_a_trial_uses_the_batch_size_that_fits_the_data_set(trials):
     assert {task["batch_size"] for task in asked[0].values()} == {50}
 
 
+@pytest.mark.usefixtures("_short_networks", "_warm_workers")
 def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_config):
     monkeypatch.setattr(form_trial, "FEWEST_STEPS", 1)
     monkeypatch.setattr(form_trial, "ROUNDS", 1)

@@ -1,6 +1,8 @@
 """Temporary files that go when their process ends, however it ends."""
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -34,18 +36,25 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_files_apart() -> Iterator[None]:
-    """Let all temporary files of this process, and of those that it starts, go when it ends.
+    """Let the temporary files that are made in a block go when this process ends, however it ends.
 
     Otherwise, what TensorFlow writes when it traces Python code stays after a signal.
     """
     before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
-    with temporary_folder() as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
-            if variable is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = variable
+    tempfile.tempdir = os.environ["TMPDIR"] = str(_folder_of(os.getpid()))
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        if variable is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = variable
+
+
+@functools.cache
+def _folder_of(_process: int) -> Path:
+    """Return the temporary folder of this process, which stays to its end, when libraries clean up."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(temporary_folder())

@@ -38,7 +38,7 @@ class TrainingResult(Result):
     checkpoint_seconds: float
     """seconds spent on checkpoints, part of train_seconds"""
     seconds: dict[str, float]
-    """seconds by part, from reading over tracing, training, validation and saving to testing"""
+    """seconds by part: reading, measuring, building, fitting, tracing, training, validation, saving, testing"""
     cost: InstanceOf[Cost] = Field(exclude=True)
     test: InstanceOf[Evaluation] | None
     """the evaluation on the test split; null for a network that was trained on every picture"""

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from keras_sepnets.base.files import remove_unfinished, write_file, written_aside
-from keras_sepnets.base.temporary import temporary_files_apart, temporary_folder
+from keras_sepnets.base.temporary import temporary_folder
 
 
 def test_a_temporary_folder_goes_when_its_block_ends():
@@ -19,35 +20,34 @@ def test_a_temporary_folder_goes_when_its_block_ends():
     assert not folder.exists()
 
 
-def test_a_temporary_folder_goes_when_its_process_is_killed(tmp_path):
-    code = """
-import os, signal, sys
+CODE = """
+import atexit, os, shutil, sys, tempfile
 from keras_sepnets.base.temporary import temporary_files_apart
-import tempfile
 with temporary_files_apart():
-    print(tempfile.mkstemp()[1], flush=True)
-    os.kill(os.getpid(), int(sys.argv[1]))
+    atexit.register(shutil.rmtree, tempfile.mkdtemp())  # as Matplotlib does
+    file = tempfile.mkstemp()[1]
+    print(file, os.environ["TMPDIR"], flush=True)
+    if int(sys.argv[1]):
+        os.kill(os.getpid(), int(sys.argv[1]))
+print(os.environ["TMPDIR"], os.path.exists(file))
 """
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
-        command = [sys.executable, "-c", code, str(int(number))]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": str(tmp_path)}
-        )
-        assert done.returncode == -number
-        assert Path(done.stdout.strip()).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_temporary_files_of_a_process_go_with_it(tmp_path, number):
+    command = [sys.executable, "-c", CODE, str(int(number))]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": str(tmp_path)}
+    )
+    assert (done.returncode, done.stderr) == (-number, "")
+    file, folder, *after = done.stdout.split()
+    assert Path(file).parent == Path(folder)
+    assert Path(folder).parent == tmp_path
+    assert after == ([] if number else [str(tmp_path), "True"])
     deadline = time.monotonic() + 20
-    while list(tmp_path.iterdir()):
+    while number and list(tmp_path.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_temporary_files_of_this_process_and_its_children_lie_in_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with temporary_files_apart():
-        (folder,) = tmp_path.iterdir()
-        assert (tempfile.gettempdir(), os.environ["TMPDIR"]) == (str(folder), str(folder))
-    assert (tempfile.gettempdir(), os.environ["TMPDIR"]) == (str(tmp_path), str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 

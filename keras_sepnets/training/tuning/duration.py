@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_STEPS, MOST_SECONDS = 30, 15.0  # per measurement
 MEASURED_SHARE = 0.05  # of a time limit, per measurement
 MOST_FITTING = 60.0  # seconds of logistic regression with `MOST_WORK`
-FEWEST_STEPS = 3
+FEWEST_STEPS = 2
 RESERVE = 1.1  # the machine may become busier than during the measurement
 PLOTS = 5.0  # seconds for the plots that a run draws once
 
@@ -118,7 +118,7 @@ def measure_speed(
         network: The network that is saved; it shares the model's variables.
         batches: Endless training batches.
         validation: Batches to evaluate.
-        seconds: Time for each of both measurements, at most 15; at least three steps are measured.
+        seconds: Time for each of both measurements, at most 15, but for two steps at least.
     """
     begin = time.perf_counter()
     model.make_train_function()
@@ -140,7 +140,7 @@ def measure_speed(
 def _usual_seconds(work: Any, most: float) -> float:
     seconds: list[float] = []
     begin = time.perf_counter()
-    for number in itertools.count():
+    for number in itertools.count(1):
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)

@@ -1,6 +1,5 @@
 """The form in which a network trains fastest on this machine: measured once, then cached."""
 
-import contextlib
 import functools
 import hashlib
 import itertools
@@ -38,6 +37,10 @@ SHARE = 0.1  # of a run's time limit that a trial may take
 FEWEST_SECONDS = 20.0  # with less, its processes hardly get started
 MATRIX = 1024  # rows of the square matrices whose products compare precisions
 CLEARLY_SLOWER = 0.8  # relative speed below which a difference is not noise
+
+
+# Results that no file keeps, as it cannot be written or the trial failed; an ablation asks for each of its runs.
+_KNOWN: dict[Path, "Form"] = {}
 
 
 class Form(NamedTuple):
@@ -82,7 +85,7 @@ def choose_form(
     batch_size = min(BATCH_SIZE if training.batch_size == "auto" else training.batch_size, max(1, num_examples))
     task = _make_task(config, batch_size=batch_size, classes=classes)
     cache = _cache_file(task)
-    cached = _read(cache, list(forms.values()))
+    cached = _KNOWN.get(cache) or _read(cache, list(forms.values()))
     if cached:
         return cached
     default = form_name(_default(training, has_gpu=has_gpu))
@@ -92,7 +95,9 @@ def choose_form(
         return Form(forms[default], "default; a run measures what is faster, and so does --accelerate auto here")
     seconds = MOST_SECONDS if max_seconds is None else min(MOST_SECONDS, SHARE * max_seconds)
     if seconds < FEWEST_SECONDS:
-        return Form(forms[default], f"default; {SHARE:.0%} of the time limit is too little for a trial")
+        return Form(
+            forms[default], f"default; {seconds:.0f} s, a tenth of the time limit, are too little for a trial"
+        )
     on_progress(
         f"measuring which form of the network trains fastest here, for {seconds:.0f} s at most: {', '.join(forms)}"
     )
@@ -100,7 +105,7 @@ def choose_form(
     try:
         speeds = measure_steps(tasks, rounds=ROUNDS, max_seconds=seconds, on_progress=on_progress)
     except FailedRunError as error:
-        return Form(forms[default], f"default; {error}")
+        return _KNOWN.setdefault(cache, Form(forms[default], f"default; {error}"))
     chosen, why = _fastest(speeds.images_per_second, default)
     form = Form(forms[chosen], why)
     _write(cache, form)
@@ -200,12 +205,16 @@ def _cache_file(task: dict[str, Any]) -> Path:
 
 
 def _write(cache: Path, form: Form) -> None:
-    """Keep the result of a trial; where that is not possible, the next run measures again."""
-    if cache.is_absolute():
-        with contextlib.suppress(OSError):
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            date = datetime.now(UTC).isoformat(timespec="seconds")
-            write_file(cache, to_json_bytes({**form._asdict(), "date": date}))
+    """Keep the result of a trial in the user's cache folder, or in this process if there is none to write to."""
+    if not cache.is_absolute():
+        _KNOWN[cache] = form
+        return
+    content = to_json_bytes({**form._asdict(), "date": datetime.now(UTC).isoformat(timespec="seconds")})
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_file(cache, content)
+    except OSError:
+        _KNOWN[cache] = form
 
 
 def _read(cache: Path, forms: list[dict[str, Any]]) -> Form | None:

@@ -157,10 +157,11 @@ def decode_into_file(
     digest = hashlib.sha256(f"{CACHE_VERSION}/{name}".encode()).hexdigest()[:16]
     file = make_cache_folder(folder) / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:40]}-{digest}.pixels"
     index = file.with_suffix(".npz")
+    if found := _open_pixels(file, index):  # before the lock: the folder may be read-only
+        return found
     try:
         with filelock.FileLock(file.with_suffix(".lock")):  # if several runs start together, one decodes
-            found = _open_pixels(file, index)
-            if found is not None:
+            if found := _open_pixels(file, index):
                 return found
             remove_unfinished(file)
             with written_aside(file) as aside, aside.open("wb") as pixels:

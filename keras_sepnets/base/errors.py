@@ -29,6 +29,12 @@ class TerminatedRunError(InterruptedRunError):
     exit_code = 143
 
 
+class HungUpError(InterruptedRunError):
+    """SIGHUP, which a closed terminal sends, stopped the work; the message says what is kept."""
+
+    exit_code = 129
+
+
 class TimeUpError(InterruptedRunError):
     """The time limit was reached; the exit code is that of `timeout`, and the message says how to continue."""
 

@@ -2,14 +2,19 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_sepnets.base.errors import SepnetsError
+
+UNFINISHED = ".writing-"  # begins the name of a file that is still being written
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -21,7 +26,8 @@ def write_file(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path; it is renamed to `path` if the block succeeds, and deleted otherwise."""
-    aside = path.with_name(f".writing-{path.name}")
+    # Several processes may write the same file; short, as the file's name may be as long as names can be.
+    aside = path.with_name(f"{_unfinished(path)}{secrets.token_hex(4)}{path.suffix[:16]}")
     try:
         yield aside
         sync_file(aside)
@@ -29,6 +35,25 @@ def written_aside(path: Path) -> Iterator[Path]:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def remove_unfinished(path: Path, *, older_than: float = 0.0) -> None:
+    """Remove what killed processes were writing to a file, or to any file of a folder.
+
+    Args:
+        path: The file or folder.
+        older_than: Seconds for which nothing was written, if another process may be writing now.
+    """
+    begun = path.glob(f"{UNFINISHED}*") if path.is_dir() else path.parent.glob(f"{_unfinished(path)}*")
+    for left in begun:
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime >= older_than:
+                left.unlink()
+
+
+def _unfinished(path: Path) -> str:
+    """Return how the temporary names of a file begin."""
+    return f"{UNFINISHED}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
 
 
 def to_json_bytes(content: Any) -> bytes:

@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -16,6 +14,7 @@ from PIL import Image
 from pydantic import Field, computed_field
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.temporary import temporary_folder
 from keras_sepnets.benchmarks.speeds import Speeds
 from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.splits import Splits
@@ -156,15 +155,15 @@ def _naive_sides(source: Source, dataset: str, image_size: int) -> dict[str, tf.
 @contextlib.contextmanager
 def generated_folder(count: int) -> Iterator[str]:
     """Make a temporary folder of `count` JPEG files of 500x375 px in 10 classes; yield its data set's name."""
-    with tempfile.TemporaryDirectory(prefix="sepnets-benchmark-") as root:
-        originals = Path(root) / ".originals"
+    with temporary_folder() as root:
+        originals = root / ".originals"
         originals.mkdir()
         files = [originals / f"{number}.jpg" for number in range(min(DISTINCT, count))]
         random = np.random.default_rng(0)
         for file in files:
             _draw_photo(random).save(file, quality=90)
         for number in range(count):
-            folder = Path(root) / f"class-{number % 10}"
+            folder = root / f"class-{number % 10}"
             folder.mkdir(exist_ok=True)
             os.link(files[number % len(files)], folder / f"{number:06d}.jpg")
         yield f"folder:{root}"

@@ -36,7 +36,7 @@ def main() -> None:
     sepnets benchmark input                          speed of reading pictures
 
     With --json, the result, and nothing else, goes to stdout. Exit codes: 0 success, 1 failure, 2 invalid
-    input, 124 time limit reached, 130 interrupted, 143 terminated.
+    input, 124 time limit reached, 129 terminal closed, 130 interrupted, 143 terminated.
     """
 
 

@@ -9,6 +9,7 @@ import click
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.console import drop_unread_output
 from keras_sepnets.cli.options import json_option, network_options, read_settings, training_options
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ NETWORK_DEFAULTS = {"xception": {"model.middle_repeats": 2}, "inception_v3": {"d
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Test this change of the network instead, such as model.residual=false. Can be repeated.",
+    help="Test this change of any setting instead, such as model.residual=false or training.label_smoothing=0.1. "
+    "Can be repeated.",
 )
 @click.option("--seeds", type=int, default=3, show_default=True, metavar="N", help="Number of paired runs.")
 @network_options
@@ -59,7 +61,7 @@ def ablate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a network with and without one part, over paired seeds, and compare the two.
+    """Train a network with and without one part or setting, over paired seeds, and compare the two.
 
     Both networks of a pair start from the same weights and see the same pictures in the same order. Finished
     runs are kept: repeat the command to continue, or give more seeds to add pairs. Defaults: Xception, alpha
@@ -69,8 +71,10 @@ def ablate(
     sepnets ablate --no-intermediate-relu
     sepnets ablate --intermediate-relu --dataset cifar10 --image-size 64 --epochs 20 --seeds 5
     sepnets ablate --change model.residual=false
+    sepnets ablate --change training.label_smoothing=0.1 --seeds 5
     sepnets ablate --model mobilenet_v2 --change model.bottleneck_activation=relu6
     """
+    drop_unread_output()
     if changes and intermediate_relu is not None:
         raise SepnetsError("Test one change at a time: --change or --[no-]intermediate-relu, not both.")
     settings = read_settings(

@@ -13,11 +13,13 @@ from typing import Any
 
 import click
 
-from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.errors import InterruptedRunError, SepnetsError
+from keras_sepnets.base.temporary import temporary_files_apart
 from keras_sepnets.base.text import one_line
 
 FAILED = 1
 INTERRUPTED = 130
+TEMPORARY = f"{__name__}.temporary"  # in a context's meta: whether it has its own temporary folder
 SILENT = "3"  # TensorFlow's log level that hides everything
 
 
@@ -46,17 +48,19 @@ class Command(click.Command):
             message, exit_code = _explain(error)
             if debug:
                 traceback.print_exc()
-        click.echo(f"Error: {message}", err=True)
+        click.echo(message, err=True)
         ctx.exit(exit_code)
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
-    """Return the sentence and the exit code for an exception."""
-    if isinstance(error, SepnetsError):
+    """Return the sentence and the exit code for an exception; what the user stopped is not an error."""
+    if isinstance(error, InterruptedRunError):
         return str(error), error.exit_code
+    if isinstance(error, SepnetsError):
+        return f"Error: {error}", error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted.", INTERRUPTED
-    return f"{type(error).__name__}: {one_line(error)} (--debug shows where)", FAILED
+    return f"Error: {type(error).__name__}: {one_line(error)} (--debug shows where)", FAILED
 
 
 def print_json(content: Any) -> None:
@@ -67,7 +71,7 @@ def print_json(content: Any) -> None:
 def _silence_libraries() -> None:
     """Hide the logs of TensorFlow and TFDS; errors still arrive as exceptions."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", SILENT)
-    for name in ("absl", "tensorflow", "urllib3", "keras_sepnets"):  # commands print what this package logs
+    for name in ("absl", "tensorflow", "urllib3", "matplotlib", "keras_sepnets"):  # commands print what ours logs
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("default", module="keras_sepnets")  # once each
@@ -78,8 +82,13 @@ def _silence_libraries() -> None:
 def quiet_imports() -> Iterator[None]:
     """Hide what libraries write to file descriptor 2 while they are imported, unless an import fails.
 
-    TensorFlow 2.21 logs before it reads its log level, so the environment variable cannot hide these lines.
+    TensorFlow 2.21 logs before it reads its log level, so the environment variable cannot hide these lines. From
+    here to the end of the command, temporary files lie in a folder that goes with the process.
     """
+    context = click.get_current_context(silent=True)
+    if context and not context.meta.get(TEMPORARY):
+        context.meta[TEMPORARY] = True
+        context.with_resource(temporary_files_apart())
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != SILENT:
         yield
         return

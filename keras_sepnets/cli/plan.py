@@ -7,11 +7,12 @@ from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.stages import BACKBONE
-from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.optimization import scaled_learning_rate
 from keras_sepnets.training.plan import Plan
 
 FEW_STEPS = 200  # of a run from random weights
+FEW_STEPS_UNFROZEN = 30
+LAG = 0.05  # share of batch norm's initial statistics above which they spoil evaluation
 FEW_TESTS = 100  # test pictures, below which an accuracy says little
 
 
@@ -41,9 +42,8 @@ def show_plan(plan: Plan, console: Console) -> None:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
     if plan.load_report:
         rows.insert(1, ("weights", printable(str(plan.load_report)).removeprefix("weights of ")))
-    rows += [
-        ("note", note) for note in (*splits.source.notes, *_describe_few_steps(plan), *_describe_small_test(plan))
-    ]
+    notes = [*splits.source.notes, *_describe_few_steps(plan), *describe_faults(plan), *_describe_small_test(plan)]
+    rows += [("note", note) for note in notes]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
 
@@ -64,7 +64,7 @@ def _describe_training(plan: Plan) -> list[tuple[str, str]]:
     lines = [
         *start,
         steps,
-        _describe_optimizer(training),
+        _describe_optimizer(plan),
         *_describe_extras(plan),
         f"augmentation {config.data.augment} ({plan.splits.policy.describe() or 'no change'})",
         f"{_describe_batch_norm(plan)}; seed {training.seed}",
@@ -79,6 +79,25 @@ def _describe_few_steps(plan: Plan) -> list[str]:
         return []
     steps = counted(plan.steps, "step")
     return [f"{steps} are too few to learn much; sepnets train --recipe small-data takes at least 1,000"]
+
+
+def describe_faults(plan: Plan) -> list[str]:
+    """Say what makes a plan unlikely to work: a phase that is too short, statistics that lag behind."""
+    config, last = plan.config, plan.phases[-1]
+    steps = (last.end - last.begin) * plan.steps_per_epoch
+    notes = []
+    if last.begin and steps < FEW_STEPS_UNFROZEN:
+        notes.append(
+            f"only {counted(steps, 'step')} follow the unfreezing, too few to change much; unfreeze earlier "
+            "(--unfreeze-after), or add epochs"
+        )
+    share = float(config.model.bn_momentum or 0) ** steps
+    if share > LAG and plan.epochs and not (config.transfer.weights or config.training.precise_batch_norm):
+        notes.append(
+            f"at the end, {share:.0%} of batch norm's statistics are still what they started with, which spoils "
+            "evaluation; train longer, or leave training.precise_batch_norm and model.bn_momentum to the plan"
+        )
+    return notes
 
 
 def _describe_small_test(plan: Plan) -> list[str]:
@@ -106,12 +125,14 @@ def _describe_batch_norm(plan: Plan) -> str:
     return f"batch norm momentum {momentum}: initial statistics {left} after {counted(steps, 'step')}"
 
 
-def _describe_optimizer(training: TrainingConfig) -> str:
+def _describe_optimizer(plan: Plan) -> str:
+    training = plan.config.training
     rate = f"learning rate {scaled_learning_rate(training):g}"
     if training.base_batch_size and training.base_batch_size != training.batch_size:
         rate += f" ({training.learning_rate:g} for a batch of {training.base_batch_size})"
     if training.warmup_epochs:
         rate += f", reached after {counted(training.warmup_epochs, 'epoch')}"
+        rate += f" ({why})" if (why := plan.chosen.get("training.warmup_epochs")) else ""
     decay = "epoch" if training.decay_epochs == 1 else f"{training.decay_epochs:g} epochs"
     schedules = {
         "cosine": "then a cosine to 0",

@@ -1,11 +1,14 @@
 """The progress bar of a training, and a line per epoch."""
 
 import time
+from typing import Any
 
 import keras
 import psutil
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PICTURES = 50  # that are read between two updates
 
 
 def make_progress(console: Console) -> Progress:
@@ -22,7 +25,7 @@ def make_progress(console: Console) -> Progress:
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """A bar with steps, images/s and time left, and a line per epoch.
+    """A bar with steps, images/s and time left, and a line per epoch; before and after it, what takes a while.
 
     Set `batch_size` before the training begins: it comes from the plan.
     """
@@ -34,18 +37,31 @@ class ProgressDisplay(keras.callbacks.Callback):
         self.batch_size = batch_size
         self._title = f"{title}: " if title else ""
         self._process = psutil.Process()
-        self._task = progress.add_task(f"{self._title}reading the data", total=None, detail="")
+        self._task: TaskID | None = None
+        self._show("reading the data")
+
+    def tell(self, text: str) -> None:
+        """Print a line about what takes a while, and keep it in sight until something else is shown."""
+        self._progress.console.print(f"{self._title}{text}", markup=False)
+        self._show(text)
+
+    def show_reading(self, role: str, total: int, done: int) -> None:
+        """Show how many pictures of a role have been read."""
+        if done == 1:
+            self._show(f"reading the {role} pictures", total=total)
+        if done % PICTURES == 0 or done == total:
+            self._update(completed=done, detail=f"{done:,} of {total:,}")
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Start the bar over all steps of all epochs."""
         self._epochs, self._steps = self.params["epochs"], self.params["steps"]
-        self._progress.reset(self._task, total=self._epochs * self._steps)
+        self._show("tracing the first step", total=self._epochs * self._steps)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Show the epoch and restart its clock."""
         self._begin, self._epoch = time.perf_counter(), epoch
         self._first: int | None = None  # step of this epoch; not 0 in a resumed epoch
-        self._progress.update(self._task, description=f"{self._title}epoch {epoch + 1}/{self._epochs}")
+        self._update(description=f"{self._title}epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Advance the bar, if it is drawn."""
@@ -57,8 +73,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         logs = logs or {}
         results = "  ".join(f"{name} {float(logs[name]):.3g}" for name in ("loss", "top1") if name in logs)
         memory = self._process.memory_info().rss / 1e9
-        self._progress.update(
-            self._task,
+        self._update(
             completed=self._epoch * self._steps + batch + 1,
             detail=f"step {batch + 1}/{self._steps}  {results}  {speed:,.0f} images/s  {memory:.1f} GB",
         )
@@ -75,4 +90,18 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Remove the bar."""
-        self._progress.remove_task(self._task)
+        self._remove()
+
+    def _show(self, text: str, total: int | None = None) -> None:
+        """Show another bar, which only moves if it has no total."""
+        self._remove()
+        self._task = self._progress.add_task(f"{self._title}{text}", total=total, detail="")
+
+    def _update(self, **shown: Any) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, **shown)
+
+    def _remove(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = None

@@ -67,8 +67,13 @@ def _show_plan(settings: Settings, console: "Console", **planning: Any) -> "Plan
     with quiet_imports():
         from keras_sepnets.cli.plan import show_plan
         from keras_sepnets.training.plan import make_plan
+        from keras_sepnets.training.tuning.form import OPEN
 
-    plan = make_plan(settings.config, on_progress=partial(console.print, markup=False), **planning)
+    # Without a run, only `--accelerate auto` is worth a trial, which that option's default is not.
+    training = settings.config.training
+    asked = any(f"training.{key}" in settings.given and getattr(training, key) == "auto" for key in OPEN)
+    tell = partial(console.print, markup=False)
+    plan = make_plan(settings.config, try_forms=asked, on_progress=tell, **planning)
     show_plan(plan, console)
     return plan
 

@@ -29,7 +29,7 @@ from keras_sepnets.lab.pooling import CrossValidation
 from keras_sepnets.runs.table import RunsDifference, RunSummary
 from keras_sepnets.settings.recipes import Recipe
 from keras_sepnets.settings.schema import DataConfig
-from keras_sepnets.training.plan import PlanSummary
+from keras_sepnets.training.plan_summary import PlanSummary
 from keras_sepnets.training.smoke import SmokeStep
 from keras_sepnets.training.trainer import TrainingResult
 from keras_sepnets.training.tuning.learning_rate import LearningRateRange

@@ -11,6 +11,7 @@ import click
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.console import drop_unread_output
 from keras_sepnets.cli.folds import refuse_with_folds, train_folds
 from keras_sepnets.cli.options import (
     Settings,
@@ -26,6 +27,7 @@ from keras_sepnets.cli.rehearsal import show_dry_run, try_smoke_test
 from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, refuse_changes
 from keras_sepnets.settings.files import to_toml
 from keras_sepnets.settings.layers import Layer
+from keras_sepnets.training.clock import TimeLimit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +48,7 @@ EPOCHS_OF_OVERFITTING = 100
     "max_seconds",
     type=Duration(),
     metavar="TIME",
-    help="Train as many epochs as fit into 2h or 45m, at most --epochs; the run can be resumed.",
+    help="Train as many epochs as fit into 2h or 45m, start and test included; at most --epochs.",
 )
 @start_options
 @click.option(
@@ -88,7 +90,12 @@ EPOCHS_OF_OVERFITTING = 100
 )
 @click.option("--final", is_flag=True, help="After --folds, train one more network on every picture.")
 @click.option("--smoke", is_flag=True, help="Try every part of the run on one batch; keep nothing.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and the source of each setting; do not train.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the plan and the source of each setting; do not train. A form of the network is tried only with "
+    "--accelerate auto.",
+)
 @click.option(
     "--print-config", is_flag=True, help="Print the settings as a TOML file with comments; do not train."
 )
@@ -114,8 +121,8 @@ def train(
 ) -> None:
     """Train a network, test it once, and keep everything in a run folder.
 
-    Ctrl-C and SIGTERM stop a run cleanly after the current step; after kill -9, its last checkpoint remains.
-    --resume continues exactly there.
+    Ctrl-C, SIGTERM and a closed terminal stop a run cleanly after the current step; after kill -9, its last
+    checkpoint remains. --resume continues exactly there.
 
     \b
     sepnets train --model mobilenet --alpha 0.5
@@ -128,7 +135,8 @@ def train(
     sepnets train --extend runs/mobilenet-digits-1 --epochs 40
     sepnets train --dataset folder:pictures --folds 5 --final
     """
-    folds = options["folds"]
+    drop_unread_output()
+    limit, folds = TimeLimit.of(max_seconds), options["folds"]
     others = {"--resume": resume is not None, "--extend": extend is not None, "--smoke": smoke}
     others |= {"--overfit": options["overfit"] is not None, "--max-time": max_seconds is not None}
     refuse_with_folds(folds=folds, final=final, others=others)
@@ -142,7 +150,7 @@ def train(
     )
     if dry_run + smoke + print_config > 1:
         raise SepnetsError("--dry-run, --smoke and --print-config exclude each other; use one of them.")
-    planning: dict[str, Any] = {"cache_folder": cache_folder, "max_seconds": max_seconds}
+    planning: dict[str, Any] = {"cache_folder": cache_folder, "max_seconds": limit}
     running = {**planning, "checkpoint_every": checkpoint_every}
     if resume is not None or extend is not None:
         fixed = output is not None or dry_run or smoke or print_config or recipe is not None or download
@@ -161,7 +169,7 @@ def train(
             from keras_sepnets.training import trainer
 
         begin = partial(trainer.train, settings.config, output=output, download=download, **running)
-        _train(lambda tell, **shown: begin(on_progress=tell, **shown), as_json=as_json)
+        _train(begin, as_json=as_json)
 
 
 def _implied_settings(*, overfit: bool, max_time: bool) -> Layer:
@@ -199,13 +207,13 @@ def _continue(
         from keras_sepnets.training import trainer
 
     begin = partial(trainer.resume, run) if epochs is None else partial(trainer.extend, run, epochs)
-    _train(lambda _tell, **shown: begin(**running, **shown), as_json=as_json)
+    _train(partial(begin, **running), as_json=as_json)
 
 
 def _train(begin: "Callable[..., TrainingResult]", *, as_json: bool) -> None:
     """Run a training with a progress bar and print its result.
 
-    `begin` takes a function that prints a line, and the keywords `callbacks` and `on_plan`.
+    `begin` takes the keywords `callbacks`, `on_plan` and `on_progress`.
     """
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
@@ -219,8 +227,9 @@ def _train(begin: "Callable[..., TrainingResult]", *, as_json: bool) -> None:
         def on_plan(plan: "Plan") -> None:
             bar.batch_size = plan.batch_size
             show_plan(plan, console)
+            plan.splits.on_read = bar.show_reading
 
-        result = begin(partial(console.print, markup=False), callbacks=[bar], on_plan=on_plan)
+        result = begin(callbacks=[bar], on_plan=on_plan, on_progress=bar.tell)
     _show_result(result, console)
     if as_json:
         print_json(result.to_json())
@@ -233,10 +242,11 @@ def _show_result(result: "TrainingResult", console: "Console") -> None:
         console.print(describe_evaluation(result.test))
     else:
         console.print("test: none, because it was trained on every picture; its accuracy is that of the folds")
-    share = result.checkpoint_seconds / max(result.train_seconds, 1e-9)
+    parts = sorted(result.seconds.items(), key=lambda part: -part[1])
     console.print(
-        f"{result.train_seconds:.0f} s of training ({share:.1%} of it for checkpoints), "
-        f"{result.images_per_second:,.0f} images/s"
+        f"{sum(result.seconds.values()):.0f} s: "
+        + ", ".join(f"{part} {seconds:.0f} s" for part, seconds in parts if seconds >= 0.5)
+        + f"; {result.images_per_second:,.0f} images/s in training"
     )
     if result.test and result.run.config.data.overfit:
         learned = "learned" if result.test.top1 == 1 else "did NOT learn"

@@ -1,4 +1,4 @@
-"""An ablation: the same network with and without one part, trained with paired seeds and compared."""
+"""An ablation: a run with and without one part or setting, trained with paired seeds and compared."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,11 +43,11 @@ def ablate(
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> AblationResult:
-    """Train the reference and the ablated network with paired seeds and compare them.
+    """Train the reference and the ablated variant with paired seeds and compare them.
 
-    The runs of a pair share the initial weights of layers of the same name, the order of the pictures and their
-    augmentation. Finished runs in `output` are not trained again, so that an interrupted ablation can be continued
-    and more seeds can be added.
+    The runs of a pair share the initial weights of layers of the same name, the order of the pictures and, unless
+    that is the change, their augmentation. Finished runs in `output` are not trained again, so that an interrupted
+    ablation can be continued and more seeds can be added.
 
     Args:
         base: Settings of both variants; the seed is replaced.
@@ -73,14 +73,16 @@ def ablate(
     shared = with_choices_of_runs(base, sorted(output.glob("*/seed-*")), "intra_op_threads")
     configs = {variant.name: apply_variant(variant, shared) for variant in ablation}
     check_is_free(base, ablation)
-    plan, other = (
-        make_plan(config, download=download, cache_folder=cache_folder, on_progress=on_progress)
-        for config in configs.values()
-    )
-    if plan.network.get_config()["layers"] == other.network.get_config()["layers"]:
+    plans = {
+        name: make_plan(config, download=download, cache_folder=cache_folder, on_progress=on_progress)
+        for name, config in configs.items()
+    }
+    plan, other = plans.values()
+    same_network = plan.network.get_config()["layers"] == other.network.get_config()["layers"]
+    if same_network and (ablation.changes_network or plan.config == other.config):
         raise SepnetsError(
-            "Both networks are the same, so there is nothing to compare. "
-            f"Received: {ablation.reference.settings} against {ablation.ablated.settings}"
+            f"Both {'networks' if ablation.changes_network else 'variants'} are the same, so there is nothing to "
+            f"compare. Received: {ablation.reference.settings} against {ablation.ablated.settings}"
         )
     if on_plan:
         on_plan(plan)
@@ -91,7 +93,10 @@ def ablate(
         for name, config in configs.items()
     ]
     finished = train_all(
-        pairs, total=len(pairs), callbacks=lambda title: callbacks(title, plan), cache_folder=cache_folder
+        pairs,
+        total=len(pairs),
+        callbacks=lambda title: callbacks(title, plans[title.rpartition(",")[0]]),
+        cache_folder=cache_folder,
     )
     runs: dict[str, list[Run]] = {name: finished[place :: len(configs)] for place, name in enumerate(configs)}
     result = summarize(output, ablation, runs)

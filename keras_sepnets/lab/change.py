@@ -1,4 +1,4 @@
-"""A change under test: two variants of a network that differ in it."""
+"""A change under test: two variants of a run's settings that differ in it."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,20 @@ from typing import Any, NamedTuple
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.settings.files import make_config, override
+from keras_sepnets.settings.layers import Layer, flatten
 from keras_sepnets.settings.schema import RunConfig
+
+# What makes the tests of two runs comparable, or pairs them.
+SHARED = (
+    "model.name", "data.dataset", "data.holdout_fraction", "data.on_bad_picture", "data.overfit", "data.folds",
+    "data.fold", "training.seed",
+)  # fmt: skip
+# With these, the training loss of both variants is not the same quantity.
+OTHER_LOSS = ("training.label_smoothing", "training.class_weights", "training.epochs", "data.augment")
 
 
 class Variant(NamedTuple):
-    """A name and the settings of the network that make the variant."""
+    """A name and the settings, by dotted key, that make the variant."""
 
     name: str
     settings: dict[str, Any]
@@ -22,6 +31,16 @@ class Ablation(NamedTuple):
     reference: Variant
     ablated: Variant
 
+    @property
+    def changes_network(self) -> bool:
+        """Whether only settings of the network change."""
+        return all(key.startswith("model.") for key in self.ablated.settings)
+
+    @property
+    def changes_loss(self) -> bool:
+        """Whether the training losses of both variants cannot be compared."""
+        return any(key.startswith(OTHER_LOSS) for key in self.ablated.settings)
+
 
 def intermediate_relu_ablation(*, intermediate_relu: bool) -> Ablation:
     """Return the ablation of the ReLU between the depthwise and the pointwise step (Xception, Figure 10).
@@ -30,20 +49,20 @@ def intermediate_relu_ablation(*, intermediate_relu: bool) -> Ablation:
         intermediate_relu: True to test adding the ReLU to the paper's network, which has none; False to test
             removing it from the network with it.
     """
-    with_relu = Variant("intermediate_relu", {"intermediate_activation": "relu"})
-    without = Variant("no_intermediate_relu", {"intermediate_activation": "linear"})
+    with_relu = Variant("intermediate_relu", {"model.intermediate_activation": "relu"})
+    without = Variant("no_intermediate_relu", {"model.intermediate_activation": "linear"})
     return Ablation(without, with_relu) if intermediate_relu else Ablation(with_relu, without)
 
 
 def setting_ablation(base: RunConfig, changes: Sequence[str]) -> Ablation:
-    """Return the ablation of any of a network's settings: the base against the base with these changes.
+    """Return the ablation of any settings: the base against the base with these changes.
 
     Args:
         base: The settings of the reference.
-        changes: Texts such as `model.residual=false`.
+        changes: Texts such as `model.residual=false` or `training.label_smoothing=0.1`.
 
     Raises:
-        SepnetsError: A change is not one of the network's settings, or changes nothing.
+        SepnetsError: A change changes nothing, or what both variants need in common.
     """
     if not changes:
         raise SepnetsError("An ablation needs a change to test, such as model.residual=false.")
@@ -51,57 +70,71 @@ def setting_ablation(base: RunConfig, changes: Sequence[str]) -> Ablation:
     ablated: dict[str, Any] = {}
     for text in changes:
         key = text.partition("=")[0].strip()
-        if not key.startswith("model.") or key == "model.name":
+        if key in SHARED:
             raise SepnetsError(
-                "An ablation changes settings of one network, such as model.residual=false; other settings are "
-                f"the same for both variants. Received: {text!r}"
+                "An ablation compares two variants of one network on the same test pictures, so it cannot change "
+                f"{key}; choose another setting, such as training.label_smoothing=0.1. Received: {text!r}"
             )
-        before, after = base.model.model_dump(), override(base, text).model.model_dump()
-        setting = key.removeprefix("model.")
-        if setting in ablated or before[setting] == after[setting]:
+        before, after = values_of(base), values_of(override(base, text))
+        changed = {one: value for one, value in after.items() if value != before.get(one)}
+        if not changed or changed.keys() & ablated.keys():
             raise SepnetsError(f"This changes nothing, or the same setting again. Received: {text!r}")
-        reference[setting], ablated[setting] = before[setting], after[setting]
-    words = {setting: "none" if value is None else str(value).lower() for setting, value in ablated.items()}
+        reference |= {one: before.get(one) for one in changed}
+        ablated |= changed
+    words = {
+        key.removeprefix("model."): "none" if value is None else str(value).lower()
+        for key, value in ablated.items()
+    }
     name = ",".join(f"{setting}={word}" for setting, word in words.items())
     return Ablation(Variant("reference", reference), Variant(re.sub(r"[^\w.,=-]+", "-", name), ablated))
 
 
 def apply_variant(variant: Variant, base: RunConfig) -> RunConfig:
     """Return the settings of a variant; raise SepnetsError if its network does not have the changed settings."""
-    tree = base.model_dump(exclude_unset=True)  # settings that the user left open stay open
-    tree["model"] = base.model.model_dump()
-    missing = set(variant.settings) - set(tree["model"])
+    values = values_of(base)
+    missing = [key for key in variant.settings if key.startswith("model.") and key not in values]
     if missing:
         raise SepnetsError(
-            f"{base.model.name} cannot be ablated this way: it has no {sorted(missing)[0]}; name a setting "
-            f"that it has, as in --change model.alpha=0.5, or another network. Received: --model {base.model.name}"
+            f"{base.model.name} cannot be ablated this way: it has no {missing[0].removeprefix('model.')}; name a "
+            "setting that it has, as in --change model.alpha=0.5, or another network. "
+            f"Received: --model {base.model.name}"
         )
-    tree["model"].update(variant.settings)
-    return make_config(tree)
+    tree = base.model_dump(exclude_unset=True)  # settings that the user left open stay open
+    tree["model"] = base.model.model_dump()
+    changed = {key: value for key, value in variant.settings.items() if value != values.get(key)}
+    return make_config(Layer.of(changed).over(Layer.of(flatten(tree))).tree())
 
 
 def check_is_free(base: RunConfig, ablation: Ablation) -> None:
     """Refuse settings that the ablation itself changes, and settings with which its runs would differ."""
-    training = base.training
-    for key, value in (("batch_size", training.batch_size), ("epochs", training.epochs)):
-        if value == "auto":
+    for variant in ablation:
+        training = apply_variant(variant, base).training
+        for key, value in (("batch_size", training.batch_size), ("epochs", training.epochs)):
+            if value == "auto":
+                raise SepnetsError(
+                    f"The runs of an ablation have the same batch size and number of epochs; set training.{key}. "
+                    f"Received: training.{key}='auto'"
+                )
+        if training.patience:
             raise SepnetsError(
-                f"The runs of an ablation have the same batch size and number of epochs; set training.{key}. "
-                f"Received: training.{key}='auto'"
+                "The runs of an ablation have the same number of epochs; leave training.patience out. "
+                f"Received: training.patience={training.patience}"
             )
-    if training.patience:
-        raise SepnetsError(
-            "The runs of an ablation have the same number of epochs; leave training.patience out. "
-            f"Received: training.patience={training.patience}"
-        )
-    if training.seed:
+    if base.training.seed:
         raise SepnetsError(
             "An ablation trains with the seeds 0, 1, ...; set their number with --seeds and leave training.seed "
-            f"out. Received: training.seed={training.seed}"
+            f"out. Received: training.seed={base.training.seed}"
         )
-    for setting in ablation.reference.settings:
-        value = getattr(base.model, setting)
-        if value not in (ablation.reference.settings[setting], type(base.model).model_fields[setting].default):
-            raise SepnetsError(
-                f"This ablation itself changes model.{setting}; leave it out. Received: model.{setting}={value!r}"
-            )
+    values, defaults = values_of(base), flatten({"model": type(base.model)().model_dump()})
+    for key, own in ablation.reference.settings.items():
+        given = values.get(key)
+        if given not in (own, defaults.get(key)):
+            raise SepnetsError(f"This ablation itself changes {key}; leave it out. Received: {key}={given!r}")
+
+
+def values_of(config: RunConfig) -> dict[str, Any]:
+    """Return every setting by dotted key; of the amounts of augmentation, those that override the preset's."""
+    amounts = config.data.augmentation
+    tree = config.model_dump()
+    tree["data"]["augmentation"] = amounts.model_dump(exclude_unset=True) if amounts else {}
+    return flatten(tree)

@@ -62,9 +62,18 @@ def read_experiment(output: Path) -> dict[str, Any]:
     file = output / FILE
     try:
         found = json.loads(file.read_bytes())
+        for side in ("reference", "ablated"):
+            if side in found:
+                name, settings = found[side]
+                found[side] = [name, {_dotted(key): value for key, value in settings.items()}]
         return {**found, "base": make_config(found["base"]).model_dump(mode="json")}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SepnetsError(f"{file} is damaged: {one_line(error)}") from None
+
+
+def _dotted(key: str) -> str:
+    """Return a setting's dotted key; of version 0.1.0, which changed networks only, the file has its last part."""
+    return key if "." in key else f"model.{key}"
 
 
 def _first_difference(found: Any, wanted: Any, path: str = "") -> str:

@@ -121,13 +121,16 @@ def summarize(output: Path, ablation: Ablation, runs: dict[str, list[Run]]) -> A
     """
     variants = {name: _summarize_variant(found) for name, found in runs.items()}
     reference, ablated = (variants[variant.name] for variant in ablation)
+    training_loss = compare_pairs(reference.training_loss, ablated.training_loss, higher_is_better=False)
+    if ablation.changes_loss:
+        training_loss = training_loss._replace(verdict="not comparable: the change itself changes this loss")
     return AblationResult(
         output=output,
         ablation=ablation,
         seeds=list(range(len(reference.top1))),
         variants=variants,
         top1=compare_pairs(reference.top1, ablated.top1, higher_is_better=True),
-        training_loss=compare_pairs(reference.training_loss, ablated.training_loss, higher_is_better=False),
+        training_loss=training_loss,
     )
 
 

@@ -18,6 +18,7 @@ from keras_sepnets.base.files import to_csv_bytes, to_json_bytes, write_file, wr
 from keras_sepnets.base.text import one_line, printable
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.loading import check_run_folder, load_network, network_file
+from keras_sepnets.runs.checkpoints import checkpoint_folders
 from keras_sepnets.settings.schema import RunConfig
 
 BEFORE: dict[str, dict[str, Any]] = {  # what version 0.1.0 did, whose runs do not have these settings
@@ -144,7 +145,7 @@ class Run:
     @property
     def has_checkpoints(self) -> bool:
         """Whether there is a checkpoint to resume from."""
-        return any(self.checkpoints_folder.glob("step-*"))
+        return bool(checkpoint_folders(self.checkpoints_folder))
 
     def reopen(self, config: RunConfig) -> None:
         """Turn a finished run into an unfinished one with other settings."""

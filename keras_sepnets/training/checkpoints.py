@@ -8,6 +8,7 @@ newest one that agrees with its manifest counts.
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -19,13 +20,15 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.files import sync_file, sync_folder, to_json_bytes
-from keras_sepnets.base.text import one_line, printable
+from keras_sepnets.base.text import in_bytes, one_line, printable
+from keras_sepnets.runs.checkpoints import checkpoint_folders
 
 KEPT = 2  # checkpoints; the older one is used if the newer one is damaged
 UNFINISHED = "tmp-"
 VARIABLES, STATE, MANIFEST = "variables", "state.json", "manifest.json"
-# What TensorFlow raises for a full disk and other failures to write.
-WRITE_ERRORS = (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownError, tf.errors.DataLossError)
+WRITE_ERRORS = (OSError, tf.errors.OpError)  # which of the latter depends on what failed: disk, permission, ...
+FULL = ("No space left", "quota exceeded")  # in messages of the system
+TENSORFLOW_NAMES = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:\w*\].*", re.DOTALL)  # around such a message
 
 Variables = Mapping[str, Sequence[tf.Variable]]
 
@@ -139,12 +142,12 @@ class Checkpoints:
 
     def _found(self) -> list[Path]:
         """Return the checkpoints, newest first."""
-        return sorted(self.folder.glob("step-*"), reverse=True)
+        return sorted(checkpoint_folders(self.folder), reverse=True)
 
     def _free_name(self, name: str) -> Path:
         """Return a path that sorts after others of this step, which may be saved before and after validation."""
-        same = sorted(self.folder.glob(f"{name}*"))
-        number = int(same[-1].name.removeprefix(name).lstrip("-") or 0) + 1 if same else 0
+        same = [path.name for path in self._found() if path.name.startswith(name)]
+        number = int(same[0].removeprefix(name).lstrip("-") or 0) + 1 if same else 0
         return self.folder / (f"{name}-{number:02d}" if number else name)
 
     def _remove(self, checkpoint: Path) -> None:
@@ -155,14 +158,14 @@ class Checkpoints:
             shutil.rmtree(aside)
 
     def _explain(self, error: BaseException, variables: Variables) -> str:
-        needed = sum(variable.shape.num_elements() * variable.dtype.size for variable in _flat(variables))
-        free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
+        reason = one_line(TENSORFLOW_NAMES.sub("", str(error)))
+        if any(word in reason for word in FULL):
+            needed = sum(variable.shape.num_elements() * variable.dtype.size for variable in _flat(variables))
+            free = shutil.disk_usage(self.folder).free if self.folder.exists() else 0
+            reason += f": about {in_bytes(needed)} are needed and {in_bytes(free)} are free"
         kept = self._found()[:1]
         before = f"The previous one is intact: {printable(kept[0])}" if kept else "There is no previous one"
-        return (
-            f"The checkpoint could not be written ({one_line(error, 100)}): about {needed:,} bytes are needed and "
-            f"{free:,} are free. {before}"
-        )
+        return f"The checkpoint could not be written: {printable(reason)}. {before}"
 
 
 def _write(folder: Path, variables: Variables, state: dict[str, Any]) -> None:

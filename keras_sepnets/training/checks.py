@@ -12,13 +12,13 @@ from keras_sepnets.models.weights import check_weights_exist, check_weights_fit
 from keras_sepnets.settings.schema import DataConfig, RunConfig, TrainingConfig
 
 
-def check_settings(config: RunConfig, *, download: bool, max_seconds: float | None) -> None:
+def check_settings(config: RunConfig, *, download: bool, has_limit: bool) -> None:
     """Refuse settings that contradict each other.
 
     Args:
         config: The settings.
         download: Whether a TFDS data set may be downloaded.
-        max_seconds: Time limit of the run.
+        has_limit: Whether the run has a time limit.
 
     Raises:
         SepnetsError: A setting cannot be used, or not together with another one.
@@ -30,7 +30,7 @@ def check_settings(config: RunConfig, *, download: bool, max_seconds: float | No
         )
     _check_options_of_data(config.data, download=download)
     _check_folds(config.data)
-    if config.training.epochs == "auto" and max_seconds is None:
+    if config.training.epochs == "auto" and not has_limit:
         raise SepnetsError(
             "To choose the number of epochs, training needs a time limit: --max-time 2h. "
             "Received: training.epochs='auto'"

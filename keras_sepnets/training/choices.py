@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from keras_sepnets.acceleration.threads import settle_threads, use_threads
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.text import counted
 from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.models.registry import NETWORKS
@@ -51,13 +52,21 @@ def accept_threads(config: RunConfig) -> Chosen:
 
 
 def choose_fastest_form(
-    config: RunConfig, *, classes: int, num_examples: int, on_progress: Callable[[str], None]
+    config: RunConfig,
+    *,
+    classes: int,
+    num_examples: int,
+    max_seconds: float | None,
+    measure: bool,
+    on_progress: Callable[[str], None],
 ) -> Chosen:
     """Choose acceleration, precision, compilation and threads where they are "auto"; set TensorFlow's threads."""
     form = choose_form(
         config,
         classes=classes,
         num_examples=config.data.overfit or num_examples,
+        max_seconds=max_seconds,
+        measure=measure,
         on_progress=on_progress,
     )
     chosen = with_training(config, **form.settings)
@@ -108,6 +117,27 @@ def choose_epochs_by_steps(config: RunConfig, steps_per_epoch: int) -> Chosen:
         return Chosen(config, {})
     reason = f"{epochs} would be only {epochs * steps_per_epoch:,} steps; at least {fewest:,} steps"
     return Chosen(with_training(config, epochs=-(-fewest // steps_per_epoch)), {"training.epochs": reason})
+
+
+def choose_warmup(config: RunConfig) -> Chosen:
+    """Shorten a warm-up that lasts as long as the run or longer than a phase; its rate would never fall again."""
+    frozen, warmup = config.transfer.unfreeze_after, config.training.warmup_epochs
+    epochs = int(config.training.epochs)
+    last = epochs - frozen  # epochs of the last phase
+    if not epochs or not (warmup >= last or warmup > frozen > 0):
+        return Chosen(config, {})
+    shortest = min(last, frozen or last)
+    schedule = "shorter phase" if frozen else "run"
+    reason = f"half of the {schedule}; {counted(warmup, 'epoch')} would be all of it"
+    return Chosen(with_training(config, warmup_epochs=shortest / 2), {"training.warmup_epochs": reason})
+
+
+def most_batches_for_statistics(config: RunConfig) -> int:
+    """Return from how many batches batch norm's statistics may be computed anew before an evaluation."""
+    batches = config.training.precise_batch_norm
+    if config.transfer.batch_norm == "frozen":
+        return 0
+    return MOST_BATCHES if batches == "auto" else batches
 
 
 def choose_precise_batch_norm(config: RunConfig, steps_per_epoch: int) -> Chosen:

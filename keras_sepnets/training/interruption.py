@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KEYS = (signal.SIGINT, signal.SIGTERM)  # sent on purpose; a second one comes from somebody who will not wait
+SIGNALS = (*KEYS, signal.SIGHUP)
 
 
 class StopNow(BaseException):
@@ -35,21 +36,29 @@ class Interruption:
             raise StopNow
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)  # the second signal kills
-        if not self.stops_between_steps:
+        is_first = self.signal is None
+        self.signal = self.signal or signal.Signals(number)
+        if number in KEYS:
+            for each in KEYS:
+                signal.signal(each, signal.SIG_DFL)  # the second one kills
+        # A terminal that closes often sends several signals: SIGHUP from the kernel and the shell, then SIGTERM.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if is_first and not self.stops_between_steps:
             raise StopNow
 
 
 @contextlib.contextmanager
 def handled_signals(deadline: float | None = None) -> Iterator[Interruption]:
-    """Handle SIGINT and SIGTERM within a block; other threads only have the deadline."""
+    """Handle SIGINT, SIGTERM and SIGHUP within a block; other threads only have the deadline.
+
+    SIGHUP stays ignored where it is, as in a program that `nohup` started.
+    """
     interruption = Interruption(deadline)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    before = {number: signal.signal(number, interruption._handle) for number in SIGNALS}
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    before = {number: signal.signal(number, interruption._handle) for number in (SIGNALS if hangs_up else KEYS)}
     try:
         yield interruption
     finally:

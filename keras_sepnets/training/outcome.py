@@ -1,5 +1,6 @@
 """How a run ends: its result, or the error that says why it ended early and what is left of it."""
 
+import contextlib
 import signal
 from typing import Annotated, TypeAlias
 
@@ -8,6 +9,7 @@ from pydantic import Field, InstanceOf, PlainSerializer, computed_field
 from keras_sepnets.base.errors import (
     DivergedError,
     FailedRunError,
+    HungUpError,
     InterruptedRunError,
     SepnetsError,
     TerminatedRunError,
@@ -37,6 +39,8 @@ class TrainingResult(Result):
     """training pictures per second of training steps"""
     checkpoint_seconds: float
     """seconds spent on checkpoints, part of train_seconds"""
+    seconds: dict[str, float]
+    """seconds by part: reading, measuring, building, fitting, tracing, training, validation, saving, testing"""
     cost: InstanceOf[Cost] = Field(exclude=True)
     test: InstanceOf[Evaluation] | None
     """the evaluation on the test split; null for a network that was trained on every picture"""
@@ -63,7 +67,7 @@ def stop_run(run: Run, saver: Saver, interruption: Interruption, epochs: int) ->
         interruption: The request to stop.
         epochs: Number of epochs of the run.
     """
-    position = saver.position
+    position, number = saver.position, interruption.signal
     if position.epoch < epochs:
         where = f"in epoch {position.epoch + 1}, step {position.step}"
     else:
@@ -73,13 +77,14 @@ def stop_run(run: Run, saver: Saver, interruption: Interruption, epochs: int) ->
     if run.has_checkpoints:
         kept = f"Everything is saved; resume with: sepnets train --resume {run.path}"
     else:
-        run.remove()
+        _remove(run)
         kept = "No step was finished, so nothing is saved."
-    if interruption.signal is None:
-        return TimeUpError(f"Time ran out {where}. {kept}")
-    if interruption.signal == signal.SIGTERM:
-        return TerminatedRunError(f"Terminated {where}. {kept}")
-    return InterruptedRunError(f"Interrupted {where}. {kept}")
+    what, kind = {
+        None: ("Time ran out", TimeUpError),
+        signal.SIGTERM: ("Terminated", TerminatedRunError),
+        signal.SIGHUP: ("The terminal was closed", HungUpError),
+    }.get(number, ("Interrupted", InterruptedRunError))
+    return kind(f"{what} {where}. {kept}")
 
 
 def fail_run(run: Run, error: BaseException) -> FailedRunError:
@@ -98,9 +103,15 @@ def fail_run(run: Run, error: BaseException) -> FailedRunError:
         why = "Resuming would diverge again" if diverged else "There is no checkpoint to resume from"
         kept = f"{why}; its finished epochs are saved: sepnets evaluate {run.path}"
     else:
-        run.remove()
+        _remove(run)
         kept = "No epoch was finished, so nothing is saved."
     if isinstance(error, KeyboardInterrupt):
         return InterruptedRunError(f"Interrupted during the test. {kept}")
     name = "" if isinstance(error, SepnetsError) else f"{type(error).__name__}: "
     return FailedRunError(f"{name}{one_line(error).rstrip('.')}. {kept}")
+
+
+def _remove(run: Run) -> None:
+    """Remove a run of which nothing can be used, as far as the disk allows it: it may be read-only now."""
+    with contextlib.suppress(OSError):
+        run.remove()

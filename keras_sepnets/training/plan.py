@@ -1,16 +1,14 @@
 """The plan of a run: its data, its network, and every setting as a value, before anything is written."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_sepnets.acceleration.threads import use_threads
-from keras_sepnets.base.results import Result
-from keras_sepnets.cost.counting import Cost, Parameters, count_cost
+from keras_sepnets.cost.counting import Cost, count_cost
 from keras_sepnets.data.batches.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
@@ -33,42 +31,18 @@ from keras_sepnets.training.choices import (
     choose_momentums,
     choose_precise_batch_norm,
     choose_start,
+    choose_warmup,
     choose_which_to_keep,
     with_training,
 )
 from keras_sepnets.training.classifier import check_can_be_fitted
+from keras_sepnets.training.clock import Clock, TimeLimit
 from keras_sepnets.training.evaluated import EvaluatedForm, batches_for_statistics
 from keras_sepnets.training.loop import Position
 from keras_sepnets.training.optimization import compile_model
 from keras_sepnets.training.phases import Phase, freeze
-from keras_sepnets.training.tuning.duration import measure_speed
-
-
-class PlanSummary(Result):
-    """What `sepnets train --dry-run --json` prints of a plan."""
-
-    config: RunConfig
-    """all settings, with a value for each"""
-    input_shape: list[int]
-    """height, width and channels of a picture"""
-    parameters: Parameters
-    """total, trainable, and without batch norm's"""
-    multiply_adds: int
-    """for one picture"""
-    activation_bytes: int
-    """outputs of all layers for one picture"""
-    peak_activation_bytes: int
-    """activations that are alive at once, at most, when one picture is predicted"""
-    not_counted: list[str]
-    """layers whose cost is unknown"""
-    num_examples: dict[str, int]
-    """by role: train, validation, test"""
-    steps_per_epoch: int
-    """optimizer steps per epoch"""
-    steps: int
-    """optimizer steps of the run"""
-    weights: LoadReport | None
-    """which layers took the weights that the run starts from; null if it starts from random weights"""
+from keras_sepnets.training.plan_summary import PlanSummary
+from keras_sepnets.training.tuning.duration import epochs_within
 
 
 @dataclass(frozen=True)
@@ -84,6 +58,7 @@ class Plan:
     evaluated: EvaluatedForm  # a block in which `trained` is as it is evaluated and saved
     chosen: dict[str, str] = field(default_factory=dict)  # setting that the plan chose -> reason
     load_report: LoadReport | None = None  # of the weights that the run starts from
+    seconds: dict[str, float] = field(default_factory=dict)  # that parts of the planning took
 
     @property
     def epochs(self) -> int:
@@ -184,8 +159,9 @@ def make_plan(
     *,
     download: bool = False,
     cache_folder: Path | None = None,
-    max_seconds: float | None = None,
+    max_seconds: float | TimeLimit | None = None,
     load_weights: bool = True,
+    try_forms: bool = True,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Plan:
     """Open the data, choose every open setting and build the network; write nothing.
@@ -195,24 +171,27 @@ def make_plan(
             steps, and measurements of memory and time.
         download: Whether a TFDS data set may be downloaded.
         cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
-        max_seconds: Time limit of the run from now on, in seconds; the run gets at most as many epochs as fit.
+        max_seconds: Time limit of the run in seconds from now on, or one that has begun; the run gets at most as
+            many epochs as fit.
         load_weights: Whether to load the weights that the run starts from; not needed if a checkpoint follows.
+        try_forms: Whether to measure which form of the network trains fastest, if it is not known yet.
         on_progress: Called with a description before a measurement, which takes a while.
 
     Raises:
-        SepnetsError: The data cannot be opened, or the settings cannot be used.
+        SepnetsError: The data cannot be opened, the settings cannot be used, or not even one epoch fits.
     """
-    begin = time.monotonic()
+    limit, clock = TimeLimit.of(max_seconds), Clock()
     use_threads(config.training)  # before TensorFlow starts: it keeps the number of threads that it starts with
-    check_settings(config, download=download, max_seconds=max_seconds)
+    check_settings(config, download=download, has_limit=limit is not None)
     if load_weights:
         check_network(config)
-    source = open_source(
-        config.data.dataset,
-        download=download,
-        skip_bad=config.data.on_bad_picture == "skip",
-        pooled=config.data.folds > 0,
-    )
+    with clock.counting("reading"):
+        source = open_source(
+            config.data.dataset,
+            download=download,
+            skip_bad=config.data.on_bad_picture == "skip",
+            pooled=config.data.folds > 0,
+        )
     config, reasons = choose_data(config, source)
     config, why = choose_batch_norm(config)
     reasons |= why
@@ -225,48 +204,53 @@ def make_plan(
     num_train = source.num_examples("train")
     if read_later:
         check_examples(config.data, num_train)
-    splits = None if read_later else Splits(source, config.data, cache_folder=cache_folder)
-    config, why = choose_fastest_form(
-        config, classes=len(source.class_names), num_examples=num_train, on_progress=on_progress
-    )
+    with clock.counting("reading"):
+        splits = None if read_later else Splits(source, config.data, cache_folder=cache_folder)
+    with clock.counting("measuring"):
+        config, why = choose_fastest_form(
+            config,
+            classes=len(source.class_names),
+            num_examples=num_train,
+            max_seconds=limit and limit.seconds,
+            measure=try_forms,
+            on_progress=on_progress,
+        )
     reasons |= why
-    splits = splits or Splits(source, config.data, cache_folder=cache_folder)
-    config, why = choose_batch(config, splits)
-    reasons |= why
-    config, why = choose_epochs_by_steps(config, _steps_per_epoch(config, splits))
-    reasons |= why
-    if max_seconds is not None:
-        config, why = _choose_epochs(config, splits, max_seconds, begin)
+    with clock.counting("reading"):
+        splits = splits or Splits(source, config.data, cache_folder=cache_folder)
+    with clock.counting("measuring"):
+        config, why = choose_batch(config, splits)
+        reasons |= why
+        config, why = choose_epochs_by_steps(config, _steps_per_epoch(config, splits))
+        reasons |= why
+        if limit and config.training.epochs:
+            on_progress("measuring how many epochs fit into the time")
+            config, why = _choose_epochs(config, splits, limit)
+            reasons |= why
+    if load_weights:  # otherwise the run goes on with the schedule that it has
+        config, why = choose_warmup(config)
         reasons |= why
     for choose in (choose_momentums, choose_precise_batch_norm):
         config, why = choose(config, _steps_per_epoch(config, splits))
         reasons |= why
     config, why = choose_which_to_keep(config, splits.num_examples("validation"))
-    return _build(config, splits, reasons | why, load_weights=load_weights)
+    with clock.counting("building"):
+        plan = _build(config, splits, reasons | why, load_weights=load_weights)
+    return replace(plan, seconds=clock.parts)
 
 
-def _choose_epochs(config: RunConfig, splits: Splits, max_seconds: float, begin: float) -> Chosen:
-    """Choose by measurement how many epochs fit in `max_seconds` from `begin`, at most the configured number."""
+def _choose_epochs(config: RunConfig, splits: Splits, limit: TimeLimit) -> Chosen:
+    """Choose by measurement how many epochs fit into a time limit, at most the configured number."""
     asked = config.training.epochs
     trial_config = with_training(config, epochs=1 if asked == "auto" else asked)
     trial_config, _ = choose_momentums(trial_config, _steps_per_epoch(config, splits))
-    fitting = _epochs_that_fit(_build(trial_config, splits, {}, load_weights=False), max_seconds, begin)
+    fitting = epochs_within(limit, _build(trial_config, splits, {}, load_weights=False), config)
     epochs = fitting if asked == "auto" else min(asked, fitting)
     if epochs == asked:
         return Chosen(config, {})
     config = with_training(config, epochs=epochs)
     check_phases(config)
-    return Chosen(config, {"training.epochs": f"what fits in {max_seconds:,.0f} s, measured"})
-
-
-def _epochs_that_fit(trial: Plan, max_seconds: float, begin: float) -> int:
-    trial.compile(Phase(0, trial.epochs, None))  # nothing frozen: the slowest phase
-    speed = measure_speed(trial.trained, trial.network, trial.training_batches(), trial.validation_batches())
-    validation, test = (-(-trial.splits.num_examples(role) // BATCH_SIZE) for role in ("validation", "test"))
-    left = max_seconds - (time.monotonic() - begin)
-    return speed.epochs_that_fit(
-        left, steps=trial.steps_per_epoch, validation_batches=validation, test_batches=test
-    )
+    return Chosen(config, {"training.epochs": f"what fits in {limit.seconds:,.0f} s, measured"})
 
 
 def _steps_per_epoch(config: RunConfig, splits: Splits) -> int:

@@ -70,9 +70,14 @@ class Recorder(keras.callbacks.Callback):
         self._steps_begin = self._steps_end = time.perf_counter()
         self._epoch_images = 0
 
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self._step_begin = time.perf_counter()
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._steps_end = time.perf_counter()
-        if self._traced is not self.model.train_function:
+        is_traced = self._traced is self.model.train_function
+        self._clock.add("training" if is_traced else "tracing", self._steps_end - self._step_begin)
+        if not is_traced:
             self._steps_begin = self._steps_end  # not counted: the first step of a phase traces the graph
             self._traced = self.model.train_function
         else:
@@ -125,7 +130,7 @@ class Recorder(keras.callbacks.Callback):
 
     def save(self, name: str) -> None:
         """Save the network as "best" or "final", as it is evaluated."""
-        with self._plan.evaluated():
+        with self._clock.counting("saving"), self._plan.evaluated():
             if not self._shares_layers:
                 self.network.set_weights(self._plan.trained.get_weights())
             self._run.save_model(self.network, name)

@@ -100,6 +100,7 @@ class Saver:
         self._last_time = time.perf_counter()
         self._last_cost = self._last_time - begin
         self.seconds += self._last_cost
+        self._clock.add("saving", self._last_cost)
 
     def save_if_due(self) -> None:
         """Save if it is time to; call this after every step and every epoch."""

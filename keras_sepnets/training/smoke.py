@@ -1,6 +1,5 @@
 """A smoke test: every part of a run once, on one batch, before a run of hours starts."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.results import Result
+from keras_sepnets.base.temporary import temporary_folder
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.training.checkpoints import Checkpoints
 from keras_sepnets.training.clock import Clock
@@ -45,8 +45,8 @@ def smoke_test(plan: Plan, on_step: Callable[[SmokeStep], None] = lambda _step: 
     """
     done = []
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="sepnets-smoke-") as folder, plan.splits.translated_failures():
-        for name, outcome in _try_parts(plan, Path(folder)):
+    with temporary_folder() as folder, plan.splits.translated_failures():
+        for name, outcome in _try_parts(plan, folder):
             now = time.perf_counter()
             done.append(SmokeStep(name=name, outcome=outcome, seconds=round(now - begin, 2)))
             on_step(done[-1])

@@ -1,31 +1,33 @@
 """A training run: plan it, train it, test it; resume or extend it."""
 
-import time
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_sepnets.base.errors import InterruptedRunError, SepnetsError
+from keras_sepnets.base.files import remove_unfinished
 from keras_sepnets.base.machine import describe_environment
 from keras_sepnets.base.text import counted
 from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.checkpoints import Checkpoints, UnusableCheckpointError
-from keras_sepnets.training.clock import Clock
-from keras_sepnets.training.interruption import Interruption, StopNow, handled_signals
-from keras_sepnets.training.loop import Position, build_metrics, run_epochs, training_state
+from keras_sepnets.training.clock import Clock, TimeLimit
+from keras_sepnets.training.epochs import train_to_the_end
+from keras_sepnets.training.interruption import StopNow, handled_signals
+from keras_sepnets.training.loop import Position
 from keras_sepnets.training.outcome import TrainingResult as TrainingResult
 from keras_sepnets.training.outcome import fail_run, stop_run
 from keras_sepnets.training.pictures import write_train_batch, write_validation_predictions
 from keras_sepnets.training.plan import Plan, make_plan
 from keras_sepnets.training.recorder import Recorder, tensorboard_callbacks
 from keras_sepnets.training.saver import Saver
-from keras_sepnets.training.start import start_with_fitted_classifier
+
+MINUTE = 60.0
 
 
 def train(
@@ -35,7 +37,7 @@ def train(
     download: bool = False,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
-    max_seconds: float | None = None,
+    max_seconds: float | TimeLimit | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
@@ -49,10 +51,11 @@ def train(
         cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
         checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as
             possible at a cost of at most 1 % of the time.
-        max_seconds: Time limit in seconds; the run gets as many epochs as fit, and stops resumable.
+        max_seconds: Time limit in seconds from now on, or one that has begun; the run gets as many epochs as fit,
+            and stops resumable.
         callbacks: Additional Keras callbacks.
         on_plan: Called with the plan before anything is written.
-        on_progress: Called with a description before each measurement that the plan needs.
+        on_progress: Called with a line about what takes a while besides the epochs.
 
     Returns:
         The run, its speed, its cost and its test result.
@@ -60,17 +63,17 @@ def train(
     Raises:
         SepnetsError: The settings, the data or the output folder cannot be used; nothing was written.
         FailedRunError: The training failed; the run can be resumed from its newest checkpoint.
-        InterruptedRunError: SIGINT (Ctrl-C), SIGTERM or the time limit stopped the run; it can be resumed from the
-            step at which it stopped.
+        InterruptedRunError: SIGINT (Ctrl-C), SIGTERM, SIGHUP or the time limit stopped the run; it can be resumed
+            from the step at which it stopped.
     """
-    deadline = _deadline(max_seconds)
+    limit = TimeLimit.of(max_seconds)
     if output is not None:
         check_output(output)
     plan = make_plan(
         config,
         download=download,
         cache_folder=cache_folder,
-        max_seconds=max_seconds,
+        max_seconds=limit,
         on_progress=on_progress,
     )
     if on_plan:
@@ -83,7 +86,7 @@ def train(
         run.remove()
         raise
     with run.locked():
-        return _carry_out(run, plan, callbacks, checkpoint_every, deadline, on_progress)
+        return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
 def resume(
@@ -91,9 +94,10 @@ def resume(
     *,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
-    max_seconds: float | None = None,
+    max_seconds: float | TimeLimit | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
     """Resume a run that was interrupted or killed, with the same result as if it had not been.
 
@@ -105,6 +109,7 @@ def resume(
         max_seconds: Time limit in seconds, after which the run stops again.
         callbacks: Additional Keras callbacks; they do not see what happened before.
         on_plan: Called with the plan before training resumes.
+        on_progress: See `train`.
 
     Returns:
         The same as for the uninterrupted run: weights, batch norm's statistics, history and test are bit-identical
@@ -115,7 +120,7 @@ def resume(
             training it.
         FailedRunError, InterruptedRunError: See `train`.
     """
-    deadline = _deadline(max_seconds)
+    limit = TimeLimit.of(max_seconds)
     with run.locked():
         if run.is_finished:
             raise SepnetsError(
@@ -128,7 +133,7 @@ def resume(
             plan = _plan_again(run, run.config, cache_folder)
         if on_plan:
             on_plan(plan)
-        return _carry_out(run, plan, callbacks, checkpoint_every, deadline)
+        return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
 def extend(
@@ -137,20 +142,21 @@ def extend(
     *,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
-    max_seconds: float | None = None,
+    max_seconds: float | TimeLimit | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
+    on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
     """Continue a finished run to a total of `epochs`, on the schedule of a run of that length.
 
     The learning rate continues where such a run would be, so it rises again. The run's config.json gets the new
-    number of epochs; batch norm's momentum stays unchanged, and patience no longer applies. See `resume` for the
-    other arguments.
+    number of epochs; warm-up and batch norm's momentum stay as they are, and patience no longer applies. See
+    `resume` for the other arguments.
 
     Raises:
         SepnetsError: The run is not finished, or already has that many epochs.
     """
-    deadline = _deadline(max_seconds)
+    limit = TimeLimit.of(max_seconds)
     with run.locked():
         if not run.is_finished:
             raise SepnetsError(f"The run is not finished; resume it: sepnets train --resume {run.path}")
@@ -166,7 +172,7 @@ def extend(
         if on_plan:
             on_plan(plan)
         run.reopen(longer)
-        return _carry_out(run, plan, callbacks, checkpoint_every, deadline)
+        return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
 def _describe(run: Run, plan: Plan, environment: dict[str, Any]) -> None:
@@ -196,20 +202,18 @@ def _plan_again(run: Run, config: RunConfig, cache_folder: Path | None) -> Plan:
     return plan
 
 
-def _deadline(max_seconds: float | None) -> float | None:
-    return None if max_seconds is None else time.monotonic() + max_seconds
-
-
 def _carry_out(
     run: Run,
     plan: Plan,
     callbacks: Sequence[keras.callbacks.Callback],
     checkpoint_every: int | timedelta | None,
-    deadline: float | None,
-    on_progress: Callable[[str], None] = lambda _text: None,
+    limit: TimeLimit | None,
+    on_progress: Callable[[str], None],
 ) -> TrainingResult:
     """Train a locked run to its end, from its newest checkpoint if there is one, and test it."""
     clock = Clock()
+    for part, seconds in plan.seconds.items():
+        clock.add(part, seconds)
     recorder = Recorder(run, plan, clock)
     checkpoints = Checkpoints(run.checkpoints_folder)
     saver = Saver(
@@ -222,79 +226,36 @@ def _carry_out(
         others={"recorder": recorder},
     )
     try:
+        remove_unfinished(run.path, older_than=MINUTE)  # `sepnets evaluate` may be writing
         checkpoints.remove_unfinished()
-        with handled_signals(deadline) as interruption, plan.splits.translated_failures():
+        with handled_signals(limit and limit.end) as interruption, plan.splits.translated_failures():
             try:
                 if not run.has_checkpoints:
-                    write_train_batch(run, plan)
-                _run(plan, recorder, saver, interruption, [*tensorboard_callbacks(run), *callbacks], on_progress)
+                    with clock.counting("reading"):
+                        write_train_batch(run, plan)
+                every = [*tensorboard_callbacks(run), *callbacks]
+                train_to_the_end(plan, recorder, saver, interruption, clock, every, on_progress)
                 saver.save()  # so that the finished run can be extended
             except StopNow:
                 raise stop_run(run, saver, interruption, plan.last_epoch) from None
         recorder.save("final")
-        with plan.evaluated():
+        role = plan.config.data.evaluated_role
+        on_progress(f"testing the network on {counted(plan.splits.num_examples(role), f'{role} picture')}")
+        with clock.counting("testing"), plan.evaluated():
             write_validation_predictions(run, plan, recorder.network)
         trained = recorder.summary() | {"checkpoint_seconds": round(saver.seconds, 3)}
-        run.write_json("training.json", trained)
+        run.write_json("training.json", trained | {"seconds": clock.parts})
         checkpoints.keep_newest()
-        evaluation = evaluate(run, plan.config.data.evaluated_role, splits=plan.splits)
+        with clock.counting("testing"):
+            evaluation = evaluate(run, role, splits=plan.splits)
+        run.write_json("training.json", trained | {"seconds": clock.parts})
     except (InterruptedRunError, UnusableCheckpointError):
         raise
     except (KeyboardInterrupt, Exception) as error:
         raise fail_run(run, error) from error
     finally:
-        if run.path.exists():
-            run.write_bad_pictures(plan.splits.bad_pictures)
+        with contextlib.suppress(OSError):  # the reason why the run ends says more
+            if run.path.exists():
+                run.write_bad_pictures(plan.splits.bad_pictures)
     test = None if plan.config.data.trains_on_all else evaluation
-    return TrainingResult(run=run, **trained, cost=plan.cost, test=test)
-
-
-def _run(
-    plan: Plan,
-    recorder: Recorder,
-    saver: Saver,
-    interruption: Interruption,
-    callbacks: Sequence[keras.callbacks.Callback],
-    on_progress: Callable[[str], None],
-) -> None:
-    """Train to the end, from the newest checkpoint if there is one."""
-    model, position, validation = plan.trained, saver.position, plan.validation_batches()
-    keras.utils.set_random_seed(plan.config.training.seed)
-    if plan.config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    checkpoint = saver.load_newest()
-    phase = plan.phase_at(position)
-    plan.compile(phase)
-    build_metrics(model, validation)
-    if checkpoint:
-        checkpoint.read(training_state(model))
-    elif plan.config.transfer.classifier == "fitted":
-        recorder.start_clock()
-        recorder.begin_with(start_with_fitted_classifier(plan, validation, on_progress))
-        saver.save()
-
-    def begin_epoch(epoch: int) -> None:
-        nonlocal phase
-        if plan.phase_of(epoch) != phase:
-            phase = plan.phase_of(epoch)
-            plan.compile(phase)
-            build_metrics(model, validation)
-
-    def after_step() -> None:
-        interruption.stop_if_asked()
-        saver.save_if_due()
-
-    interruption.stops_between_steps = True
-    run_epochs(
-        model,
-        position,
-        plan.training_batches(start=saver.step),
-        validation,
-        epochs=plan.last_epoch,
-        steps_per_epoch=plan.steps_per_epoch,
-        callbacks=[recorder, *callbacks],
-        evaluated=plan.evaluated,
-        on_new_epoch=begin_epoch,
-        on_step=after_step,
-        on_pause=interruption.stop_if_asked,
-    )
+    return TrainingResult(run=run, **trained, seconds=clock.parts, cost=plan.cost, test=test)

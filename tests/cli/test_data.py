@@ -98,7 +98,7 @@ def test_ctrl_c_exits_130(folder, monkeypatch):
 
     monkeypatch.setattr("keras_sepnets.data.catalogue.offline._stage", press)
     result = run("prepare", "tiny_pictures", "--from", folder)
-    assert (result.exit_code, result.stderr) == (130, "Error: Interrupted.\n")
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
 
 
 def test_digits_are_prepared_without_files():

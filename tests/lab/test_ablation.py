@@ -12,7 +12,7 @@ from keras_sepnets.base.errors import InterruptedRunError
 from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.lab.ablation import ablate, default_output
 from keras_sepnets.lab.change import apply_variant, intermediate_relu_ablation, setting_ablation
-from keras_sepnets.lab.experiment import with_choices_of_runs
+from keras_sepnets.lab.experiment import open_experiment, with_choices_of_runs
 from keras_sepnets.models.registry import build_network
 from keras_sepnets.settings.files import load_config, override
 
@@ -59,19 +59,83 @@ def test_flags_name_the_change_under_test():
     out, into = (intermediate_relu_ablation(intermediate_relu=flag) for flag in (False, True))
     assert (out.reference.name, out.ablated.name) == ("intermediate_relu", "no_intermediate_relu")
     assert into == (out.ablated, out.reference)
-    assert out.ablated.settings == {"intermediate_activation": "linear"}
-    assert out.reference.settings == {"intermediate_activation": "relu"}
+    assert out.ablated.settings == {"model.intermediate_activation": "linear"}
+    assert out.reference.settings == {"model.intermediate_activation": "relu"}
 
 
 def test_any_setting_of_a_network_can_be_the_change():
     v2 = load_config(options={"model.name": "mobilenet_v2", "model.alpha": 0.35})
     change = setting_ablation(v2, ["model.residual=none", "model.bottleneck_activation=relu6"])
-    assert change.reference == ("reference", {"residual": "bottleneck", "bottleneck_activation": None})
+    before = {"model.residual": "bottleneck", "model.bottleneck_activation": None}
+    assert change.reference == ("reference", before)
     assert change.ablated.name == "residual=none,bottleneck_activation=relu6"
-    assert change.ablated.settings == {"residual": None, "bottleneck_activation": "relu6"}
+    assert change.ablated.settings == {"model.residual": None, "model.bottleneck_activation": "relu6"}
     assert default_output(v2, change).name == f"ablate-mobilenet_v2-digits-{change.ablated.name}"
     narrower = setting_ablation(base(), ["model.alpha=0.125"])
-    assert narrower.ablated == ("alpha=0.125", {"alpha": 0.125})
+    assert narrower.ablated == ("alpha=0.125", {"model.alpha": 0.125})
+
+
+def test_any_setting_of_a_training_or_of_the_data_can_be_the_change():
+    given = load_config(options={"data.augmentation.flip": False, "training.epochs": 3})
+    for text, setting, before, after in (
+        ("training.label_smoothing=0.1", "training.label_smoothing", 0.0, 0.1),
+        ("training.epochs=4", "training.epochs", 3, 4),
+        ("data.augment=strong", "data.augment", None, "strong"),
+        ("data.augmentation.mixup=0.2", "data.augmentation.mixup", None, 0.2),
+        ("data.augmentation={mixup = 0.2}", "data.augmentation.mixup", None, 0.2),
+        ("transfer.batch_norm=moving", "transfer.batch_norm", "auto", "moving"),
+    ):
+        change = setting_ablation(given, [text])
+        assert change == (("reference", {setting: before}), (f"{setting}={after}", {setting: after}))
+        assert not change.changes_network
+        assert apply_variant(change.reference, given) == given
+        assert apply_variant(change.ablated, given) != given
+    both = setting_ablation(given, ["training.optimizer=sgd", "training.learning_rate=0.1"])
+    ablated = apply_variant(both.ablated, given).training
+    assert (ablated.optimizer, ablated.learning_rate, ablated.epochs) == ("sgd", 0.1, 3)
+
+
+def test_what_a_change_makes_differ_between_runs_is_refused(tmp_path):
+    with pytest.raises(SepnetsError, match=r"The runs of an ablation have the same.*training.batch_size"):
+        ablate(base(), setting_ablation(base(), ["training.batch_size=auto"]), output=tmp_path / "a")
+
+
+@pytest.mark.usefixtures("_short_networks")
+def test_a_change_of_the_loss_leaves_only_the_test_to_compare(result_and_titles, tmp_path, monkeypatch):
+    result, _ = result_and_titles
+    whole = result.variants["no_intermediate_relu"].runs[0]
+    settings = base(data__augment="none")
+
+    def train_by_copying_one(config, *, output, **_):
+        run = Run(shutil.copytree(whole.path, output))
+        run.write_json("config.json", config.model_dump(mode="json"))
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr("keras_sepnets.lab.experiment.train", train_by_copying_one)
+    steps = []
+    changed = ablate(
+        settings,
+        setting_ablation(settings, ["training.batch_size=128", "training.label_smoothing=0.1"]),
+        output=tmp_path / "smoothing",
+        seeds=2,
+        callbacks=lambda _title, plan: steps.append(plan.steps_per_epoch) or [],
+    )
+    assert steps == [5, 10, 5, 10]
+    assert changed.comparison.verdict == "no measurable difference"
+    assert changed.loss_comparison.verdict.startswith("not comparable")
+    with pytest.raises(SepnetsError, match="Both variants are the same"):
+        ablate(base(), setting_ablation(base(), ["data.augment=light"]), output=tmp_path / "same")
+
+
+def test_an_experiment_of_0_1_0_is_continued(tmp_path):
+    open_experiment(tmp_path, base(), reference=list(ABLATION.reference), ablated=list(ABLATION.ablated))
+    old = (
+        (tmp_path / "experiment.json")
+        .read_text()
+        .replace("model.intermediate_activation", "intermediate_activation")
+    )
+    (tmp_path / "experiment.json").write_text(old)
+    open_experiment(tmp_path, base(), reference=list(ABLATION.reference), ablated=list(ABLATION.ablated))
 
 
 def test_open_settings_of_the_augmentation_stay_those_of_the_preset():
@@ -90,8 +154,11 @@ def test_open_settings_of_the_augmentation_stay_those_of_the_preset():
     ("change", "sentence"),
     [
         ("model.residual=true", "changes nothing"),
-        ("training.epochs=3", "changes settings of one network"),
-        ("model.name=mobilenet", "changes settings of one network"),
+        ("model.name=mobilenet", "cannot change model.name"),
+        ("data.dataset=cifar10", "same test pictures, so it cannot change data.dataset"),
+        ("training.seed=1", "cannot change training.seed"),
+        ("training.label_smoothing=0.0", "changes nothing"),
+        ("training.label_smothing=0.1", 'Did you mean "training.label_smoothing"'),
         ("model.residul=false", 'Did you mean "model.residual"'),
         ("model.residual", "reads KEY=VALUE"),
     ],
@@ -118,8 +185,7 @@ def test_two_settings_of_one_network_are_not_compared(change, tmp_path):
 def test_the_relu_is_taken_out_in_either_order():
     """With order pointwise_first, leaving the activation open would mean a ReLU."""
     ours = load_config(options={"model.name": "xception", "model.order": "pointwise_first"})
-    reference, ablated = (dict(variant.settings) for variant in ABLATION)
-    models = [ours.model.model_copy(update=settings) for settings in (reference, ablated)]
+    models = [apply_variant(variant, ours).model for variant in ABLATION]
     kinds = []
     for model in models:
         small = model.model_copy(update={"alpha": 0.0625, "middle_repeats": 0})

@@ -171,11 +171,43 @@ def test_a_full_disk_at_any_moment_of_a_save_leaves_the_checkpoint_before(tmp_pa
     try:
         checkpoints.save(4, variables(4.0), {"step": 4})
     except FailedRunError as error:
-        assert "bytes are needed" in str(error)
+        assert "are needed and" in str(error)
         assert "step-0000000" in str(error)
     assert len(calls) > call or call >= 6
     assert restored(tmp_path) in (3, 4)
     assert not list(tmp_path.glob("tmp-*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "reason"),
+    [
+        (
+            tf.errors.PermissionDeniedError,
+            "{{function_node __wrapped__SaveV2_dtypes_2_device_/job:localhost/device:CPU:0}} "
+            "/run/variables; Read-only file system [Op:SaveV2] name: ",
+            "/run/variables; Read-only file system",
+        ),
+        (
+            tf.errors.ResourceExhaustedError,
+            "{{function_node __wrapped__SaveV2}} /run/variables; No space left on device [Op:SaveV2]",
+            r"/run/variables; No space left on device: about 1.4 kB are needed and [\d.]+ \wB are free",
+        ),
+        (tf.errors.FailedPreconditionError, "/run is gone", "/run is gone"),
+    ],
+)
+def test_a_failed_save_says_why_and_only_of_a_full_disk_how_much_is_needed(
+    tmp_path, monkeypatch, kind, message, reason
+):
+    checkpoints = save_three(tmp_path)
+
+    def fail(*_):
+        raise kind(None, None, message)
+
+    monkeypatch.setattr(module, "_write", fail)
+    sentence = rf"^The checkpoint could not be written: {reason}. The previous one is intact: \S+/step-00000003$"
+    with pytest.raises(FailedRunError, match=sentence):
+        checkpoints.save(4, variables(4.0), {"step": 4})
+    assert restored(tmp_path) == 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="mounting a small disk needs root")
@@ -196,7 +228,7 @@ def test_on_a_small_disk_no_checkpoint_is_ever_lost(tmp_path):
                 checkpoints.save(before + 1, variables(before + 1.0), {"step": before + 1})
             except FailedRunError as error:
                 refused += 1
-                assert "bytes are needed" in str(error)
+                assert "are needed and" in str(error)
             assert restored(tmp_path / "run") in (before, before + 1)
             assert not list((tmp_path / "run").glob("tmp-*"))
         assert 5 < refused < 55

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -10,13 +13,16 @@ from warm import run_code
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import FailedRunError, TimeUpError
 from keras_sepnets.cli import main
+from keras_sepnets.cli.plan import describe_faults
 from keras_sepnets.settings.files import load_config
-from keras_sepnets.training.choices import Chosen
+from keras_sepnets.training.choices import Chosen, choose_warmup
+from keras_sepnets.training.clock import TimeLimit
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import resume
 from keras_sepnets.training.tuning import batch_size as module
+from keras_sepnets.training.tuning import form as form_trial
 from keras_sepnets.training.tuning.batch_size import Memory, choose_batch_size
-from keras_sepnets.training.tuning.duration import Speed
+from keras_sepnets.training.tuning.duration import Speed, Work
 
 pytestmark = pytest.mark.usefixtures("_short_networks")
 TINY = {
@@ -83,9 +89,15 @@ def test_the_number_that_auto_chose_is_in_the_plan(monkeypatch):
 def test_epochs_that_fit_a_time():
     speed = Speed(beginning=10.0, step=0.1, evaluation=0.05, saving=0.5)
     once, epoch = 2 * 10 + 0.05 * 6 + 5, 0.1 * 100 + 0.05 * 4 + 1
-    sizes = {"steps": 100, "validation_batches": 4, "test_batches": 6}
-    assert speed.epochs_that_fit(1.1 * (once + 3.5 * epoch), **sizes) == 3
-    assert speed.epochs_that_fit(1.0, **sizes) == 1
+    work = Work(steps=100, validation_batches=4, test_batches=6)
+    assert speed.seconds_of(work, 2) == pytest.approx(1.1 * (once + 2 * epoch))
+    assert speed.epochs_that_fit(1.1 * (once + 3.5 * epoch), work) == 3
+    assert speed.epochs_that_fit(1.1 * (once + 0.99 * epoch), work) == 0
+    assert speed.epochs_that_fit(-5.0, work) == 0
+    # Features of 640 pictures are 10 more batches; 1,000 features for 10 classes: 6.4 million products.
+    fitted = work.with_fitted_classifier((1000, 10), 640)
+    more = 0.05 * 10 + 60 * 6.4e6 / 1e9
+    assert speed.seconds_of(fitted) == pytest.approx(speed.seconds_of(work) + 1.1 * more)
 
 
 def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
@@ -95,7 +107,7 @@ def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
         asked.append(1)
         return Speed(beginning=1.0, step=0.1, evaluation=0.0, saving=0.0)
 
-    monkeypatch.setattr("keras_sepnets.training.plan.measure_speed", measure)
+    monkeypatch.setattr("keras_sepnets.training.tuning.duration.measure_speed", measure)
     auto = load_config(options=TINY | {"training.epochs": "auto"})
     filled = make_plan(auto, max_seconds=1000.0)
     assert 700 < filled.epochs < 910  # a second each, less 10 % and the beginning
@@ -105,6 +117,24 @@ def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
     assert len(asked) == 3
     with pytest.raises(SepnetsError, match="training needs a time limit: --max-time"):
         make_plan(auto)
+    begun = TimeLimit(1000.0, time.monotonic() + 300.0)  # 700 s ago
+    assert 200 < make_plan(auto, max_seconds=begun).epochs < 273
+
+
+def test_where_not_even_one_epoch_fits_one_sentence_says_so_and_nothing_is_written(monkeypatch, tmp_path):
+    slow = Speed(beginning=20.0, step=1.0, evaluation=1.0, saving=1.0)
+    monkeypatch.setattr("keras_sepnets.training.tuning.duration.measure_speed", lambda *_: slow)
+    arguments = ["--alpha", "0.0625", "--image-size", "32", "--accelerate", "on", "--max-time", "60s"]
+    result = CliRunner().invoke(main, ["train", *arguments, "--output", str(tmp_path / "run")])
+    assert result.exit_code == 2
+    (sentence,) = result.stderr.splitlines()[-1:]
+    # 1.1 times: 20 s of tracing twice, 40 steps, 3 + 6 batches, 16 for batch norm's statistics, saved twice, 5 s
+    needed = 1.1 * (2 * 20 + 40 + 3 + 6 + 16 + 2 + 5)
+    found = float(re.search(r"it takes about ([\d.]+) s", sentence)[1])
+    assert needed <= found < needed + 60
+    assert sentence.startswith("Error: Not even one epoch fits into the time")
+    assert sentence.endswith("Received: --max-time 60s")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():
@@ -116,7 +146,7 @@ def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():
 
 
 def test_a_run_stops_at_its_time_limit_and_can_be_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_sepnets.training.plan._epochs_that_fit", lambda *_: 400)
+    monkeypatch.setattr("keras_sepnets.training.plan.epochs_within", lambda *_: 400)
     config = load_config(options=TINY | {"training.epochs": 400})
     with pytest.raises(TimeUpError, match=r"Time ran out in epoch \d+.*sepnets train --resume") as caught:
         train(config, output=tmp_path / "run", max_seconds=12.0)
@@ -257,3 +287,78 @@ def test_a_smoke_run_finds_what_breaks(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sepnets.training.smoke.Checkpoints.restore", lambda *_: None)
     done = CliRunner().invoke(main, ["train", "--alpha", "0.0625", "--image-size", "32", "--smoke"])
     assert (done.exit_code, "differs from the one that was saved" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "unfreeze_after", "warmup", "expected"),
+    [
+        (12, 0, 1.0, 1.0),
+        (1, 0, 1.0, 0.5),  # it would end with the run
+        (5, 0, 5.0, 2.5),
+        (4, 0, 5.0, 2.0),
+        (4, 0, 3.9, 3.9),
+        (6, 5, 1.0, 0.5),  # one epoch follows the unfreezing
+        (6, 1, 1.0, 1.0),  # the recipe finetune, whose frozen epoch is all warm-up
+        (9, 2, 3.0, 1.0),
+        (0, 0, 1.0, 1.0),
+    ],
+)
+def test_a_warm_up_leaves_time_for_the_schedule(epochs, unfreeze_after, warmup, expected):
+    options = {"training.epochs": epochs, "training.warmup_epochs": warmup}
+    options |= {"transfer.unfreeze_after": unfreeze_after, "transfer.classifier": "fitted"}
+    config, reasons = choose_warmup(load_config(options=options))
+    assert config.training.warmup_epochs == expected
+    assert bool(reasons) == (expected != warmup)
+    assert choose_warmup(config) == (config, {})  # so that a run that starts again has the same schedule
+
+
+def test_a_shorter_warm_up_has_its_reason_in_the_plan():
+    plan = make_plan(load_config(options=TINY))
+    assert plan.chosen["training.warmup_epochs"] == "half of the run; 1 epoch would be all of it"
+
+
+def test_a_run_that_goes_on_keeps_its_schedule():
+    plan = make_plan(load_config(options=TINY), load_weights=False)
+    assert plan.config.training.warmup_epochs == 1.0
+
+
+def planned(*phases, steps=10, weights=None, momentum=0.9, precise=0):
+    """As much of a plan as its notes need; phases are given by their ends."""
+    begins = (0, *phases)
+    return SimpleNamespace(
+        phases=tuple(SimpleNamespace(begin=begin, end=end) for begin, end in zip(begins, phases, strict=False)),
+        epochs=phases[-1],
+        steps_per_epoch=steps,
+        config=SimpleNamespace(
+            transfer=SimpleNamespace(weights=weights),
+            training=SimpleNamespace(precise_batch_norm=precise),
+            model=SimpleNamespace(bn_momentum=momentum),
+        ),
+    )
+
+
+def test_a_plan_says_what_will_not_work():
+    assert describe_faults(planned(6, precise=4)) == []
+    assert describe_faults(planned(6)) == []  # 0.9^60 is 0.2 %
+    (lag,) = describe_faults(planned(1))
+    assert lag.startswith("at the end, 35% of batch norm's statistics are still what they started with")
+    (short,) = describe_faults(planned(5, 6, weights="imagenet"))
+    assert short.startswith("only 10 steps follow the unfreezing")
+    assert describe_faults(planned(3, 6, weights="imagenet")) == []
+
+
+@pytest.mark.parametrize(("arguments", "asked"), [([], 0), (["--accelerate", "auto"], 1)])
+def test_a_dry_run_measures_only_if_it_is_asked_to(monkeypatch, tmp_path, arguments, asked):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calls = []
+
+    def measure_steps(*_, **__):
+        calls.append(1)
+        raise FailedRunError("no")
+
+    monkeypatch.setattr(form_trial, "measure_steps", measure_steps)
+    options = ["--alpha", "0.0625", "--image-size", "32", "--epochs", "500", *arguments]
+    result = CliRunner().invoke(main, ["train", *options, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert len(calls) == asked
+    assert ("default; a run measures" in result.stdout) == (not asked)

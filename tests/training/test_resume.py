@@ -124,6 +124,19 @@ def test_changed_settings_are_refused_by_name(stopped, arguments, sentence):
     assert sentence in result.stderr
 
 
+def test_a_copy_of_a_checkpoint_beside_it_does_not_matter(stopped, tmp_path):
+    run = Run(shutil.copytree(stopped.path, tmp_path / "run"))
+    (newest,) = run.checkpoints_folder.iterdir()
+    for name in (f"{newest.name}.bak", f"{newest.name} (copy)", "step-copy"):
+        shutil.copytree(newest, newest.with_name(name))
+    assert resume(run).run.is_finished
+    assert len(list(run.checkpoints_folder.iterdir())) == 4
+    only = Run(shutil.copytree(stopped.path, tmp_path / "only"))
+    (newest,) = only.checkpoints_folder.iterdir()
+    newest.rename(newest.with_name("step-00000003.bak"))
+    assert not only.has_checkpoints
+
+
 def test_the_newest_unfinished_run_is_found_and_latest_leads_to_the_newest(stopped, tmp_path, monkeypatch):
     monkeypatch.setenv("SEPNETS_RUNS", str(tmp_path))
     result = CliRunner().invoke(main, ["train", "--resume"])
@@ -199,6 +212,18 @@ def test_settings_may_be_given_again_in_other_words(stopped, tmp_path):
 def test_checkpoints_take_little_time_and_their_time_is_recorded(finished):
     written = finished.run.read_json("training.json")
     assert 0 < written["checkpoint_seconds"] < written["train_seconds"]
+
+
+def test_a_run_says_where_its_time_went(finished, tmp_path):
+    parts = finished.run.read_json("training.json")["seconds"]
+    assert parts == finished.seconds
+    assert parts.keys() == {
+        "reading", "measuring", "building", "tracing", "training", "validation", "saving", "testing",
+    }  # fmt: skip
+    assert parts["tracing"] + parts["training"] + parts["validation"] < finished.train_seconds
+    run = Run(shutil.copytree(finished.run.path, tmp_path / "run"))
+    longer = extend(run, 2).seconds  # over both processes
+    assert all(longer[part] > parts[part] for part in ("tracing", "training", "validation"))
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path, scans):
@@ -303,6 +328,25 @@ def start(output, scans, *arguments, warm=True):
     raise AssertionError(process.stderr.read())
 
 
+def test_a_run_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(tmp_path, scans):
+    process = start(tmp_path / "run", scans)
+    run = Run(tmp_path / "run")
+    process.stdout.close()
+    process.stderr.close()
+    begin = len(run.read_history())
+    deadline = time.monotonic() + 60
+    while len(run.read_history()) < begin + 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)  # from the kernel and from the shell
+    process.wait(60)
+    assert process.returncode == 129
+    assert run.is_resumable
+    assert run.has_checkpoints
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
 )
@@ -313,6 +357,7 @@ def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_p
     _, errors = process.communicate(timeout=60)
     assert time.perf_counter() - begin < 20  # on a busy machine; a step and a save take half a second
     assert process.returncode == code
+    assert errors.startswith(("Interrupted in epoch", "Terminated in epoch"))  # what the user wanted is no error
     assert errors.splitlines()[-1].endswith(f"resume with: sepnets train --resume {tmp_path / 'run'}")
     assert len(errors.splitlines()) == 1
     assert Run(tmp_path / "run").is_resumable

@@ -96,7 +96,8 @@ def _show_check(result: "Check", console: "Console") -> None:
     )
     for issue in result.issues:
         count = f" ({len(issue.examples):,})" if issue.examples else ""
-        console.print(f"{issue.severity}: {issue.kind}{count}: {issue.message}", markup=False)
+        kind = issue.kind if issue.kind == "note" else f"{issue.severity}: {issue.kind}"
+        console.print(f"{kind}{count}: {issue.message}", markup=False)
         for example in issue.examples[:EXAMPLES_SHOWN]:
             console.print(f"    {printable(example)}", markup=False)
         if len(issue.examples) > EXAMPLES_SHOWN:

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ class Splits:
         memory = memory_budget() if memory is None else memory
         self._store = source.open_store(needed_side(self._size, config.crop_fraction), cache_folder, memory)
         self._examples: dict[str, Examples] = {}  # by role, so that nothing is decoded into memory twice
+        # Called with a role, its number of examples, and how many are decoded, where all are decoded at once.
+        self.on_read: Callable[[str, int, int], None] = lambda _role, _total, _done: None
         self.place = self._store.place
 
     def num_examples(self, role: str) -> int:
@@ -123,6 +126,7 @@ class Splits:
         if role not in self._examples:
             split, chosen = self.parts[role]
             with self.translated_failures():
+                self._store.on_picture = partial(self.on_read, role, self.num_examples(role))
                 self._examples[role] = self._store.examples(split, chosen)
         return self._examples[role]
 

@@ -7,15 +7,16 @@ import math
 import os
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 import filelock
 import numpy as np
 import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError
-from keras_sepnets.base.files import written_aside
+from keras_sepnets.base.files import remove_unfinished, written_aside
 from keras_sepnets.base.text import in_bytes
 from keras_sepnets.data.batches.caches import (
     CACHE_VERSION,
@@ -33,10 +34,15 @@ if TYPE_CHECKING:
     from keras_sepnets.data.sources.files import FileSource
     from keras_sepnets.data.sources.tfds import TfdsSource
 
+OnPicture: TypeAlias = Callable[[int], None]  # is told how many pictures are decoded so far
 DECODED_AT_ONCE = (
     5_000  # up to this number, files are decoded before training; of more, each when it is first needed
 )
 SAMPLE = 64  # pictures that are measured to estimate the size of a large data set
+
+
+def nobody(_number: int) -> None:
+    """Do nothing: nobody wants to be told."""
 
 
 class Store(Protocol):
@@ -44,6 +50,7 @@ class Store(Protocol):
 
     place: str  # where decoded pictures are kept, in words
     order: str  # in which training sees the examples, in words
+    on_picture: OnPicture  # called where all pictures are decoded at once
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
         """Return the chosen examples of a split: bool, in the order of the index; None for all."""
@@ -70,6 +77,7 @@ class FileStore:
         self.decodes_at_once = in_memory and few
         self.order = "by number"
         self.place = describe_place(needed, in_memory=in_memory, cache_folder=cache_folder)
+        self.on_picture: OnPicture = nobody
         self._source = source
         self._memory = memory
         self._reader = PictureReader(paths, source.bad, shortest, cache)
@@ -80,7 +88,7 @@ class FileStore:
         labels = self._source.index(split).labels[keep]
         examples = FileExamples(self._source.paths(split)[keep], labels, self._reader)
         if self.decodes_at_once:
-            return decode_all(examples.with_gaps(), len(labels), self._memory)
+            return decode_all(examples.with_gaps(), len(labels), self._memory, self.on_picture)
         return examples
 
     def naming_bad_pictures(self) -> contextlib.AbstractContextManager[None]:
@@ -93,6 +101,7 @@ class RecordStore:
 
     def __init__(self, source: "TfdsSource", shortest: int, cache_folder: Path | None, memory: int) -> None:
         """Decode some records to decide where decoded pictures are kept; see `Source.open_store`."""
+        self.on_picture: OnPicture = nobody
         self._source = source
         self._shortest = shortest
         self._cache_folder = cache_folder
@@ -106,36 +115,41 @@ class RecordStore:
         """Return the chosen examples of a split; see `Store`."""
         streamed = StreamedExamples(self._source, split, chosen, self._shortest)
         if self._in_memory:
-            return decode_all(streamed.in_order(), streamed.num_examples, self._memory)
+            return decode_all(streamed.in_order(), streamed.num_examples, self._memory, self.on_picture)
         if not self._cache_folder:
             return streamed
         selection = "all" if chosen is None else hashlib.sha256(chosen.tobytes()).hexdigest()
         name = f"{self._source.name} {split} {selection} {self._shortest} {self._source.fingerprint}"
-        return decode_into_file(streamed, name, self._cache_folder)
+        return decode_into_file(streamed, name, self._cache_folder, self.on_picture)
 
     def naming_bad_pictures(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that does nothing: TFDS verified its pictures when it prepared them."""
         return contextlib.nullcontext()
 
 
-def decode_all(pictures: tf.data.Dataset, count: int, memory: int) -> DecodedExamples:
+def decode_all(
+    pictures: tf.data.Dataset, count: int, memory: int, on_picture: OnPicture = nobody
+) -> DecodedExamples:
     """Decode all (picture, label) of a data set into memory.
 
     Raises:
         FailedRunError: There are not `count` pictures, or they take more than `memory` bytes.
     """
     with io.BytesIO() as buffer:
-        shapes, labels = _write_pixels(pictures, count, buffer, memory)
+        shapes, labels = _write_pixels(pictures, count, buffer, memory, on_picture)
         return DecodedExamples(np.frombuffer(buffer.getvalue(), np.uint8), shapes, labels)
 
 
-def decode_into_file(streamed: StreamedExamples, name: str, folder: Path) -> DecodedExamples:
+def decode_into_file(
+    streamed: StreamedExamples, name: str, folder: Path, on_picture: OnPicture = nobody
+) -> DecodedExamples:
     """Decode a stream once into a file, or find the file that an earlier run wrote; see `caches`.
 
     Args:
         streamed: The records.
         name: Identifies the records and how they are decoded; every name has its own file.
         folder: The folder of the file.
+        on_picture: Called with the number of pictures so far.
 
     Raises:
         FailedRunError: The data set has another number of examples than it should, or the file cannot be written.
@@ -143,13 +157,17 @@ def decode_into_file(streamed: StreamedExamples, name: str, folder: Path) -> Dec
     digest = hashlib.sha256(f"{CACHE_VERSION}/{name}".encode()).hexdigest()[:16]
     file = make_cache_folder(folder) / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:40]}-{digest}.pixels"
     index = file.with_suffix(".npz")
+    if found := _open_pixels(file, index):  # before the lock: the folder may be read-only
+        return found
     try:
         with filelock.FileLock(file.with_suffix(".lock")):  # if several runs start together, one decodes
-            found = _open_pixels(file, index)
-            if found is not None:
+            if found := _open_pixels(file, index):
                 return found
+            remove_unfinished(file)
             with written_aside(file) as aside, aside.open("wb") as pixels:
-                shapes, labels = _write_pixels(streamed.in_order(), streamed.num_examples, pixels)
+                shapes, labels = _write_pixels(
+                    streamed.in_order(), streamed.num_examples, pixels, on_picture=on_picture
+                )
             with written_aside(index) as aside, aside.open("wb") as rest:
                 np.savez(rest, shapes=shapes, labels=labels)
     except OSError as error:
@@ -171,7 +189,11 @@ def _open_pixels(file: Path, index: Path) -> DecodedExamples | None:
 
 
 def _write_pixels(
-    pictures: tf.data.Dataset, count: int, file: BinaryIO, most: float = math.inf
+    pictures: tf.data.Dataset,
+    count: int,
+    file: BinaryIO,
+    most: float = math.inf,
+    on_picture: OnPicture = nobody,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the pixels of all examples one after the other, at most `most` bytes; return shapes and labels."""
     shapes, labels = [], []
@@ -179,6 +201,7 @@ def _write_pixels(
         shapes.append(picture.shape[:2])
         labels.append(label)
         file.write(picture.tobytes())
+        on_picture(len(labels))
         if file.tell() > most:
             raise FailedRunError(
                 f"The decoded pictures take more than {in_bytes(int(most))}, a quarter of the memory, although a "

@@ -32,8 +32,15 @@ BATCH_SIZE = 32  # of a trial if the run's is still "auto"
 SMALL = 128  # px; one thread per operation is not tried with larger pictures
 ROUNDS = 3
 SECONDS = 1.0  # per turn
+MOST_SECONDS = 60.0  # of a trial
+SHARE = 0.1  # of a run's time limit that a trial may take
+FEWEST_SECONDS = 20.0  # with less, its processes hardly get started
 MATRIX = 1024  # rows of the square matrices whose products compare precisions
 CLEARLY_SLOWER = 0.8  # relative speed below which a difference is not noise
+
+
+# Results that no file keeps, as it cannot be written or the trial failed; an ablation asks for each of its runs.
+_KNOWN: dict[Path, "Form"] = {}
 
 
 class Form(NamedTuple):
@@ -48,6 +55,8 @@ def choose_form(
     *,
     classes: int,
     num_examples: int,
+    max_seconds: float | None = None,
+    measure: bool = True,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Form:
     """Choose values for those settings in `OPEN` that are "auto".
@@ -61,7 +70,10 @@ def choose_form(
         classes: Number of classes.
         num_examples: Approximate number of training examples. For runs of fewer than 1000 steps nothing is
             measured, and the default form is taken unless the cache has a result.
-        on_progress: Called before a trial, which takes 10 to 40 seconds, or a few dozen steps if they are slow.
+        max_seconds: Time limit of the run, of which a trial may take a tenth; with less than 20 seconds for it,
+            nothing is measured.
+        measure: Whether to measure, if there is no result yet.
+        on_progress: Called with the stages of a trial, which takes a minute at most.
     """
     training = config.training
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -73,23 +85,30 @@ def choose_form(
     batch_size = min(BATCH_SIZE if training.batch_size == "auto" else training.batch_size, max(1, num_examples))
     task = _make_task(config, batch_size=batch_size, classes=classes)
     cache = _cache_file(task)
-    cached = _read(cache, list(forms.values()))
+    cached = _KNOWN.get(cache) or _read(cache, list(forms.values()))
     if cached:
         return cached
     default = form_name(_default(training, has_gpu=has_gpu))
     if training.epochs != "auto" and num_examples // batch_size * training.epochs < FEWEST_STEPS:
         return Form(forms[default], f"default; runs of fewer than {FEWEST_STEPS:,} steps are not worth a trial")
-    on_progress(f"measuring which form of the network trains fastest here: {', '.join(forms)}")
-    try:
-        speeds = measure_steps(
-            {name: task | {"training": task["training"] | form} for name, form in forms.items()}, rounds=ROUNDS
+    if not measure:
+        return Form(forms[default], "default; a run measures what is faster, and so does --accelerate auto here")
+    seconds = MOST_SECONDS if max_seconds is None else min(MOST_SECONDS, SHARE * max_seconds)
+    if seconds < FEWEST_SECONDS:
+        return Form(
+            forms[default], f"default; {seconds:.0f} s, a tenth of the time limit, are too little for a trial"
         )
+    on_progress(
+        f"measuring which form of the network trains fastest here, for {seconds:.0f} s at most: {', '.join(forms)}"
+    )
+    tasks = {name: task | {"training": task["training"] | form} for name, form in forms.items()}
+    try:
+        speeds = measure_steps(tasks, rounds=ROUNDS, max_seconds=seconds, on_progress=on_progress)
     except FailedRunError as error:
-        return Form(forms[default], f"default; {error}")
+        return _KNOWN.setdefault(cache, Form(forms[default], f"default; {error}"))
     chosen, why = _fastest(speeds.images_per_second, default)
     form = Form(forms[chosen], why)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    write_file(cache, to_json_bytes({**form._asdict(), "date": datetime.now(UTC).isoformat(timespec="seconds")}))
+    _write(cache, form)
     return form
 
 
@@ -178,10 +197,24 @@ def _make_task(config: RunConfig, *, batch_size: int, classes: int) -> dict[str,
 
 
 def _cache_file(task: dict[str, Any]) -> Path:
+    """Return the file of a trial's result; relative for a user without a home folder."""
     threads = {name: value for name, value in os.environ.items() if name.startswith("TF_NUM_")}
     known = [describe_machine("keras-sepnets", "keras", "tensorflow"), threads, task]
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
     return platformdirs.user_cache_path("sepnets") / "form-trials" / f"{key[:32]}.json"
+
+
+def _write(cache: Path, form: Form) -> None:
+    """Keep the result of a trial in the user's cache folder, or in this process if there is none to write to."""
+    if not cache.is_absolute():
+        _KNOWN[cache] = form
+        return
+    content = to_json_bytes({**form._asdict(), "date": datetime.now(UTC).isoformat(timespec="seconds")})
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_file(cache, content)
+    except OSError:
+        _KNOWN[cache] = form
 
 
 def _read(cache: Path, forms: list[dict[str, Any]]) -> Form | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +12,15 @@ from typing import Any, NamedTuple
 from keras_sepnets.acceleration.huge_pages import huge_page_settings
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.settings.files import make_config
-from keras_sepnets.training.tuning.workers import Worker, WorkerError, give, questions, read_task, start_worker
+from keras_sepnets.training.tuning.workers import (
+    Worker,
+    WorkerError,
+    WorkerTimeoutError,
+    give,
+    questions,
+    read_task,
+    start_worker,
+)
 
 PROGRAM = (sys.executable, "-m", "keras_sepnets.training.tuning.turns")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
@@ -52,6 +61,7 @@ def measure_steps(
     tasks: Mapping[str, dict[str, Any]],
     *,
     rounds: int,
+    max_seconds: float = threading.TIMEOUT_MAX,
     programs: Mapping[str, Sequence[str]] = MappingProxyType({}),
     on_progress: Callable[[str], None] = lambda _text: None,
     on_round: Callable[[int], None] = lambda _number: None,
@@ -62,6 +72,7 @@ def measure_steps(
         tasks: Side -> the settings "model" and "training", "image_size" in pixels, "batch_size", "classes", and
             "seconds" per turn.
         rounds: Turns per side.
+        max_seconds: Time after which the measurement is given up, whatever it is doing.
         programs: Side -> the command that measures it instead of this module; it calls `serve_turns`.
         on_progress: Called with a description of each stage.
         on_round: Called with the number of each round, from 1, while all sides are idle.
@@ -80,7 +91,9 @@ def measure_steps(
         for side, task in tasks.items():
             # Ours get huge pages, as in `sepnets train`; other programs run as `python` starts them.
             settings = QUIET if side in programs else QUIET | huge_page_settings()
-            workers[side] = stack.enter_context(start_worker(programs.get(side, PROGRAM), task, settings))
+            program = programs.get(side, PROGRAM)
+            started = start_worker(program, task, settings, max_seconds=max_seconds)
+            workers[side] = stack.enter_context(started)
         multiply_adds = [int(_checked(side, worker.answer)) for side, worker in workers.items()]
         sides = {side: partial(_measure_once, side, worker) for side, worker in workers.items()}
         return StepSpeeds(take_turns(sides, rounds=rounds, on_round=begin_round), multiply_adds[0])
@@ -93,7 +106,7 @@ def _measure_once(side: str, worker: Worker) -> float:
 def _checked(side: str, ask: Callable[[], str]) -> str:
     try:
         return ask()
-    except WorkerError as error:
+    except (WorkerError, WorkerTimeoutError) as error:
         raise FailedRunError(f"{side} could not be measured: {error}") from error
 
 

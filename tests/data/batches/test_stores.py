@@ -81,6 +81,22 @@ def test_a_damaged_cache_is_written_again(tmp_path, damage):
     assert pixels.stat().st_mtime_ns != before
 
 
+def test_a_whole_cache_in_a_read_only_folder_is_used(tmp_path, monkeypatch):
+    def pictures():
+        examples = digits(cache_folder=tmp_path / "cache").examples("validation")
+        return [picture.tobytes() for picture, _ in examples.in_order().as_numpy_iterator()]
+
+    cached = pictures()
+
+    def refuse(*_, **__):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("filelock.FileLock", refuse)
+    assert pictures() == cached
+    with pytest.raises(FailedRunError, match="cannot be written: read-only"):
+        digits(cache_folder=tmp_path / "cache").examples("test")
+
+
 def test_if_runs_start_together_one_decodes(tmp_path):
     written = []
     original = StreamedExamples.in_order

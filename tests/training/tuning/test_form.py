@@ -1,5 +1,8 @@
 """The form in which a network is trained: which ones are tried, which is chosen, what is cached."""
 
+import time
+from pathlib import Path
+
 import pytest
 
 from keras_sepnets.base.errors import FailedRunError
@@ -16,6 +19,7 @@ LONG = 10_000  # steps
 def cache(tmp_path, monkeypatch):
     """An empty cache folder for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(form_trial, "_KNOWN", {})
     return tmp_path / "cache"
 
 
@@ -24,15 +28,17 @@ def trials(monkeypatch):
     """Fake trials with given speeds; returns a list of the tasks that were asked for."""
 
     def set_speeds(speeds):
-        asked = []
+        asked, asked_seconds = [], []
 
-        def measure_steps(tasks, *, rounds):
+        def measure_steps(tasks, *, rounds, max_seconds, on_progress):
             asked.append(tasks)
+            asked_seconds.append(max_seconds)
             if speeds is None:
                 raise FailedRunError("accelerated could not be measured: no memory")
             return StepSpeeds({name: speeds[name] for name in tasks}, 0)
 
         monkeypatch.setattr(form_trial, "measure_steps", measure_steps)
+        set_speeds.seconds = asked_seconds
         return asked
 
     return set_speeds
@@ -45,9 +51,10 @@ def config(*, intra_op_threads=0, image_size=64, **options):
     )
 
 
-def choose(settings, steps=LONG):
+def choose(settings, steps=LONG, **options):
     training = settings.training
-    return choose_form(settings, classes=10, num_examples=steps // training.epochs * training.batch_size)
+    num_examples = steps // training.epochs * training.batch_size
+    return choose_form(settings, classes=10, num_examples=num_examples, **options)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +157,9 @@ def test_without_a_measured_gain_the_default_form_is_taken(trials, cache):
     failed = choose(config(batch_size=7))
     assert failed.settings["accelerate"] == "on"
     assert failed.why == "default; accelerated could not be measured: no memory"
+    asked = trials({})
+    assert choose(config(batch_size=7)) == failed  # in this process
+    assert not asked
     assert len(list(cache.rglob("*.json"))) == 1  # failures are not cached
     asked = trials({})
     assert choose(config(batch_size=8, epochs=1), steps=form_trial.FEWEST_STEPS - 1).why.startswith(
@@ -174,12 +184,60 @@ def test_a_plan_settles_the_form_by_a_trial_in_processes(monkeypatch, tiny_confi
     training = plan.config.training
     assert (training.accelerate, training.jit_compile) in {("on", "off"), ("off", "off")}
     assert plan.chosen["training.accelerate"].startswith("measured: ")
-    (progress,) = messages  # tests run with one thread, so every form has it
+    # Tests run with one thread, so every form has it.
     forms = "not accelerated, one thread an operation, accelerated, one thread an operation"
-    assert progress == f"measuring which form of the network trains fastest here: {forms}"
-    again = make_plan(tiny_config, on_progress=messages.append)
+    assert messages == [
+        f"measuring which form of the network trains fastest here, for 60 s at most: {forms}",
+        f"building and tracing: {forms}",
+        "measuring, round 1 of 1",
+    ]
+    again = make_plan(tiny_config, on_progress=lambda text: pytest.fail(text))
     assert again.config.training == training
-    assert len(messages) == 1
+
+
+BOTH = {"not accelerated": [1.0], "accelerated": [2.0]}
+
+
+def test_a_trial_takes_a_minute_or_a_tenth_of_the_time_limit_or_is_skipped(trials):
+    asked = trials(BOTH)
+    for number, (limit, seconds) in enumerate([(None, 60.0), (3600.0, 60.0), (300.0, 30.0)]):
+        choose(config(batch_size=8 + number), max_seconds=limit)
+        assert trials.seconds[-1] == seconds
+    short = choose(config(batch_size=7), max_seconds=90.0)
+    assert len(asked) == 3
+    assert short.settings == {"accelerate": "on", "jit_compile": "off"}
+    assert short.why == "default; 9 s, a tenth of the time limit, are too little for a trial"
+
+
+def test_a_trial_that_is_not_done_in_time_is_given_up(monkeypatch):
+    monkeypatch.setattr(form_trial, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(form_trial, "FEWEST_SECONDS", 0.1)
+    begin = time.monotonic()
+    form = choose(config())
+    assert time.monotonic() - begin < 10
+    assert form.settings["accelerate"] == "on"
+    assert form.why == "default; not accelerated could not be measured: not done after 0.2 s"
+
+
+def test_nothing_is_measured_where_no_run_follows(trials):
+    asked = trials(BOTH)
+    assert choose(config(), measure=False).why.startswith("default; a run measures")
+    assert not asked
+    measured = choose(config())
+    assert choose(config(), measure=False).settings == measured.settings
+
+
+@pytest.mark.parametrize("place", ["/proc/none", "/dev/null", "~/.cache"])
+def test_a_cache_that_cannot_be_written_does_not_matter(trials, tmp_path, monkeypatch, place):
+    """The last one is that of a user without a home folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _name: Path(place))
+    asked = trials(BOTH)
+    first = choose(config())
+    assert first.settings["accelerate"] == "on"
+    assert choose(config()) == first  # one process measures once, as for the runs of an ablation
+    assert len(asked) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_gpu_has_forms_compiled_by_xla():

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
-from keras_sepnets.training.tuning.workers import Worker, WorkerError, start_worker
+from keras_sepnets.training.tuning.workers import Worker, WorkerError, WorkerTimeoutError, start_worker
 
 ECHO = """
 import json, os, sys
@@ -100,23 +102,50 @@ def test_ctrl_c_reaches_the_worker_only_through_its_parent():
         assert int(worker.answer()) != os.getpgrp()
 
 
-def test_a_worker_ends_when_its_parent_was_killed(tmp_path):
-    worker = f"""
-import pathlib, sys
-input()
-print("= 1", flush=True)
-sys.stdin.read()
-pathlib.Path({str(tmp_path / "ended")!r}).touch()
+BUSY = """
+import os, tempfile
+from keras_sepnets.training.tuning.workers import give, read_task
+read_task()
+tempfile.mkstemp()
+give(os.getpid())
+while True:
+    pass
 """
+
+
+def is_running(process):
+    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_ends_with_its_parent_whatever_it_is_doing_and_leaves_nothing(tmp_path, number):
     parent = f"""
-import os, signal, sys
+import os, sys
 from keras_sepnets.training.tuning.workers import start_worker
-with start_worker([sys.executable, "-c", {worker!r}], {{}}, {{}}) as worker:
-    worker.answer()
-    os.kill(os.getpid(), signal.SIGKILL)
+with start_worker([sys.executable, "-c", {BUSY!r}], {{}}, {{}}) as worker:
+    print(worker.answer(), flush=True)
+    os.kill(os.getpid(), {int(number)})
 """
-    assert subprocess.run([sys.executable, "-c", parent], check=False).returncode == -signal.SIGKILL
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, check=False, env=environment)
+    assert done.returncode == -number
     deadline = time.monotonic() + 20
-    while not (tmp_path / "ended").exists():
+    while is_running(int(done.stdout)) or list(tmp_path.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_worker_whose_time_is_up_is_killed():
+    with (
+        start_worker([sys.executable, "-c", "input()\nwhile True: pass"], {}, {}, max_seconds=0.5) as worker,
+        pytest.raises(WorkerTimeoutError, match=r"^not done after 0.5 s$"),
+    ):
+        worker.answer()
+
+
+def test_what_a_killed_worker_wrote_to_the_temporary_folder_goes():
+    code = "import tempfile\ninput()\nprint('=', tempfile.mkstemp()[1], flush=True)\nwhile True: pass"
+    with start(code) as worker:
+        file = Path(worker.answer())
+        assert file.exists()
+    assert not file.parent.exists()

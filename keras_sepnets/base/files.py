@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,23 @@ def written_aside(path: Path) -> Iterator[Path]:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def read_regular_file(path: Path, most: int) -> bytes:
+    """Return the content of a file that a user names.
+
+    Raises:
+        OSError: It is not a regular file, whose reading might never end, has more than `most` bytes, or cannot be
+            read.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for its writer.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is not a regular file")
+        if status.st_size > most:
+            raise OSError(f"it has more than {most:,} bytes")
+        return file.read(most)
 
 
 def to_json_bytes(content: Any) -> bytes:

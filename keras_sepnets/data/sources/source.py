@@ -52,8 +52,11 @@ class Source(Protocol):
     name: str  # opens the same data anywhere on this machine: with the version, or the absolute path
     class_names: tuple[str, ...]
     notes: list[str]  # remarks for the plan of a run
-    faults: Sequence[str]  # what is wrong with picture files that were opened to be checked
     bad: BadPictures  # unreadable files found so far; always empty for TFDS, which verified its pictures
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What is wrong with picture files that were opened to be checked, in sentences."""
 
     @property
     def picture_size(self) -> int | None:

@@ -27,9 +27,12 @@ SPLIT_WORDS = {
     "unknown": UNLABELLED,
 }
 # What people add to these words; numbers, such as years and sizes, do not count either.
-ADDED = ("set", "sets", "data", "dataset", "split", "subset", "folder", "dir", "files", "new", "final", "original")
-ADDED += ("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "samples")
-_WHOLE = re.compile(rf"(?:{'|'.join(ADDED)})*({'|'.join(SPLIT_WORDS)})(?:{'|'.join(ADDED)})*")
+ADDED = (
+    "set sets data dataset split subset folder dir files new final original image images img imgs picture pictures "
+    "pic pics photo photos sample samples"
+)
+_ADDED = f"(?:{'|'.join(ADDED.split())})*"
+_WHOLE = re.compile(f"{_ADDED}({'|'.join(SPLIT_WORDS)}){_ADDED}")
 
 
 def understand_splits(names: Iterable[str], *, loosely: bool = False) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """A picture in a list."""
 
     line: int  # the last of its lines in the file, from 1
-    values: dict[str, Any]  # by column; text, or what JSON has
+    values: dict[Any, Any]  # by column; text, or what JSON has
     fault: str = ""  # why it cannot be used
 
 

@@ -8,8 +8,18 @@ from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.pictures.files import is_picture_name
 
 # What systems and archives leave behind, in lower case.
-LITTER = ("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "system volume information")
-LITTER += ("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini")
+LITTER = (
+    "#recycle",
+    "$recycle.bin",
+    "@eadir",
+    "__macosx",
+    "__pycache__",
+    "desktop.ini",
+    "ehthumbs.db",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+)
 
 
 class Listing(NamedTuple):
@@ -29,22 +39,22 @@ def list_folder(folder: str) -> Listing:
     Raises:
         OSError: The folder cannot be read.
     """
-    folders, pictures, left_alone, links, loops = ([] for _ in range(5))
+    listing = Listing([], [], 0, [], [], [])
     others = 0
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             is_link = entry.is_symlink()
             is_folder = os.path.isdir(entry.path) if is_link else entry.is_dir()  # noqa: PTH112  entries raise
             if entry.name.startswith(".") or entry.name.lower() in LITTER:
-                left_alone.append(entry.path)
+                listing.left_alone.append(entry.path)
             elif is_folder and is_link and _leads_back(entry.path, [os.path.realpath(folder)]):
-                loops.append(entry.path)
+                listing.loops.append(entry.path)
             elif is_folder or is_picture_name(entry.name):
-                (folders if is_folder else pictures).append(entry.path)
-                links += [entry.path] if is_link else []
+                (listing.folders if is_folder else listing.pictures).append(entry.path)
+                listing.links.extend([entry.path] if is_link else [])
             else:
                 others += 1
-    return Listing(folders, pictures, others, left_alone, links, loops)
+    return listing._replace(others=others)
 
 
 class Walk:
@@ -71,7 +81,7 @@ class Walk:
         """
         real = os.path.realpath(folder)
         entered = {real}
-        waiting = [(folder, (real,))]
+        waiting: list[tuple[str, tuple[str, ...]]] = [(folder, (real,))]  # each with the real folders above it
         while waiting:
             folder, above = waiting.pop()
             listing = self.look_into(folder)

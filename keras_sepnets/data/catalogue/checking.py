@@ -61,7 +61,8 @@ def check_source(
     Returns:
         Counts, sizes and issues, for the roles that such a run would give the pictures.
     """
-    parts, issues = _assign_roles(source, config)
+    data = resolve_data(config, source, default_size=DECODED_SIDE)
+    parts, issues = _assign_roles(source, data)
     if source.faults:
         message = "training would be refused"
         issues.append(Issue(kind="unusable", severity="error", message=message, examples=tuple(source.faults)))
@@ -97,10 +98,9 @@ def check_source(
     )
 
 
-def _assign_roles(source: Source, config: DataConfig) -> tuple[Mapping[str, Part], list[Issue]]:
+def _assign_roles(source: Source, data: DataConfig) -> tuple[Mapping[str, Part], list[Issue]]:
     """Return the parts of a run, or, if the set is too small, its splits and an issue."""
     try:
-        data = resolve_data(config, source, default_size=DECODED_SIDE)
         return Splits(source, data, memory=0).parts, []
     except SepnetsError as error:
         issue = Issue(kind="too small", severity="error", message=str(error))

@@ -139,7 +139,7 @@ class FileSource:
 
     def paths(self, split: str) -> np.ndarray:
         """Return the path of every picture, as bytes, in the order of `index`."""
-        return np.array([os.fsencode(file.path) for file in self._files[split]])
+        return np.array([os.fsencode(file.path) for file in self._files.get(split, ())])
 
     def digest(self, part: Part) -> str:
         """Return a hash of the keys and classes of some pictures, whatever their order."""

@@ -49,12 +49,12 @@ def open_folder(
     except OSError as error:
         raise SepnetsError(f"The picture folder cannot be read: {error}. Received: {printable(name)}") from error
     labels = sorted({file.label for file in files.get("train", ())})
-    if len(labels) < 2:
-        received = f"Received: {printable(name)} with {', '.join(map(printable, labels)) or 'no class folder'}"
-        sentence = f"A picture folder needs at least two class folders with pictures; {LAYOUT}"
-        if not any(files.values()):
-            raise SepnetsError(f"{sentence}{_suggest_list(root)}. {received}")
-        faults.add(f"{sentence}. {received}")
+    if len(labels) < 2 and not (faults.collect and any(files.values())):
+        suggested = "" if any(files.values()) else _suggest_list(root)
+        raise SepnetsError(
+            f"A picture folder needs at least two class folders with pictures; {LAYOUT}{suggested}. "
+            f"Received: {printable(name)} with {', '.join(map(printable, labels)) or 'no class folder'}"
+        )
     notes += walk.notes()
     if walk.links:
         notes += _leave_out_repetitions(files)

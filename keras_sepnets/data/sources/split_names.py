@@ -28,8 +28,8 @@ SPLIT_WORDS = {
 }
 # What people add to these words; numbers, such as years and sizes, do not count either.
 ADDED = (
-    "set sets data dataset split subset folder dir files new final original image images img imgs picture pictures "
-    "pic pics photo photos sample samples"
+    "set sets data dataset split subset folder dir files new final original image images img imgs picture "
+    "pictures pic pics photo photos sample samples"
 )
 _ADDED = f"(?:{'|'.join(ADDED.split())})*"
 _WHOLE = re.compile(f"{_ADDED}({'|'.join(SPLIT_WORDS)}){_ADDED}")

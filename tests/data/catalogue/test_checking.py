@@ -91,7 +91,7 @@ def test_a_single_class_is_reported_and_its_pictures_are_checked(folder):
     shutil.rmtree(folder / "blue")
     (folder / "green" / "00.jpg").write_text("words")
     found = issues(folder)
-    assert "at least two class folders" in found["unusable"].examples[0]
+    assert "at least two classes" in found["unusable"].examples[0]
     assert len(found["unreadable"].examples) == 1
 
 

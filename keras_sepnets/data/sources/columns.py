@@ -17,8 +17,8 @@ PATHS = (
     "path paths file files filename filenames filepath filepaths",
     "image images img picture photo imagepath imagepaths imgpath picturepath imagefile imagename imgname "
     "imageindex imagefilename imagefilepath relativepath fullpath",
-    "id imageid imgid pictureid photoid uuid key name",
 )
+IDS = "id imageid imgid pictureid photoid uuid key name"  # paths if no other column has pictures
 LABELS = (
     "label labels",
     "class classes classname classnames category categories target targets species breed emotion diagnosis tag "
@@ -79,7 +79,7 @@ def find_columns(table: Table, given: Columns, name: str) -> tuple[Columns, list
     split, group = _find_split(table), next(iter(_called(table, ["group"])), None)
     path = choose(given.path, _find_paths(table), "path")
     rest = [name for name in table.columns if name not in ("", path, split, group)]
-    labels = _best(rest, LABELS) or [name for name in rest if _plain(name) not in PATHS[-1].split()]
+    labels = _best(rest, LABELS) or [name for name in rest if _plain(name) not in IDS.split()]
     columns = Columns(path, choose(given.label, labels, "label"), split, group)
     unusual = [
         f"the {what} from the column {_quoted(column)}"
@@ -90,11 +90,12 @@ def find_columns(table: Table, given: Columns, name: str) -> tuple[Columns, list
 
 
 def _find_paths(table: Table) -> list[str]:
-    """Return the columns that may be the path: by their names or, if no name says so, by pictures in them."""
+    """Return the columns that may be the path: by their names, otherwise by pictures in them, otherwise ids."""
     found = _best(table.columns, PATHS)
     if len(found) == 1:
         return found
-    return [name for name in found or table.columns if _has_pictures(table.rows, name)] or found
+    pictures = [name for name in found or table.columns if _has_pictures(table.rows, name)]
+    return pictures or found or _best(table.columns, [IDS])
 
 
 def _find_split(table: Table) -> str | None:

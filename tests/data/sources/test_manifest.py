@@ -120,6 +120,7 @@ VARIANTS = {
     "capitals": ("Path,Label", "train/{0}.jpg,{1}"),
     "any name of the label": ("filepath,emotion", "train/{0}.jpg,{1}"),
     "a column of pictures": ("photo of the eye,grade", "train/{0}.jpg,{1}"),
+    "a column of pictures beside a name": ("pic,name,species", "train/{0}.jpg,Rex,{1}"),
     "others beside": ("image_id,age,dx", "{0},50,{1}"),
     "names before numbers": ("class id,filepaths,labels", "7,train/{0}.jpg,{1}"),
     "spaces": (" path , label ", "train/{0}.jpg , {1}"),

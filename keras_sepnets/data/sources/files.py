@@ -83,7 +83,7 @@ class FileSource:
             skip_bad: Whether to leave out files that cannot be read; otherwise one is an error.
             pooled: Whether to make one split, train, of the pictures of all splits.
             notes: Remarks for the plan of a run.
-            faults: Collects what is wrong, and what else is wrong already; None to stop at the first fault.
+            faults: Collects what is wrong, after the faults of the listing; None to stop at the first fault.
 
         Raises:
             SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is not

@@ -54,7 +54,19 @@ def understand_layout(root: str, walk: Walk) -> Layout:
         found = _splits_in_classes(root, inside.folders) or Layout(
             [ClassFolder("train", Path(path).name, path) for path in inside.folders], []
         )
+    _check_classes(root, {folder.label for folder in found.classes})
     return Layout(found.classes, notes + found.notes)
+
+
+def _check_classes(root: str, labels: Collection[str]) -> None:
+    """Refuse classes with names of splits, as folders of splits inside a split would be."""
+    words = {name: word for name, word in understand_splits(labels).items() if word != UNLABELLED}
+    if len(set(words.values())) > 1:
+        names = printable(", ".join(sorted(words)))
+        raise SepnetsError(
+            f"Folders with the names of splits are where classes should be: {names}; {LAYOUT}. "
+            f"Received: {printable(root)}"
+        )
 
 
 def has_pictures(folder: str) -> bool:

@@ -343,6 +343,7 @@ def _picture(picture_folder):
         (["train/1.jpg", "test/a/1.jpg", "test/b/1.jpg"], "at least two class folders"),
         (["train_1/a/1.jpg", "train_2/a/1.jpg"], "two folders for train: train_1 and train_2"),
         (["a_train/1.jpg", "a_test/1.jpg", "b_train/1.jpg", "b_test/1.jpg"], "two folders for train"),
+        (["train/train/a/1.jpg", "train/test/a/1.jpg"], "where classes should be: test, train"),
         (["a/train/1.jpg", "a/test/1.jpg", "b/1.jpg"], "Some class folders have split folders inside, but b"),
         (
             ["a/train/1.jpg", "a/test/1.jpg", "a/1.jpg", "b/1.jpg"],

@@ -86,7 +86,10 @@ def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
     """Yield the files among `paths` and the pictures below the folders among them."""
     for path in paths:
         if path.is_dir():
-            files = sorted(map(Path, Walk(str(path)).pictures(str(path))))
+            try:
+                files = sorted(map(Path, Walk(str(path)).pictures(str(path))))
+            except OSError as error:
+                raise SepnetsError(f"The folder cannot be read: {error}. Received: {str(path)!r}") from None
             if not files:
                 raise SepnetsError(
                     f"The folder has no pictures (JPEG, PNG, BMP, GIF or WebP). Received: {str(path)!r}"

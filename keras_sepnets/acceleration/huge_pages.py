@@ -13,7 +13,7 @@ REQUEST = "glibc.malloc.hugetlb=1"
 def huge_page_settings() -> dict[str, str]:
     """Return the environment variables that request huge pages; empty where they would change nothing."""
     try:
-        on_request = "[madvise]" in WHEN.read_text()
+        on_request = "[madvise]" in WHEN.read_text(encoding="utf-8")
     except OSError:
         on_request = False
     return {TUNABLES: REQUEST} if on_request and TUNABLES not in os.environ else {}

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -54,6 +55,23 @@ def remove_unfinished(path: Path, *, older_than: float = 0.0) -> None:
 def _unfinished(path: Path) -> str:
     """Return how the temporary names of a file begin."""
     return f"{UNFINISHED}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
+
+
+def read_regular_file(path: Path, most: int) -> bytes:
+    """Return the content of a file that a user names.
+
+    Raises:
+        OSError: It is not a regular file, whose reading might never end, has more than `most` bytes, or cannot be
+            read.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for its writer.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is not a regular file")
+        if status.st_size > most:
+            raise OSError(f"it has more than {most:,} bytes")
+        return file.read(most)
 
 
 def to_json_bytes(content: Any) -> bytes:

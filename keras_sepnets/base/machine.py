@@ -30,7 +30,7 @@ def describe_machine(*packages: str) -> dict[str, Any]:
 
 def _processor_name() -> str:
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return platform.processor()
 
@@ -66,5 +66,5 @@ def memory_limit() -> int:
     most = [psutil.virtual_memory().total]
     for file in CONTAINER_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # no such file, or its content is "max"
-            most.append(int(Path(file).read_text()))
+            most.append(int(Path(file).read_text(encoding="utf-8")))
     return min(most)

@@ -11,14 +11,13 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.folds import evaluate_folds
 from keras_sepnets.cli.options import cache_option, json_option
+from keras_sepnets.cli.parameter_types import SplitName
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from keras_sepnets.inference.evaluation import Evaluation
     from keras_sepnets.runs.folder import Run
-
-SPLITS = ("train", "validation", "test")
 
 checkpoint_option = click.option(
     "--checkpoint",
@@ -38,9 +37,7 @@ class EvaluatedRun(Result):
 
 @click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Part of the data set."
-)
+@click.option("--split", type=SplitName(), default="test", show_default=True, help="Part of the data set.")
 @checkpoint_option
 @cache_option
 @json_option

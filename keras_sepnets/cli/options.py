@@ -63,6 +63,13 @@ augment_option = click.option(
     type=setting_choice("data.augment"),
     help="How training pictures vary; light has no mirror images.  [default: depends on the data set]",
 )
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change any setting, such as model.residual=false. Can be repeated.",
+)
 cache_option = click.option(
     "--cache",
     "cache_folder",
@@ -79,13 +86,7 @@ _NETWORK_OPTIONS = (
     click.option("--alpha", type=float, metavar="A", help="Width multiplier: scales the filters of every layer."),
     click.option("--image-size", type=int, metavar="N", help="Height and width in pixels."),
     click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from TOML."),
-    click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change any setting, such as model.residual=false. Can be repeated.",
-    ),
+    set_option,
 )
 _LEARNING_RATE_OPTION = click.option(
     "--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."

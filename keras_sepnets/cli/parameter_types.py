@@ -1,10 +1,14 @@
-"""Types of option values: an integer or auto, steps or a time, a time."""
+"""Types of option values: an integer or auto, steps or a time, a split, a time."""
 
 import re
 from datetime import timedelta
 from typing import Any
 
 import click
+
+from keras_sepnets.data.sources.split_names import split_of
+
+SPLITS = ("train", "validation", "test")
 
 
 class NumberOrAuto(click.ParamType):
@@ -34,6 +38,18 @@ class StepsOrTime(click.ParamType):
         if not int(value):
             self.fail("checkpoints are at least 1 step apart; write 1 or more", param, ctx)
         return int(value)
+
+
+class SplitName(click.Choice):
+    """train, validation or test, or another word for one of them, such as val."""
+
+    def __init__(self) -> None:
+        """Offer the three."""
+        super().__init__(SPLITS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return train, validation or test."""
+        return super().convert(split_of(value) or value, param, ctx)
 
 
 class Duration(click.ParamType):

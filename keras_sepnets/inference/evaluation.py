@@ -16,7 +16,7 @@ from keras_sepnets.base.text import printable
 from keras_sepnets.data.batches.examples import NOTHING_READ
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
-from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.data.sources.opening import open_data
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.inference.out_of_fold import write_predictions
 from keras_sepnets.runs.folder import Run
@@ -112,8 +112,7 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
 
 def _open_splits(run: Run, role: str, cache_folder: Path | None) -> Splits:
     data = run.config.data
-    source = open_source(data.dataset, skip_bad=data.on_bad_picture == "skip", pooled=data.folds > 0)
-    splits = Splits(source, data, cache_folder=cache_folder)
+    splits = Splits(open_data(data), data, cache_folder=cache_folder)
     _check_unchanged(run, splits, role)
     return splits
 

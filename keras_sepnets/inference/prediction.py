@@ -12,8 +12,9 @@ from keras_sepnets.base.results import Result
 from keras_sepnets.data.batches.examples import FileExamples
 from keras_sepnets.data.batches.pipeline import evaluation_batches
 from keras_sepnets.data.batches.reading import PictureReader
-from keras_sepnets.data.pictures.files import BadPictures, is_picture_name
+from keras_sepnets.data.pictures.files import BadPictures
 from keras_sepnets.data.pictures.preprocessing import needed_side
+from keras_sepnets.data.sources.walking import Walk
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.runs.folder import Run
 
@@ -49,7 +50,7 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
 
     Args:
         run: A trained run; its settings determine how pictures are prepared.
-        paths: Picture files, and folders that are searched for pictures at any depth.
+        paths: Picture files, and folders that are searched for pictures at any depth, as a data set's are.
         top: Number of classes to name for each picture.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
 
@@ -85,7 +86,10 @@ def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
     """Yield the files among `paths` and the pictures below the folders among them."""
     for path in paths:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file() and is_picture_name(file.name))
+            try:
+                files = sorted(map(Path, Walk(str(path)).pictures(str(path))))
+            except OSError as error:
+                raise SepnetsError(f"The folder cannot be read: {error}. Received: {str(path)!r}") from None
             if not files:
                 raise SepnetsError(
                     f"The folder has no pictures (JPEG, PNG, BMP, GIF or WebP). Received: {str(path)!r}"

@@ -200,7 +200,7 @@ class Run:
 
     def _bad_pictures(self) -> dict[str, str]:
         file = self.path / "bad_pictures.csv"
-        rows = list(csv.reader(io.StringIO(file.read_text()))) if file.is_file() else []
+        rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8")))) if file.is_file() else []
         return dict(rows[1:])
 
     def read_json(self, name: str) -> Any:
@@ -215,7 +215,7 @@ class Run:
         file = self.path / "history.csv"
         if not file.is_file():
             return []
-        rows = csv.DictReader(io.StringIO(file.read_text()))
+        rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
         return [{key: float(value) for key, value in row.items()} for row in rows]
 
     def remove(self) -> None:

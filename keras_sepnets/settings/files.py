@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import read_regular_file
 from keras_sepnets.base.text import did_you_mean
 from keras_sepnets.settings.layers import NOTHING, Layer, flatten, merge, with_rate_for_weights
 from keras_sepnets.settings.schema import (
@@ -20,6 +21,7 @@ from keras_sepnets.settings.schema import (
 )
 
 COMMENT_COLUMN = 28
+MOST_BYTES = 10_000_000  # of a file with settings
 
 
 def load_config(
@@ -95,7 +97,7 @@ def make_config(tree: dict[str, Any]) -> RunConfig:
 def read_toml(file: Path) -> dict[str, Any]:
     """Return a TOML file's content; raise SepnetsError if it is missing or not TOML."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular_file(file, MOST_BYTES).decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SepnetsError(f"The config file cannot be read: {error}. Received: {str(file)!r}") from None
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from keras_sepnets.acceleration.threads import settle_threads, use_threads
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted
-from keras_sepnets.data.batches.resolution import resolve_data
+from keras_sepnets.data.batches.resolution import SMALLEST_SIZE, resolve_data
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.models.registry import NETWORKS
 from keras_sepnets.models.weights import LoadReport
@@ -31,8 +31,10 @@ def choose_data(config: RunConfig, source: Any) -> Chosen:
     """Choose picture size, crop and augmentation by the data set, and make the path of the weights absolute."""
     sizes = NETWORKS[config.model.name]
     data = resolve_data(config.data, source, default_size=sizes.default_size, minimum_size=sizes.minimum_size)
+    side, least = source.picture_size, max(SMALLEST_SIZE, sizes.minimum_size)
+    small = side is not None and 2 * side < sizes.default_size
     why = {
-        "image_size": "the data set's pictures and the network",
+        "image_size": f"twice the {side} px of the pictures, at least {least}" if small else "the network",
         "crop_fraction": "the size of the data set's pictures",
         "augment": "pictures that are learned by heart" if config.data.overfit else "the data set",
     }

@@ -13,7 +13,7 @@ from keras_sepnets.data.batches.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.data.sources.opening import open_data
 from keras_sepnets.inference.forward import BATCH_SIZE
 from keras_sepnets.models.registry import build_network
 from keras_sepnets.models.weights import LoadReport
@@ -186,12 +186,7 @@ def make_plan(
     if load_weights:
         check_network(config)
     with clock.counting("reading"):
-        source = open_source(
-            config.data.dataset,
-            download=download,
-            skip_bad=config.data.on_bad_picture == "skip",
-            pooled=config.data.folds > 0,
-        )
+        source = open_data(config.data, download=download)
     config, reasons = choose_data(config, source)
     config, why = choose_batch_norm(config)
     reasons |= why

@@ -2,11 +2,13 @@
 
 import tomllib
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from keras_sepnets import Run, build_mobilenet, load_config
 from keras_sepnets.cli import main
+from keras_sepnets.cli.parameter_types import SplitName
 
 
 @pytest.fixture
@@ -28,6 +30,16 @@ def test_weights_of_a_run_bring_its_network_but_not_its_momentum(weights):
     assert printed("--weights", weights, "--alpha", "0.5")["model"]["alpha"] == 0.5
     other = printed("--weights", weights, "--model", "mobilenet")["model"]
     assert (other["name"], other["alpha"]) == ("mobilenet", 1.0)
+
+
+@pytest.mark.parametrize(("word", "split"), [("val", "validation"), ("dev", "validation"), ("Testing", "test")])
+def test_a_split_may_be_called_as_people_call_it(word, split):
+    assert SplitName()(word) == split
+
+
+def test_what_is_no_split_is_refused_with_the_three():
+    with pytest.raises(click.BadParameter, match="'train', 'validation', 'test'"):
+        SplitName()("pred")
 
 
 def test_rho_is_the_share_of_the_size_of_the_network_of_the_weights(weights):

@@ -1,4 +1,6 @@
 import inspect
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -7,6 +9,13 @@ from hypothesis import strategies as st
 from keras_sepnets import SepnetsError
 from keras_sepnets.settings.files import load_config
 from keras_sepnets.settings.schema import NETWORK_SETTINGS, RunConfig, XceptionConfig
+
+
+def test_a_config_file_that_never_ends_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for file in (tmp_path / "pipe.toml", Path("/dev/zero")):
+        with pytest.raises(SepnetsError, match="config file cannot be read: it is not a regular file"):
+            load_config(file)
 
 
 def test_defaults_are_mobilenet_on_digits():

@@ -172,7 +172,7 @@ def refuse_to_work(*_, **__):
     ],
 )
 def test_a_network_that_cannot_be_is_refused_before_data_are_opened(monkeypatch, options, sentence):
-    monkeypatch.setattr("keras_sepnets.training.plan.open_source", refuse_to_work)
+    monkeypatch.setattr("keras_sepnets.training.plan.open_data", refuse_to_work)
     with pytest.raises(SepnetsError, match=sentence):
         make_plan(load_config(options={"model.alpha": 1.0, "training.accelerate": "on", **options}))
 

@@ -10,7 +10,8 @@ from keras_sepnets.base.files import check_writable, write_file
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import json_option
+from keras_sepnets.cli.options import json_option, set_option
+from keras_sepnets.settings.files import load_config
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,9 +37,12 @@ class ContactSheet(Result):
     metavar="FILE",
     help="Draw some pictures of every class into this file.",
 )
+@set_option
 @json_option
 @click.pass_context
-def check(context: click.Context, source: str, sheet: Path | None, as_json: bool) -> None:
+def check(
+    context: click.Context, source: str, sheet: Path | None, assignments: tuple[str, ...], as_json: bool
+) -> None:
     """Read every picture once and report faults; exit with 2 if training would suffer.
 
     \b
@@ -50,17 +54,20 @@ def check(context: click.Context, source: str, sheet: Path | None, as_json: bool
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.data.catalogue.checking import check_source
-        from keras_sepnets.data.sources.opening import open_source
+        from keras_sepnets.data.sources.opening import open_to_check
         from keras_sepnets.runs.plots import draw_rows
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = make_console(as_json=as_json)
-    opened = open_source(source, skip_bad=True)
+    config = load_config(options={"data.dataset": source}, assignments=assignments).data
+    opened = open_to_check(config)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
         result = check_source(
-            opened, lambda done, total: progress.update(task, completed=done, total=total, refresh=False)
+            opened,
+            lambda done, total: progress.update(task, completed=done, total=total, refresh=False),
+            config=config,
         )
     if sheet:
         rows = {
@@ -96,8 +103,8 @@ def _show_check(result: "Check", console: "Console") -> None:
     )
     for issue in result.issues:
         count = f" ({len(issue.examples):,})" if issue.examples else ""
-        kind = issue.kind if issue.kind == "note" else f"{issue.severity}: {issue.kind}"
-        console.print(f"{kind}{count}: {issue.message}", markup=False)
+        heading = "note" if issue.kind == "note" else f"{issue.severity}: {issue.kind}{count}"
+        console.print(f"{heading}: {issue.message}", markup=False)
         for example in issue.examples[:EXAMPLES_SHOWN]:
             console.print(f"    {printable(example)}", markup=False)
         if len(issue.examples) > EXAMPLES_SHOWN:

@@ -6,7 +6,8 @@ import click
 
 from keras_sepnets.base.text import in_bytes, printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import json_option
+from keras_sepnets.cli.options import json_option, set_option
+from keras_sepnets.settings.files import load_config
 
 if TYPE_CHECKING:
     from keras_sepnets.data.catalogue.info import DataSetDescription
@@ -16,8 +17,9 @@ CLASSES_SHOWN = 20
 
 @click.command(cls=Command)
 @click.argument("name")
+@set_option
 @json_option
-def info(name: str, as_json: bool) -> None:
+def info(name: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Describe a data set: a TFDS name, folder:PATH or manifest:FILE.
 
     \b
@@ -26,8 +28,10 @@ def info(name: str, as_json: bool) -> None:
     """
     with quiet_imports():
         from keras_sepnets.data.catalogue.info import describe_data_set
+        from keras_sepnets.data.sources.columns import columns_of
 
-    description = describe_data_set(name)
+    settings = load_config(options={"data.dataset": name}, assignments=assignments).data
+    description = describe_data_set(name, columns=columns_of(settings))
     if as_json:
         print_json(description.to_json())
     else:

@@ -8,7 +8,7 @@ from keras_sepnets.base.files import check_writable, write_file
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import augment_option, json_option
+from keras_sepnets.cli.options import augment_option, json_option, set_option
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.settings.files import load_config
 
@@ -47,6 +47,7 @@ class Drawing(Result):
     metavar="FILE",
     help="File to draw into.",
 )
+@set_option
 @json_option
 def show(
     source: str,
@@ -55,6 +56,7 @@ def show(
     pictures: int,
     seed: int,
     output: Path,
+    assignments: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Draw the first training pictures of a run, as the network will see them.
@@ -65,17 +67,18 @@ def show(
     """
     check_writable(output)
     options = {"data.dataset": source, "data.augment": augment, "data.image_size": image_size}
-    settings = load_config(options={key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    settings = load_config(options=given, assignments=assignments).data
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.data.batches.labels import describe_label
         from keras_sepnets.data.batches.resolution import resolve_data
         from keras_sepnets.data.batches.splits import Splits
-        from keras_sepnets.data.sources.opening import open_source
+        from keras_sepnets.data.sources.opening import open_data
         from keras_sepnets.runs.plots import draw_pictures
 
-    opened = open_source(source, skip_bad=True)
-    config = resolve_data(settings.data, opened, default_size=SHOWN_AT)
+    opened = open_data(settings.model_copy(update={"on_bad_picture": "skip"}))
+    config = resolve_data(settings, opened, default_size=SHOWN_AT)
     # Without memory, files are decoded one by one in the order of a run; records cannot be read that way.
     splits = Splits(opened, config, memory=0 if DatasetName.parse(source).is_own_pictures else None)
     pictures = min(pictures, splits.num_examples("train"))

@@ -18,7 +18,7 @@ from tensorflow_datasets.core.download import downloader
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.text import did_you_mean, one_line, printable
 from keras_sepnets.data.catalogue import digits  # registers the builder
-from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.name import DatasetName, kind_of_path
 
 ABANDONED_AFTER = 3600  # seconds without a change to an unfinished folder
 MAX_RETRIES = (
@@ -37,15 +37,21 @@ def find_builder(name: str) -> Any:
     try:
         with without_bucket():
             return tfds.builder(path)
-    except tfds.core.DatasetNotFoundError:
+    except Exception as error:  # an unknown name, config or version, or a missing package
+        received = printable(name)
+        if kind := kind_of_path(name):
+            raise SepnetsError(
+                f'"{received}" is not a data set of TFDS, but there is a {kind[1]} of this name; did you mean '
+                f'"{kind[0]}:{received}"? Received: {received}'
+            ) from None
+        if not isinstance(error, tfds.core.DatasetNotFoundError):
+            raise SepnetsError(f'The data set "{received}" cannot be opened: {one_line(error)}') from error
         known = [*tfds.list_builders(with_community_datasets=False), "folder:PATH", "manifest:FILE"]
         bare = re.split("[/:]", path)[0]
         raise SepnetsError(
-            f'Unknown data set "{printable(name)}".{did_you_mean(bare, known)} A data set is a TFDS name, such as '
+            f'Unknown data set "{received}".{did_you_mean(bare, known)} A data set is a TFDS name, such as '
             "digits or cifar10, or folder:PATH or manifest:FILE for your own pictures."
         ) from None
-    except Exception as error:  # an unknown config or version, or a missing package
-        raise SepnetsError(f'The data set "{printable(name)}" cannot be opened: {one_line(error)}') from error
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.catalogue.issues import Issue, find_issues
+from keras_sepnets.data.pictures.preprocessing import SMALL_PICTURE
 from keras_sepnets.data.sources.source import Inspected, Part, Source
 from keras_sepnets.settings.schema import DataConfig
 
@@ -44,17 +45,27 @@ class Check(Result):
         return any(issue.severity == "error" for issue in self.issues)
 
 
-def check_source(source: Source, on_progress: Callable[[int, int], None] | None = None) -> Check:
+def check_source(
+    source: Source,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    config: DataConfig = DataConfig(),  # noqa: B008  immutable
+) -> Check:
     """Read and decode every picture of a data set once and report faults that would hurt training.
 
     Args:
-        source: The data set. Open picture files with `skip_bad`, so that all faults are found.
+        source: The data set. Open picture files with `skip_bad` and collected faults, so that all are found.
         on_progress: Called with the number of pictures done and of all pictures.
+        config: The settings of the run for which the data set is checked.
 
     Returns:
-        Counts, sizes and issues, for the roles that a run with default settings would give the pictures.
+        Counts, sizes and issues, for the roles that such a run would give the pictures.
     """
-    parts, issues = _assign_roles(source)
+    data = resolve_data(config, source, default_size=DECODED_SIDE)
+    parts, issues = _assign_roles(source, data)
+    if source.faults:
+        message = "training would be refused"
+        issues.append(Issue(kind="unusable", severity="error", message=message, examples=tuple(source.faults)))
     findings, thumbnails = _collect(source, parts, on_progress)
     roles = [role for role in ROLES if role in parts]
     counts = Counter((finding.label, finding.role) for finding in findings)
@@ -65,7 +76,7 @@ def check_source(source: Source, on_progress: Callable[[int, int], None] | None 
         findings,
         source.class_names,
         [counts.get("train", 0) for counts in classes.values()],
-        may_be_tiny=bool(source.picture_size),
+        may_be_tiny=source.picture_size is not None and source.picture_size <= SMALL_PICTURE,
     )
     issues += [
         Issue(kind="note", severity="warning", message=note)
@@ -87,10 +98,9 @@ def check_source(source: Source, on_progress: Callable[[int, int], None] | None 
     )
 
 
-def _assign_roles(source: Source) -> tuple[Mapping[str, Part], list[Issue]]:
-    """Return the parts of a run with default settings, or, if the set is too small, its splits and an issue."""
+def _assign_roles(source: Source, data: DataConfig) -> tuple[Mapping[str, Part], list[Issue]]:
+    """Return the parts of a run, or, if the set is too small, its splits and an issue."""
     try:
-        data = resolve_data(DataConfig(dataset=source.name), source, default_size=DECODED_SIDE)
         return Splits(source, data, memory=0).parts, []
     except SepnetsError as error:
         issue = Issue(kind="too small", severity="error", message=str(error))

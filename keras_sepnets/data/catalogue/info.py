@@ -13,6 +13,7 @@ from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import one_line
 from keras_sepnets.data.catalogue import builders
 from keras_sepnets.data.catalogue.offline import original_name
+from keras_sepnets.data.sources.columns import Columns
 from keras_sepnets.data.sources.files import FileSource
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.data.sources.opening import open_source
@@ -96,17 +97,18 @@ def list_data_sets() -> list[ListedDataSet]:
     return ready + sorted(rest, key=lambda entry: (entry.status, entry.name))
 
 
-def describe_data_set(name: str) -> DataSetDescription:
+def describe_data_set(name: str, *, columns: Columns = Columns()) -> DataSetDescription:  # noqa: B008  immutable
     """Describe a data set without internet access; the embedded one is prepared if necessary.
 
     Args:
         name: A TFDS name, `folder:PATH` or `manifest:FILE`.
+        columns: The columns of a manifest that the user names.
 
     Raises:
         SepnetsError: The data set is unknown or cannot be used.
     """
     if DatasetName.parse(name).is_own_pictures:
-        source = open_source(name, skip_bad=True)
+        source = open_source(name, columns=columns, skip_bad=True)
         return _describe_files(cast("FileSource", source))
     builder = builders.find_builder(name)
     image_key, _ = builders.labelled_picture(builder)

@@ -7,6 +7,7 @@ from pydantic import computed_field
 
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import printable
+from keras_sepnets.data.pictures.files import MISSING
 from keras_sepnets.data.sources.source import Inspected
 
 TINY = 32  # px of the shorter side
@@ -18,7 +19,7 @@ class Issue(Result):
     """One kind of fault, and the pictures that have it."""
 
     kind: str
-    """Such as "unreadable", "leakage" or "imbalance"."""
+    """Such as "unreadable", "missing", "leakage", "imbalance" or "note"."""
     severity: str
     """One of "error" (training would fail, or its result could not be trusted) and "warning"."""
     message: str
@@ -57,11 +58,18 @@ def find_issues(
 
 
 def _unreadable(findings: Iterable[Inspected]) -> Iterator[Issue]:
+    faulty = [finding for finding in findings if finding.fault]
+    yield Issue(
+        kind="missing",
+        severity="error",
+        message="files do not exist; correct paths, which are relative to the folder of a manifest, or links",
+        examples=tuple(finding.name for finding in faulty if finding.fault == MISSING),
+    )
     yield Issue(
         kind="unreadable",
         severity="error",
         message="files cannot be read; replace or remove them, or train with --on-bad-picture skip",
-        examples=tuple(f"{finding.name} {finding.fault}" for finding in findings if finding.fault),
+        examples=tuple(f"{finding.name} {finding.fault}" for finding in faulty if finding.fault != MISSING),
     )
 
 
@@ -139,7 +147,7 @@ def _mixed_colours(good: Sequence[Inspected]) -> Iterator[Issue]:
 
 
 def _imbalance(class_names: Sequence[str], train_counts: Sequence[int]) -> Iterator[Issue]:
-    largest, smallest = max(train_counts), min(train_counts)
+    largest, smallest = max(train_counts, default=0), min(train_counts, default=0)
     if largest > IMBALANCE * smallest:
         named = [printable(class_names[train_counts.index(count)]) for count in (largest, smallest)]
         yield Issue(

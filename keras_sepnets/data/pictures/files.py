@@ -33,6 +33,7 @@ MAXIMUM_BYTES = 100_000_000  # of a file
 REDUCTIONS = (1, 2, 4, 8)  # JPEG decoders offer these
 CHUNK = 512  # files whose signatures are checked by one task
 LISTED = 10  # bad files that an error names
+MISSING = "does not exist"
 NO_PICTURE = "is not a JPEG, PNG, BMP, GIF or WebP picture"
 EXIF_ORIENTATION = 0x0112  # EXIF 2.3, tag 274
 
@@ -102,7 +103,7 @@ def open_picture(path: os.PathLike | str) -> Iterator[BinaryIO]:
                 )
             yield file
     except FileNotFoundError:
-        raise UnreadablePictureError(path, "does not exist") from None
+        raise UnreadablePictureError(path, MISSING) from None
     except IsADirectoryError:
         raise UnreadablePictureError(path, "is not a regular file") from None
     except OSError as error:

@@ -1,5 +1,7 @@
 """Labelled picture files: what folders and manifests have in common."""
 
+import contextlib
+import functools
 import hashlib
 import io
 import itertools
@@ -13,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import counted, printable
+from keras_sepnets.base.text import counted, did_you_mean, printable
 from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import decode_picture
@@ -24,21 +26,16 @@ from keras_sepnets.data.pictures.files import (
     check_signatures,
     has_suffix,
     list_faults,
+    open_picture,
     read_file,
     read_header,
 )
+from keras_sepnets.data.sources.class_names import composed, describe_names
 from keras_sepnets.data.sources.source import Index, Inspected, Part
 
-SPLIT_WORDS = {  # lower-case name of a folder, or value in a manifest -> split
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-    "testing": "test",
-}
 NAMED = 5  # missing classes that a note names
+MEASURED = 200  # pictures whose headers tell the size of all
+TYPICAL = 90  # percent of the pictures, which are at most as long as the size that is told
 
 
 class LabelledFile(NamedTuple):
@@ -50,10 +47,23 @@ class LabelledFile(NamedTuple):
     group: str = ""  # pictures that belong together, of one patient for example; empty: on its own
 
 
+class Faults(list[str]):
+    """What is wrong with a data set, in sentences: the first one is raised, unless all are collected."""
+
+    def __init__(self, *, collect: bool = False) -> None:
+        """Start empty; `collect` opens as much as possible of a data set that cannot be used, to check it."""
+        super().__init__()
+        self.collect = collect
+
+    def add(self, sentence: str) -> None:
+        """Remember a fault; raise SepnetsError unless faults are collected."""
+        if not self.collect:
+            raise SepnetsError(sentence)
+        self.append(sentence)
+
+
 class FileSource:
     """Picture files with labels, in splits; each is decoded only when it is needed."""
-
-    picture_size: int | None = None  # pictures may have any size
 
     def __init__(
         self,
@@ -63,6 +73,7 @@ class FileSource:
         skip_bad: bool = False,
         pooled: bool = False,
         notes: Sequence[str] = (),
+        faults: Faults | None = None,
     ) -> None:
         """Check the classes and the first bytes of every file; decode nothing.
 
@@ -72,11 +83,14 @@ class FileSource:
             skip_bad: Whether to leave out files that cannot be read; otherwise one is an error.
             pooled: Whether to make one split, train, of the pictures of all splits.
             notes: Remarks for the plan of a run.
+            faults: Collects what is wrong, after the faults of the listing; None to stop at the first fault.
 
         Raises:
             SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is not
                 a picture.
         """
+        notes = [*notes, *describe_names({file.label for found in files.values() for file in found})]
+        files = {split: _with_composed_names(found) for split, found in files.items()}
         notes = [*notes, *_describe_groups(files, pooled=pooled)]
         if pooled:
             notes = [*notes, *_describe_pool(files)]
@@ -85,16 +99,28 @@ class FileSource:
         self.splits = tuple(split for split in ("train", "validation", "test") if files.get(split))
         self.class_names = tuple(sorted({file.label for file in files.get("train", ())}))
         self.bad = BadPictures(skip=skip_bad)
+        self.faults = Faults() if faults is None else faults
         self._files = files
         self._check_classes()
         self.notes = [*notes, *self._missing_classes()]
-        faults = list(check_signatures(file.path for file in itertools.chain(*files.values())))
-        if faults and not skip_bad:
-            raise SepnetsError(f"{list_faults(faults)} sepnets train --on-bad-picture skip leaves them out.")
-        self.bad |= {fault.path: fault.reason for fault in faults}
+        unreadable = list(check_signatures(file.path for file in itertools.chain(*files.values())))
+        if unreadable and not skip_bad:
+            raise SepnetsError(f"{list_faults(unreadable)} sepnets train --on-bad-picture skip leaves them out.")
+        self.bad |= {fault.path: fault.reason for fault in unreadable}
         self._check_remaining_classes()
-        if faults:
-            self.notes.append(f"left out: {list_faults(faults)}")
+        if unreadable:
+            self.notes.append(f"left out: {list_faults(unreadable)}")
+
+    @functools.cached_property
+    def picture_size(self) -> int | None:
+        """The longer side in px that nine of ten training pictures do not exceed; None if none can be read."""
+        paths = [file.path for file in self._files.get("train", ()) if file.path not in self.bad]
+        sides = []
+        for path in paths[:: -(-len(paths) // MEASURED) or 1]:
+            with contextlib.suppress(UnreadablePictureError), open_picture(path) as file:
+                header = read_header(path, file)
+                sides.append(max(header.width, header.height))
+        return int(np.percentile(sides, TYPICAL, method="higher")) if sides else None
 
     def num_examples(self, split: str) -> int:
         """Return the number of pictures of a split; 0 if it does not exist."""
@@ -113,7 +139,7 @@ class FileSource:
 
     def paths(self, split: str) -> np.ndarray:
         """Return the path of every picture, as bytes, in the order of `index`."""
-        return np.array([os.fsencode(file.path) for file in self._files[split]])
+        return np.array([os.fsencode(file.path) for file in self._files.get(split, ())])
 
     def digest(self, part: Part) -> str:
         """Return a hash of the keys and classes of some pictures, whatever their order."""
@@ -149,36 +175,38 @@ class FileSource:
         return zip(self.paths(part.split)[keep], self.index(part.split).labels[keep], strict=True)
 
     def _check_classes(self) -> None:
+        received = f"Received: {printable(self.name)}"
         if "train" not in self.splits:
-            raise SepnetsError(f"There are no training pictures. Received: {printable(self.name)}")
-        if len(self.class_names) < 2:
-            raise SepnetsError(
-                "A classifier needs training pictures of at least two classes. "
-                f"Received: {printable(self.name)} with {', '.join(map(printable, self.class_names))}"
+            self.faults.add(f"There are no training pictures. {received}")
+        elif len(self.class_names) < 2:
+            names = ", ".join(map(printable, self.class_names))
+            self.faults.add(
+                f"A classifier needs training pictures of at least two classes. {received} with {names}"
             )
         for name in self.class_names:
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise SepnetsError(
-                    f'The name of a class is not in UTF-8: "{printable(name)}"; rename it. '
-                    f"Received: {printable(self.name)}"
-                ) from None
+            if not _is_utf8(name):
+                self.faults.add(f'The name of a class is not in UTF-8: "{printable(name)}"; rename it. {received}')
+        unknown = set()
         for split in self.splits:
-            unknown = sorted({file.label for file in self._files[split]}.difference(self.class_names))
-            if unknown:
-                raise SepnetsError(
-                    f'The {split} pictures have the class "{printable(unknown[0])}", which train does not have. '
-                    f"Received: {printable(self.name)}"
+            for label in sorted({file.label for file in self._files[split]}.difference(self.class_names)):
+                unknown.add(label)
+                near = did_you_mean(label, self.class_names)
+                self.faults.add(
+                    f'The {split} pictures have the class "{printable(label)}", which train does not '
+                    f"have.{printable(near)} {received}"
                 )
+        self.class_names = tuple(sorted({*self.class_names, *unknown}))  # of a check, which goes on
 
     def _check_remaining_classes(self) -> None:
-        remaining = {file.label for file in self._files["train"] if file.path not in self.bad}
+        files = self._files.get("train", ())
+        readable = {file.label for file in files if file.path not in self.bad}
         for name in self.class_names:
-            if name not in remaining:
-                raise SepnetsError(
-                    f'No training picture of the class "{printable(name)}" can be read; replace them or '
-                    f"remove the class. Received: {printable(self.name)}"
+            unreadable = [file.path for file in files if file.label == name] if name not in readable else []
+            if unreadable:
+                self.faults.add(
+                    f'No training picture of the class "{printable(name)}" can be read, such as '
+                    f'"{printable(unreadable[0])}", which {self.bad[unreadable[0]]}; replace them or remove the '
+                    f"class. Received: {printable(self.name)}"
                 )
 
     def _missing_classes(self) -> list[str]:
@@ -190,6 +218,20 @@ class FileSource:
                 named = ", ".join(map(printable, missing[:NAMED]))
                 notes.append(f"no {split} picture of {named}{more}")
         return notes
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _with_composed_names(files: Sequence[LabelledFile]) -> list[LabelledFile]:
+    spellings = {name: composed(name) for file in files for name in (file.label, file.group)}
+    if all(name == spelling for name, spelling in spellings.items()):
+        return list(files)
+    return [file._replace(label=spellings[file.label], group=spellings[file.group]) for file in files]
 
 
 def _pool(files: Mapping[str, Sequence[LabelledFile]]) -> dict[str, list[LabelledFile]]:

@@ -1,98 +1,107 @@
-"""Picture files in folders: `folder:PATH`, with one folder per class, inside split folders or without splits."""
+"""Picture files in folders: `folder:PATH`, with one folder per class; `layout` says which."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
-from keras_sepnets.data.pictures.files import is_picture_name
-from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
+from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
+from keras_sepnets.data.sources.layout import LAYOUT, ClassFolder, understand_layout
 from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.walking import Walk
 
-LAYOUT = "expected train/CLASS/PICTURE, optionally with validation/ and test/, or CLASS/PICTURE"
+LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")  # suffixes of what may be a list of pictures
 
 
-def open_folder(path: str, *, skip_bad: bool = False, pooled: bool = False) -> FileSource:
+def open_folder(
+    path: str, *, skip_bad: bool = False, pooled: bool = False, faults: Faults | None = None
+) -> FileSource:
     """List the pictures of a folder.
 
     Args:
-        path: The folder. Its split folders and class folders may be links; below them, links to folders are not
-            followed.
+        path: The folder; `layout` says which of its folders are classes and splits, `walking` what is in them.
         skip_bad: Whether to leave out files that cannot be read.
         pooled: Whether to make one split, train, of the pictures of all splits.
+        faults: Collects what is wrong, where as much as possible shall be opened; None to stop at the first fault.
 
     Raises:
-        SepnetsError: The folder does not exist, it has fewer than two classes, a split has a class that train
-            lacks, a class has no pictures, or a file is not a picture.
+        SepnetsError: The folder does not exist or has no class folders with pictures; it has fewer than two
+            classes, a split has a class that train lacks, a class has no pictures, or a file is not a picture.
     """
     root = Path(path).expanduser().resolve()
     name = str(DatasetName("folder", str(root)))
     if not root.is_dir():
-        raise SepnetsError(f"The picture folder does not exist. Received: {printable(name)}")
+        hint = f'; did you mean "manifest:{printable(root)}"?' if root.is_file() else "."
+        raise SepnetsError(f"The picture folder does not exist{hint} Received: {printable(name)}")
+    faults = Faults() if faults is None else faults
+    walk = Walk(str(root))
     files: dict[str, list[LabelledFile]] = {}
-    ignored = 0
     try:
-        for split, folder in _split_folders(root).items():
-            files[split] = []
-            for class_folder in _sub_folders(folder):
-                paths = sorted(_walk(str(class_folder)))
-                pictures = [path for path in paths if is_picture_name(path.rpartition("/")[2])]
-                ignored += len(paths) - len(pictures)
-                if not pictures:
-                    raise SepnetsError(
-                        f'The {split} folder of the class "{printable(class_folder.name)}" has no pictures '
-                        f"(JPEG, PNG, BMP, GIF or WebP). Received: {printable(name)}"
-                    )
-                files[split] += [
-                    LabelledFile(path[len(str(root)) + 1 :], path, class_folder.name) for path in pictures
-                ]
+        classes, notes = understand_layout(str(root), walk)
+        for folder in classes:
+            pictures = _list_pictures(str(root), folder, walk)
+            if not pictures:
+                faults.add(
+                    f'The {folder.split} folder of the class "{printable(folder.label)}" has no pictures '
+                    f"(JPEG, PNG, BMP, GIF or WebP); add some, or remove it. Received: {printable(name)}"
+                )
+            files.setdefault(folder.split, []).extend(pictures)
     except OSError as error:
         raise SepnetsError(f"The picture folder cannot be read: {error}. Received: {printable(name)}") from error
-    classes = {file.label for file in files["train"]}
-    if len(classes) < 2:
+    labels = sorted({file.label for file in files.get("train", ())})
+    if len(labels) < 2 and not (faults.collect and any(files.values())):
+        suggested = "" if any(files.values()) else _suggest_list(root)
         raise SepnetsError(
-            f"A picture folder needs at least two class folders with pictures; {LAYOUT}. "
-            f"Received: {printable(name)} with {', '.join(map(printable, classes)) or 'no class folder'}"
+            f"A picture folder needs at least two class folders with pictures; {LAYOUT}{suggested}. "
+            f"Received: {printable(name)} with {', '.join(map(printable, labels)) or 'no class folder'}"
         )
-    notes = [f"ignored: {counted(ignored, 'file')} without the suffix of a picture"] if ignored else []
-    return FileSource(name, files, skip_bad=skip_bad, pooled=pooled, notes=notes)
+    notes += walk.notes()
+    if walk.links:
+        notes += _leave_out_repetitions(files)
+    return FileSource(name, files, skip_bad=skip_bad, pooled=pooled, notes=notes, faults=faults)
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    """Return the folder of each split; without split folders, everything is train."""
-    folders: dict[str, Path] = {}
-    others = []
-    for folder in _sub_folders(root):
-        split = SPLIT_WORDS.get(folder.name.lower())
-        if split is None:
-            others.append(folder.name)
-        elif split in folders:
-            raise SepnetsError(
-                f"The picture folder has two folders for {split}: {folders[split].name} and {folder.name}; "
-                f"remove one of them. Received: {printable(root)}"
-            )
-        else:
-            folders[split] = folder
-    if folders and ("train" not in folders or others):
-        fault = f"also {printable(others[0])}" if others else "no train folder"
-        raise SepnetsError(
-            f"The picture folder has {', '.join(sorted(folders))} and {fault}; {LAYOUT}. "
-            f"Received: {printable(root)}"
+def _list_pictures(root: str, folder: ClassFolder, walk: Walk) -> list[LabelledFile]:
+    pictures = sorted(walk.pictures(folder.path))
+    return [LabelledFile(path[len(root.rstrip("/")) + 1 :], path, folder.label) for path in pictures]
+
+
+def _suggest_list(root: Path) -> str:
+    """Name a list of pictures that lies in a folder without class folders."""
+    lists = sorted(path for path in root.iterdir() if path.suffix.lower() in LISTS)
+    return f'; or use the list that lies there: "manifest:{printable(lists[0])}"' if lists else ""
+
+
+def _leave_out_repetitions(files: dict[str, list[LabelledFile]]) -> list[str]:
+    """Leave out what links bring into a class of a split again, and say what they bring into another one."""
+    seen: dict[tuple[int, int], tuple[str, LabelledFile]] = {}
+    repeated, shared = [], []
+    for split, found in files.items():
+        kept = []
+        for file in found:
+            first_split, first = seen.setdefault(_inode(file.path), (split, file))
+            if first is file or os.path.realpath(first.path) != os.path.realpath(file.path):
+                kept.append(file)
+            elif (first_split, first.label) == (split, file.label):
+                repeated.append(file)
+            else:
+                kept.append(file)
+                shared.append(f"{printable(first.key)} = {printable(file.key)}")
+        files[split] = kept
+    notes = []
+    if repeated:
+        notes.append(f"taken once: {counted(len(repeated), 'picture')} that links bring into a class twice")
+    if shared:
+        notes.append(
+            f"{counted(len(shared), 'picture')} in more than one class or split, because of links, such as "
+            f"{shared[0]}: accuracies cannot be trusted"
         )
-    return folders or {"train": root}
+    return notes
 
 
-def _sub_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _walk(folder: str) -> Iterator[str]:
-    """Yield every file below a folder; links to folders are not followed, so that no loop is endless."""
-    for parent, _, names in os.walk(folder, onerror=_raise):
-        for name in names:
-            yield f"{parent}/{name}"
-
-
-def _raise(error: OSError) -> None:
-    raise error
+def _inode(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116  fast
+    except OSError:  # named where its first bytes are read
+        return (-1, hash(path))
+    return status.st_dev, status.st_ino

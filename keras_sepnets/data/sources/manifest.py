@@ -1,32 +1,39 @@
 """Picture files listed in a file: `manifest:FILE`, CSV or JSON Lines of path, label, maybe split and group."""
 
-import csv
 import functools
-import io
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import one_line, printable
-from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
+from keras_sepnets.base.text import printable
+from keras_sepnets.data.sources.columns import Columns, find_columns
+from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
+from keras_sepnets.data.sources.locating import locate_pictures
 from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.split_names import UNLABELLED, understand_splits
+from keras_sepnets.data.sources.table import FORM, Row, read_table
 
-FORM = "expected CSV with the columns path, label and optionally split and group, or JSON Lines with these keys"
 
-
-def open_manifest(path: str, *, skip_bad: bool = False, pooled: bool = False) -> FileSource:
+def open_manifest(
+    path: str,
+    *,
+    columns: Columns = Columns(),  # noqa: B008  immutable
+    skip_bad: bool = False,
+    pooled: bool = False,
+    faults: Faults | None = None,
+) -> FileSource:
     """List the pictures of a manifest.
 
     Args:
-        path: A CSV file with a header row, or JSON Lines if its suffix is .jsonl, .ndjson or .json. Paths in it
-            are absolute or relative to its folder. A row without a split belongs to train. Pictures with the same
-            group, of one patient for example, are only held out together; a row without a group is a group of its
-            own. Other columns are ignored.
+        path: A CSV file with a header row, or JSON Lines if its suffix is .jsonl, .ndjson or .json; see `table`.
+            Paths in it are absolute or relative to its folder; `locating` says what else is found. A row without a
+            split belongs to train. Pictures with the same group, of one patient for example, are only held out
+            together; a row without a group is a group of its own. Other columns are ignored.
+        columns: The columns of the path and the label, if the user names them; otherwise see `columns`.
         skip_bad: Whether to leave out files that are missing or cannot be read.
         pooled: Whether to make one split, train, of the pictures of all splits.
+        faults: Collects what is wrong, where as much as possible shall be opened; None to stop at the first fault.
 
     Raises:
         SepnetsError: The manifest cannot be read, a row lacks a path or a label, has an unknown split or repeats a
@@ -34,95 +41,101 @@ def open_manifest(path: str, *, skip_bad: bool = False, pooled: bool = False) ->
     """
     file = Path(path).expanduser().resolve()
     name = str(DatasetName("manifest", str(file)))
+    faults = Faults() if faults is None else faults
+    table = read_table(file)
+    if not table.rows:
+        raise SepnetsError(f"The manifest lists no pictures; {FORM}. Received: {printable(name)}")
+    found, understood = find_columns(table, columns, name)
+    listed = dict(_read_rows(table.rows, found, file, faults))  # line -> picture and split
+    located = locate_pictures(file, [picture.key for picture, _ in listed.values()])
+    notes = [*table.notes, *understood, *located.notes]
     files: dict[str, list[LabelledFile]] = {split: [] for split in ("train", "validation", "test")}
     lines: dict[str, int] = {}  # path -> its line
-    for line, row in _read_rows(file):
-        where = f"line {line} of {printable(file)}"
-        key, label = _text(row, "path", where), _text(row, "label", where)
-        split = SPLIT_WORDS.get(str(row.get("split") or "train").strip().lower())
-        if split is None:
-            raise SepnetsError(
-                f"A split is train, validation or test; correct {where}. "
-                f"Received: {printable(str(row['split']))!r}"
+    for (line, (picture, split)), written in zip(listed.items(), located.paths, strict=True):
+        place = _real_path(written)
+        if place in lines:
+            faults.add(
+                f"The picture {printable(picture.key)} is listed twice, in lines {lines[place]} and {line}; "
+                f"remove one of them. Received: {printable(name)}"
             )
-        picture = _locate(file.parent, key, where)
-        if picture in lines:
-            raise SepnetsError(
-                f"The picture {printable(key)} is listed twice, in lines {lines[picture]} and {line}; remove "
-                f"one of them. Received: {printable(name)}"
-            )
-        lines[picture] = line
-        grouped = row.get("group") is not None and str(row["group"]).strip()
-        group = _text(row, "group", where) if grouped else ""
-        files[split].append(LabelledFile(key, picture, label, group))
-    if not lines:
-        raise SepnetsError(f"The manifest lists no pictures; {FORM}. Received: {printable(name)}")
+            continue
+        lines[place] = line
+        files[split].append(picture._replace(path=place))
     if not skip_bad:
-        missing = [picture for picture in lines if not os.path.lexists(picture)]
-        if missing:
-            more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
-            raise SepnetsError(
-                f"Line {lines[missing[0]]} of the manifest names a file that does not exist: "
-                f"{printable(missing[0])}{more}; paths are relative to the manifest's folder. "
-                f"Received: {printable(name)}"
-            )
+        _check_existence(lines, name)
     ordered = {split: sorted(rows, key=lambda row: (row.label, row.key)) for split, rows in files.items()}
-    return FileSource(name, ordered, skip_bad=skip_bad, pooled=pooled)
+    return FileSource(name, ordered, skip_bad=skip_bad, pooled=pooled, notes=notes, faults=faults)
 
 
-def _read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the line number and the content of each row."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        yield from _json_rows(text) if file.suffix in (".jsonl", ".ndjson", ".json") else _csv_rows(text)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        if isinstance(error, SepnetsError):
-            raise
-        raise SepnetsError(
-            f"The manifest cannot be read: {one_line(error)}; {FORM}. Received: {printable(file)!r}"
-        ) from None
+def _read_rows(
+    rows: Sequence[Row], columns: Columns, file: Path, faults: Faults
+) -> Iterator[tuple[int, tuple[LabelledFile, str]]]:
+    """Yield the line, the picture, whose path is not known yet, and the split of each row without a fault."""
+    splits = understand_splits({_split(row, columns) for row in rows})
+    for row in rows:
+        where = f"line {row.line} of {printable(file)}"
+        try:
+            if row.fault:
+                raise SepnetsError(f"A row of the manifest cannot be used: {row.fault}. Received: {where}")
+            key, label = _text(row, columns.path, "path", where), _text(row, columns.label, "label", where)
+            group = row.values.get(columns.group)
+            grouped = group is not None and str(group).strip()
+            split = splits.get(_split(row, columns))
+            if split in (None, UNLABELLED):
+                raise SepnetsError(
+                    f"A split is train, validation or test; correct {where}. "
+                    f"Received: {printable(_split(row, columns))!r}"
+                )
+            _check_path(key, where)
+            picture = LabelledFile(key, "", label, _text(row, columns.group, "group", where) if grouped else "")
+        except SepnetsError as error:
+            faults.add(str(error))
+        else:
+            yield row.line, (picture, str(split))
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    missing = {"path", "label"}.difference(reader.fieldnames or ())
-    if missing:
-        raise ValueError(f"its first line has no column {' and no column '.join(sorted(missing))}")
-    for row in reader:
-        yield reader.line_num, row
+def _split(row: Row, columns: Columns) -> str:
+    return str(row.values.get(columns.split) or "train").strip()
 
 
-def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may hold other line ends
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"line {number} is not JSON ({one_line(error)})") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number} is not a JSON object")
-            yield number, row
-
-
-def _text(row: dict[str, Any], key: str, where: str) -> str:
-    value = row.get(key)
+def _text(row: Row, column: str | None, what: str, where: str) -> str:
+    value = row.values.get(column)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # a label may be a number in JSON
     if not isinstance(value, str) or not value.strip():
-        raise SepnetsError(f"Every row of a manifest needs a {key}; correct {where}. Received: {value!r}")
+        several = " a picture has one label;" if isinstance(value, list) else ""
+        raise SepnetsError(
+            f"Every row of a manifest needs a {what};{several} correct {where}. Received: {value!r}"
+        )
     return value.strip()
 
 
-def _locate(folder: Path, key: str, where: str) -> str:
-    """Return the path of a picture, one for each file however it is spelled, so that repetitions are found."""
-    parent, name = os.path.split(folder / key)
+def _check_path(key: str, where: str) -> None:
     try:
-        os.fsencode(name)
-        return os.path.join(_real_folder(parent), name)  # noqa: PTH118  pathlib takes ten times as long
+        if b"\0" not in os.fsencode(key):
+            return
     except ValueError:
+        pass
+    raise SepnetsError(
+        f"A path must have no zero bytes and no lone surrogates; correct {where}. Received: {printable(key)!r}"
+    )
+
+
+def _check_existence(lines: Mapping[str, int], name: str) -> None:
+    missing = [path for path in lines if not os.path.lexists(path)]
+    if missing:
+        more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
         raise SepnetsError(
-            f"A path must have no zero bytes and no lone surrogates; correct {where}. Received: {printable(key)!r}"
-        ) from None
+            f"Line {lines[missing[0]]} of the manifest names a file that does not exist: "
+            f"{printable(missing[0])}{more}; paths are relative to the manifest's folder. "
+            f"Received: {printable(name)}"
+        )
+
+
+def _real_path(path: str) -> str:
+    """Return the path of a picture, one for each file however it is spelled, so that repetitions are found."""
+    parent, name = os.path.split(path)
+    return os.path.join(_real_folder(parent), name)  # noqa: PTH118  pathlib takes ten times as long
 
 
 @functools.lru_cache(maxsize=4096)

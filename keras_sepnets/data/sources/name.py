@@ -1,8 +1,20 @@
 """The name of a data set: `folder:PATH`, `manifest:FILE` or a TFDS name. Only this module takes it apart."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+
+def kind_of_path(path: str) -> tuple[str, str] | None:
+    """Return the kind of a data set that lies at a path, and what is there in words; None if nothing is."""
+    place = Path(path).expanduser()
+    with contextlib.suppress(OSError, ValueError):  # not a name that a file system could hold
+        if place.is_dir():
+            return "folder", "folder"
+        if place.is_file():
+            return "manifest", "file"
+    return None
 
 
 class DatasetName(NamedTuple):

@@ -1,6 +1,6 @@
 """The protocol of a source of labelled pictures; its users need not know where the pictures come from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -51,9 +51,16 @@ class Source(Protocol):
 
     name: str  # opens the same data anywhere on this machine: with the version, or the absolute path
     class_names: tuple[str, ...]
-    picture_size: int | None  # the longer side in px where all pictures have one size
     notes: list[str]  # remarks for the plan of a run
     bad: BadPictures  # unreadable files found so far; always empty for TFDS, which verified its pictures
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What is wrong with picture files that were opened to be checked, in sentences."""
+
+    @property
+    def picture_size(self) -> int | None:
+        """The longer side in px of all pictures, or of typical picture files; None where sizes are unknown."""
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class TfdsSource:
         self._colour = CHANNELS.get(channels, "RGB")
         self.picture_size: int | None = max(height, width) if height and width else None
         self.notes: list[str] = []
+        self.faults: list[str] = []
         self.bad = BadPictures()
 
     @functools.cached_property  # lazily, because it reads pictures, which starts TensorFlow

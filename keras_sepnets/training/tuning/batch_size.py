@@ -111,7 +111,7 @@ def _measured_step(task: dict[str, Any]) -> dict[str, int | None]:
 def _peak_bytes() -> int:
     """Return the peak of this process's resident memory."""
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
     import resource  # on Linux its number includes the process that this one was forked from
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from keras_sepnets.cli import main
 from keras_sepnets.data.catalogue.checking import check_source
-from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.data.sources.opening import open_source, open_to_check
+from keras_sepnets.settings.schema import DataConfig
 
 
 @pytest.fixture
@@ -16,8 +17,9 @@ def folder(picture_folder, tmp_path):
     return shutil.copytree(picture_folder, tmp_path / "set")
 
 
-def check(folder):
-    return check_source(open_source(f"folder:{folder}", skip_bad=True))
+def check(name):
+    name = str(name) if str(name).startswith("manifest:") else f"folder:{name}"
+    return check_source(open_to_check(DataConfig(dataset=name)))
 
 
 def issues(folder):
@@ -47,6 +49,57 @@ def test_files_that_cannot_be_read_are_all_named(folder):
     assert len(found.examples) == 2
     assert any("red/03.jpg is damaged" in example for example in found.examples)
     assert any("words.png is not a JPEG" in example for example in found.examples)
+
+
+def test_a_whole_class_that_cannot_be_read_is_reported_with_all_else(folder):
+    for file in (folder / "red").iterdir():
+        file.write_text("words")
+    (folder / "empty").mkdir()
+    found = issues(folder)
+    assert len(found["unreadable"].examples) == 20
+    refusals = found["unusable"].examples
+    assert 'class "empty" has no pictures' in refusals[0]
+    assert 'class "red" can be read, such as' in refusals[1]
+    assert "00.jpg" in refusals[1]
+    assert "is not a JPEG" in refusals[1]
+    assert check(folder).classes["blue"] == {"train": 16, "validation": 2, "test": 2}
+
+
+def test_everything_in_a_list_is_reported_missing_files_apart(folder):
+    rows = [f"red/{number:02d}.jpg,red" for number in range(30)] + [
+        f"blue/{number:02d}.jpg,blue" for number in range(20)
+    ]
+    rows += [
+        "red/00.jpg,red",
+        "green/00.jpg,",
+        "green/01.jpg,green,test",
+        "green/02.jpg,green,never",
+        "a,b,test,c",
+    ]
+    (folder / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    found = issues(f"manifest:{folder}/list.csv")
+    missing = sorted(path.rpartition("/")[2] for path in found["missing"].examples)
+    assert missing == [f"{number}.jpg" for number in range(20, 30)]
+    refusals = " ".join(found["unusable"].examples)
+    words = ("needs a label", "'never'", "listed twice", '"green", which train', "has 4 columns")
+    assert all(word in refusals for word in words)
+    assert "unreadable" not in found
+
+
+def test_a_single_class_is_reported_and_its_pictures_are_checked(folder):
+    shutil.rmtree(folder / "red")
+    shutil.rmtree(folder / "blue")
+    (folder / "green" / "00.jpg").write_text("words")
+    found = issues(folder)
+    assert "at least two classes" in found["unusable"].examples[0]
+    assert len(found["unreadable"].examples) == 1
+
+
+def test_small_pictures_are_no_fault_where_all_are_small(tmp_path):
+    for number in range(40):
+        (tmp_path / str(number % 2)).mkdir(exist_ok=True)
+        Image.new("RGB", (28, 28), (number, 0, 0)).save(tmp_path / str(number % 2) / f"{number}.png")
+    assert issues(tmp_path) == {}
 
 
 def test_the_same_picture_in_train_and_test_is_an_error(folder, tmp_path):
@@ -149,6 +202,17 @@ def test_the_command_ends_with_2_where_there_are_errors_and_names_the_files_safe
     printed = json.loads(run("check", f"folder:{folder}", "--json").stdout)
     assert printed["issues"][0]["kind"] == "unreadable"
     assert printed["issues"][0]["count"] == 1
+
+
+def test_settings_name_the_columns_of_a_list(folder):
+    rows = [f"{path.relative_to(folder)},{path.stem},{path.parent.name}" for path in sorted(folder.rglob("*.jpg"))]
+    (folder / "list.csv").write_text("\n".join(["path,a,b", *rows]))
+    result = run("check", f"manifest:{folder}/list.csv")
+    assert result.exit_code == 2
+    assert "data.label_column=NAME" in result.stderr
+    named = run("check", f"manifest:{folder}/list.csv", "--set", "data.label_column=b")
+    assert named.exit_code == 0, named.output
+    assert 'note: understood: the label from the column "b"' in named.output
 
 
 def test_show_draws_what_a_run_would_see(folder, tmp_path):

@@ -10,6 +10,7 @@ from keras_sepnets import SepnetsError
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.examples import DecodedExamples, FileExamples
+from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.batches.stores import FileStore
@@ -231,14 +232,84 @@ def test_a_class_that_test_lacks_is_noted_and_shifts_no_label(picture_folder, tm
     assert {int(label) for _, label in listed(splits, "test")} == {1, 2}
 
 
-def test_links_to_folders_are_followed_for_classes_and_never_below(picture_folder, tmp_path):
-    root = tmp_path / "set"
-    root.mkdir()
-    for name in ("red", "blue"):
-        (root / name).symlink_to(picture_folder / name)
-    shutil.copytree(picture_folder / "green", root / "green")
-    (root / "green" / "loop").symlink_to(root)
-    assert open_source(f"folder:{root}").num_examples("train") == 60
+LAYOUTS = {
+    "training_set/{} test_set/{}": "train test",
+    "training_set/training_set/{} test_set/test_set/{}": "train test",
+    "archive/seg_train/seg_train/{} archive/seg_test/seg_test/{}": "train test",
+    "Train_set/{} Val_set/{} Test_set/{}": "train validation test",
+    "data/TrainingData/{} data/ValidationData/{}": "train validation",
+    "cats-train/{} cats-dev/{} cats-eval/{}": "train validation test",
+    "train2017/images/{} val2017/images/{}": "train validation",
+    "pets/train/{} pets/test/{} pets/pets/train/{} pets/pets/test/{}": "train test",
+    "{}/train {}/test": "train test",
+    "{}": "train",
+    "archive/pets/{}": "train",
+    "steam_{} bullet_{}": "train",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_names_that_mean_splits_are_never_classes(tmp_path, layout):
+    for name in ("cat", "dog"):
+        make(
+            tmp_path / "pets",
+            *(f"{place.format(name)}/{number}.jpg" for place in layout.split() for number in "12"),
+        )
+    source = open_source(f"folder:{tmp_path / 'pets'}")
+    assert source.splits == tuple(LAYOUTS[layout].split())
+    assert set(source.class_names) <= {"cat", "dog"} or "steam" in layout
+    assert source.num_examples("train") == (8 if "steam" in layout else 4)
+
+
+def test_what_was_understood_is_said_and_plain_names_need_no_word(tmp_path):
+    make(tmp_path / "plain", *(f"{split}/{name}/1.jpg" for split in ("train", "val") for name in "ab"))
+    assert open_source(f"folder:{tmp_path / 'plain'}").notes == []
+    make(
+        tmp_path / "odd",
+        *(f"x/{split}/{split}/{name}/1.jpg" for split in ("my_train", "my_test") for name in "ab"),
+    )
+    make(tmp_path / "odd" / "x", "my_pred/1.jpg", "my_pred/more/2.jpg", "docs/words.txt", "my_test/my_test/0.jpg")
+    source = open_source(f"folder:{tmp_path / 'odd'}")
+    assert source.splits == ("train", "test")
+    assert source.notes == [
+        "the pictures are in x",
+        "understood: my_train/my_train is train, my_test/my_test is test",
+        "not used: 2 pictures in my_pred, which has no class folders; sepnets predict classifies them",
+        "ignored: docs, which has no pictures",
+        "ignored: 1 picture outside the class folders: my_test/my_test/0.jpg",
+    ]
+
+
+@pytest.mark.parametrize("unlabelled", ["test/1.jpg", "test/unknown/1.jpg", "test/test/1.jpg"])
+def test_an_unlabelled_test_is_said_and_not_dropped_in_silence(tmp_path, unlabelled):
+    make(tmp_path, "train/a/1.jpg", "train/b/1.jpg", unlabelled)
+    source = open_source(f"folder:{tmp_path}")
+    assert source.splits == ("train",)
+    assert source.notes[0].startswith("not used: 1 picture in test")
+
+
+def test_classes_in_composed_and_decomposed_unicode_are_one(tmp_path):
+    make(tmp_path, "train/caf\u00e9/1.jpg", "train/cafe\u0301/2.jpg", "train/tea/1.jpg", "test/cafe\u0301/1.jpg")
+    source = open_source(f"folder:{tmp_path}")
+    assert source.class_names == ("caf\u00e9", "tea")
+    assert source.num_examples("train") == 3
+    assert source.notes[0].startswith("one class each")
+
+
+def test_classes_that_differ_only_in_case_are_said(tmp_path):
+    make(tmp_path, "Cat/1.jpg", "cat/1.jpg")
+    assert "only case" in open_source(f"folder:{tmp_path}").notes[0]
+
+
+@pytest.mark.parametrize(("sides", "size"), [((32,), 64), ((28,), 64), ((80,), 160), ((500,), 224)])
+def test_small_pictures_are_trained_at_twice_their_size(tmp_path, sides, size):
+    for number in range(40):
+        side = 600 if number == 7 else sides[0] - number % 3  # one odd picture changes nothing
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        Image.new("RGB", (side, 20)).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    resolved = resolve_data(DataConfig(), open_source(f"folder:{tmp_path}"), default_size=224)
+    assert resolved.image_size == size
+    assert resolved.crop_fraction == (1.0 if sides[0] <= 64 else 0.875)
 
 
 def keys(splits, role):
@@ -269,6 +340,20 @@ def _picture(picture_folder):
         (["a/1.jpg", "b/notes.txt"], 'class "b" has no pictures'),
         (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], 'test pictures have the class "c", which train'),
         (["test/a/1.jpg", "test/b/1.jpg"], "has test and no train folder"),
+        (["train/1.jpg", "test/a/1.jpg", "test/b/1.jpg"], "at least two class folders"),
+        (["train_1/a/1.jpg", "train_2/a/1.jpg"], "two folders for train: train_1 and train_2"),
+        (["a_train/1.jpg", "a_test/1.jpg", "b_train/1.jpg", "b_test/1.jpg"], "two folders for train"),
+        (["train/train/a/1.jpg", "train/test/a/1.jpg"], "where classes should be: test, train"),
+        (["a/train/1.jpg", "a/test/1.jpg", "b/1.jpg"], "Some class folders have split folders inside, but b"),
+        (
+            ["a/train/1.jpg", "a/test/1.jpg", "a/1.jpg", "b/1.jpg"],
+            "a has split folders inside, but it may",
+        ),
+        (
+            [f"{one}/{split}/{name}/1.jpg" for one in "ab" for split in ("train", "test") for name in "xy"],
+            "more than",
+        ),
+        (["1.jpg", "labels.csv"], r'"manifest:.*labels\.csv"'),
         (["Testing/a/1.jpg", "Testing/b/1.jpg"], "has test and no train folder"),
         (["train/a/1.jpg", "val/a/1.jpg", "Validation/a/1.jpg"], "two folders for validation: Validation and val"),
         (["train/a/1.jpg", "train/b/1.jpg", "bus/1.jpg"], "has train and also bus"),

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -8,9 +10,10 @@ from hypothesis import strategies as st
 from keras_sepnets import SepnetsError
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.columns import Columns
 from keras_sepnets.data.sources.files import FileSource
 from keras_sepnets.data.sources.manifest import open_manifest
-from keras_sepnets.data.sources.opening import open_source
+from keras_sepnets.data.sources.opening import open_data, open_source
 from keras_sepnets.settings.schema import DataConfig
 
 
@@ -108,21 +111,143 @@ def test_a_byte_order_mark_and_quotes_are_understood(root):
     assert open_manifest(str(root / "pictures" / "list.csv")).num_examples("train") == 21
 
 
+IDS = "red_1 red_2 blue_1 blue_2"
+VARIANTS = {
+    "id without suffix": ("id,label", "{0},{1}"),
+    "filename": ("filename,label", "train/{0}.jpg,{1}"),
+    "Hugging Face": ("file_name,label", "train/{0}.jpg,{1}"),
+    "image and class": ("image,class", "train/{0}.jpg,{1}"),
+    "capitals": ("Path,Label", "train/{0}.jpg,{1}"),
+    "any name of the label": ("filepath,emotion", "train/{0}.jpg,{1}"),
+    "a column of pictures": ("photo of the eye,grade", "train/{0}.jpg,{1}"),
+    "a column of pictures beside a name": ("pic,name,species", "train/{0}.jpg,Rex,{1}"),
+    "others beside": ("image_id,age,dx", "{0},50,{1}"),
+    "names before numbers": ("class id,filepaths,labels", "7,train/{0}.jpg,{1}"),
+    "spaces": (" path , label ", "train/{0}.jpg , {1}"),
+    "quotes after spaces": ("path, label", '"train/{0}.jpg", "{1}"'),
+    "semicolons": ("path;label", "train/{0}.jpg;{1}"),
+    "Excel": ("sep=;\npath;label", "train/{0}.jpg;{1}"),
+    "tabs": ("path\tlabel", "train/{0}.jpg\t{1}"),
+    "Windows": ("path,label", "train\\{0}.jpg,{1}"),
+    "another machine": ("path,label", "/home/ann/set/train/{0}.jpg,{1}"),
+    "another Windows machine": ("path,label", "C:\\set\\train\\{0}.jpg,{1}"),
+    "below a folder of the list": ("path,label", "set/train/{0}.jpg,{1}"),
+    "other case": ("path,label", "train/{0}.JPG,{1}"),
+    "no header": ("", "train/{0}.jpg,{1}"),
+    "index of pandas": (",path,label", "5,train/{0}.jpg,{1}"),
+    "empty rows": ("path,label\n,\n", "train/{0}.jpg,{1}\n,"),
+}
+
+
+def write_variant(tmp_path, header, row, picture_folder, encoding="utf-8", end="\n"):
+    for name in IDS.split():
+        (tmp_path / "train").mkdir(exist_ok=True)
+        shutil.copy(picture_folder / "red" / "00.jpg", tmp_path / "train" / f"{name}.jpg")
+    lines = [header, *(row.format(name, name[:-2]) for name in IDS.split())]
+    text = "".join(f"{line}\n" for line in lines if line).replace("\n", end)
+    (tmp_path / "train.csv").write_bytes(text.encode(encoding))
+    return str(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_lists_are_read_as_people_have_them_and_what_was_understood_is_said(tmp_path, picture_folder, variant):
+    source = open_manifest(write_variant(tmp_path, *VARIANTS[variant], picture_folder))
+    assert source.class_names == ("blue", "red")
+    assert sorted(source.paths("train")) == sorted(str(f).encode() for f in (tmp_path / "train").iterdir())
+    is_plain = (
+        VARIANTS[variant][0].strip().startswith((" path", "path, label", "path , label", ",path", "path,label\n"))
+    )
+    assert bool(source.notes) != is_plain
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+def test_lists_of_other_systems_are_read(tmp_path, picture_folder, encoding, end):
+    source = open_manifest(
+        write_variant(tmp_path, "path,label", "train/{0}.jpg,{1} \u00e9", picture_folder, encoding, end)
+    )
+    assert source.class_names == ("blue \u00e9", "red \u00e9")
+    assert bool(source.notes) == (encoding != "utf-8-sig")
+
+
+def test_columns_can_be_named(tmp_path, picture_folder):
+    file = write_variant(tmp_path, "id,file,shape,colour", "9,train/{0}.jpg,{0},{1}", picture_folder)
+    with pytest.raises(SepnetsError, match=r'data\.label_column=NAME.*"id", "file", "shape", "colour"'):
+        open_manifest(file)
+    assert open_manifest(file, columns=Columns(label="colour")).class_names == ("blue", "red")
+    assert len(open_manifest(file, columns=Columns(path="file", label="Shape")).class_names) == 4
+    with pytest.raises(SepnetsError, match='no column "size"'):
+        open_manifest(file, columns=Columns(label="size"))
+    config = DataConfig(dataset=f"manifest:{file}", label_column="colour")
+    assert open_data(config).class_names == ("blue", "red")
+    with pytest.raises(SepnetsError, match="columns of a manifest"):
+        open_data(DataConfig(dataset=f"folder:{tmp_path}", label_column="colour"))
+
+
+def test_splits_are_understood_in_every_column_that_has_only_splits(tmp_path, picture_folder):
+    words = dict(zip(IDS.split(), ("Train", "VAL", "training", "TEST"), strict=True))
+    file = Path(write_variant(tmp_path, "path,label,subset", "train/{0}.jpg,{1},{0}", picture_folder))
+    rows = file.read_text().splitlines()
+    file.write_text(
+        "\n".join([rows[0], *(row.rpartition(",")[0] + f",{words[row.rpartition(',')[2]]}" for row in rows[1:])])
+    )
+    assert open_manifest(str(file)).splits == ("train", "validation", "test")
+
+
+def test_pictures_of_the_same_name_in_two_folders_are_not_guessed(tmp_path, picture_folder):
+    file = write_variant(tmp_path, "id,label", "{0},{1}", picture_folder)
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    assert all(b"/train/" in path for path in open_manifest(file).paths("train"))  # it is train.csv
+    with pytest.raises(SepnetsError, match="may be .*; write its folder into the list"):
+        open_manifest(shutil.copy(file, tmp_path / "labels.csv"))
+
+
+def test_each_picture_may_lie_in_one_of_several_folders(tmp_path, picture_folder):
+    file = write_variant(tmp_path, "image_id,dx", "{0},{1}", picture_folder)
+    (tmp_path / "part_2").mkdir()
+    for name in ("red_1", "blue_2"):
+        (tmp_path / "train" / f"{name}.jpg").rename(tmp_path / "part_2" / f"{name}.jpg")
+    assert open_manifest(file).num_examples("train") == 4
+
+
+def test_names_of_files_may_be_in_another_form_of_unicode(tmp_path, picture_folder):
+    file = write_variant(tmp_path, "path,label", "train/\u00e9{0}.jpg,{1}", picture_folder)
+    for path in (tmp_path / "train").iterdir():
+        path.rename(path.with_name(f"e\u0301{path.name}"))
+    assert open_manifest(file).num_examples("train") == 4
+
+
+def test_several_labels_of_one_picture_are_said(tmp_path, picture_folder):
+    file = write_variant(tmp_path, "path,label", '"train/{0}.jpg","{1}|all"', picture_folder)
+    assert "several labels" in open_manifest(file).notes[0]
+
+
+def test_what_never_ends_is_no_manifest(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", "/dev/zero", tmp_path):
+        with pytest.raises(SepnetsError, match="cannot be read: .*(not a regular file|directory)"):
+            open_manifest(str(path))
+
+
 GOOD = ["pictures/red/00.jpg,red", "pictures/blue/00.jpg,blue"]
 
 
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([], "no column label and no column path"),
+        ([], "it is empty"),
         (["path,label"], "lists no pictures"),
-        (["file,label", *GOOD], "no column path"),
+        (["words,label", "one,red", "two,blue"], 'no column path.*Its columns are "words", "label"'),
+        (
+            ["path,label", *GOOD, "pictures/red/01.jpg,red,blue"],
+            "it has 3 columns, the first line 2.*line 4 of",
+        ),
         (["path,label", *GOOD, "pictures/red/99.jpg,red"], "Line 4 .* does not exist: .*red/99.jpg"),
         (["path,label", *GOOD, GOOD[0]], "listed twice, in lines 2 and 4"),
         (["path,label", *GOOD, "pictures/red/../red/00.jpg,red"], "listed twice, in lines 2 and 4"),
         (["path,label", *GOOD, ",red"], "needs a path; correct line 4"),
         (["path,label", *GOOD, "pictures/red/01.jpg"], "needs a label; correct line 4"),
-        (["path,label,split", *(f"{row},dev" for row in GOOD)], "correct line 2 .*Received: 'dev'"),
+        (["path,label,split", *(f"{row},pred" for row in GOOD)], "correct line 2 .*Received: 'pred'"),
         (["path,label,split", f"{GOOD[0]},train", f"{GOOD[1]},test"], "at least two classes"),
         (["path,label,split", *(f"{row},test" for row in GOOD)], "no training pictures"),
         (["path,label", GOOD[0], "list.csv,words"], "list.csv.* is not a JPEG"),
@@ -138,7 +263,7 @@ def test_mistakes_are_named_with_their_line(root, rows, sentence):
     [
         (b'{"path": "a.jpg"', "line 1 is not JSON"),
         (b"[1, 2]", "line 1 is not a JSON object"),
-        (b"\xff\xfe\x00", "cannot be read: .*utf-8"),
+        (b"\xff\xfe\x00", "cannot be read: .*utf-16"),
         (b"[" * 100_000, "line 1 is not JSON"),
     ],
 )

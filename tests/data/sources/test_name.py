@@ -41,9 +41,15 @@ def test_only_paths_become_absolute(tmp_path, monkeypatch):
         ("folder:nowhere", "folder does not exist"),
         ("manifest:nowhere.csv", "manifest cannot be read"),
         ("no_such_set", "Unknown data set"),
+        ("photos", 'did you mean "folder:photos"'),
+        ("./photos", 'did you mean "folder:./photos"'),
+        ("list.csv", 'did you mean "manifest:list.csv"'),
+        ("folder:list.csv", r'did you mean "manifest:.*list\.csv"'),
     ],
 )
 def test_every_kind_of_name_is_opened_by_its_own_source(tmp_path, monkeypatch, name, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "list.csv").write_text("x")
     with pytest.raises(SepnetsError, match=sentence):
         open_source(name)

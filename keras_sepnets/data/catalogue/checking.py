@@ -13,6 +13,7 @@ from keras_sepnets.data.batches.resolution import resolve_data
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.catalogue.issues import Issue, find_issues
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.source import Inspected, Part, Source
 from keras_sepnets.settings.schema import DataConfig
 
@@ -54,8 +55,9 @@ def check_source(source: Source, on_progress: Callable[[int, int], None] | None 
     Returns:
         Counts, sizes and issues, for the roles that a run with default settings would give the pictures.
     """
-    parts, issues = _assign_roles(source)
-    findings, thumbnails = _collect(source, parts, on_progress)
+    data = resolve_data(DataConfig(dataset=source.name), source, default_size=DECODED_SIDE)
+    parts, issues = _assign_roles(source, data)
+    findings, thumbnails = _collect(source, parts, data, on_progress)
     roles = [role for role in ROLES if role in parts]
     counts = Counter((finding.label, finding.role) for finding in findings)
     classes = {
@@ -87,10 +89,9 @@ def check_source(source: Source, on_progress: Callable[[int, int], None] | None 
     )
 
 
-def _assign_roles(source: Source) -> tuple[Mapping[str, Part], list[Issue]]:
+def _assign_roles(source: Source, data: DataConfig) -> tuple[Mapping[str, Part], list[Issue]]:
     """Return the parts of a run with default settings, or, if the set is too small, its splits and an issue."""
     try:
-        data = resolve_data(DataConfig(dataset=source.name), source, default_size=DECODED_SIDE)
         return Splits(source, data, memory=0).parts, []
     except SepnetsError as error:
         issue = Issue(kind="too small", severity="error", message=str(error))
@@ -98,7 +99,10 @@ def _assign_roles(source: Source) -> tuple[Mapping[str, Part], list[Issue]]:
 
 
 def _collect(
-    source: Source, parts: Mapping[str, Part], on_progress: Callable[[int, int], None] | None
+    source: Source,
+    parts: Mapping[str, Part],
+    data: DataConfig,
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Inspected], dict[str, list[np.ndarray]]]:
     """Return a finding for each picture, and thumbnails of the first pictures of some classes."""
     total = sum(
@@ -106,10 +110,12 @@ def _collect(
     )
     findings: list[Inspected] = []
     thumbnails: dict[str, list[np.ndarray]] = {name: [] for name in source.class_names[:SHEET_CLASSES]}
-    for finding in source.inspect(parts, DECODED_SIDE):
+    for finding in source.inspect(parts, PixelRules.of(data, DECODED_SIDE)):
         row = thumbnails.get(source.class_names[finding.label])
         if finding.pixels is not None and row is not None and len(row) < SHEET_COLUMNS:
             row.append(_thumbnail(finding.pixels))
+        if finding.pixels is not None:
+            finding = finding._replace(contrast=_contrast(finding.pixels, data.crop_fraction or 1.0))
         findings.append(finding._replace(pixels=None))
         if on_progress:
             on_progress(len(findings), total)
@@ -124,8 +130,17 @@ def _summarize(lengths: Sequence[int]) -> dict[str, int]:
     }
 
 
+def _contrast(pixels: np.ndarray, crop_fraction: float) -> float:
+    """Return the standard deviation of the colour channel that varies most in what the network sees."""
+    return float(_central_square(pixels, crop_fraction).std(axis=(0, 1)).max())
+
+
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    side = min(pixels.shape[:2])
-    top, left = ((length - side) // 2 for length in pixels.shape[:2])
-    square = Image.fromarray(pixels[top : top + side, left : left + side])
+    square = Image.fromarray(_central_square(pixels))
     return np.asarray(square.resize((SHEET_SIDE, SHEET_SIDE)))
+
+
+def _central_square(pixels: np.ndarray, crop_fraction: float = 1.0) -> np.ndarray:
+    side = max(1, round(min(pixels.shape[:2]) * crop_fraction))
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
-from keras_sepnets.data.pictures.files import is_picture_name
+from keras_sepnets.data.pictures.formats import KINDS, is_picture
 from keras_sepnets.data.sources.files import SPLIT_WORDS, FileSource, LabelledFile
 from keras_sepnets.data.sources.name import DatasetName
 
@@ -37,12 +37,12 @@ def open_folder(path: str, *, skip_bad: bool = False, pooled: bool = False) -> F
             files[split] = []
             for class_folder in _sub_folders(folder):
                 paths = sorted(_walk(str(class_folder)))
-                pictures = [path for path in paths if is_picture_name(path.rpartition("/")[2])]
+                pictures = [path for path in paths if is_picture(path)]
                 ignored += len(paths) - len(pictures)
                 if not pictures:
                     raise SepnetsError(
                         f'The {split} folder of the class "{printable(class_folder.name)}" has no pictures '
-                        f"(JPEG, PNG, BMP, GIF or WebP). Received: {printable(name)}"
+                        f"({KINDS}). Received: {printable(name)}"
                     )
                 files[split] += [
                     LabelledFile(path[len(str(root)) + 1 :], path, class_folder.name) for path in pictures

@@ -65,7 +65,7 @@ def _bombs() -> dict[str, bytes]:
     frames = [Image.new("P", (32, 32), number % 256) for number in range(500)]
     solid = Image.new("RGB", (8_000, 6_120), (200, 30, 30))  # just below the limit of a JPEG
     smaller = solid.resize((5_000, 4_990))
-    turned = b"\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # EXIF: orientation 6
+    turned = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # EXIF: orientation 6
     scans = encode(smaller, "JPEG", progressive=True)
     return {
         "declared.png": png(2**31 - 1, 2**31 - 1),
@@ -86,10 +86,8 @@ def _bombs() -> dict[str, bytes]:
         "limit.webp": encode(solid.resize((4_000, 3_990)), "WEBP", quality=1, method=0),
         "limit-thin.png": encode(Image.new("LA", (400, 50_000), (9, 90)), "PNG", compress_level=1),
         "limit-thin-deep.png": png(400, 60_000, depth=16, colour=6, data=b"\0" * (3_201 * 60_000)),
-        "limit-thin-cmyk.jpg": encode(Image.new("CMYK", (500, 60_000), 7), "JPEG", quality=10),
-        "limit-thin-turned.jpg": encode(
-            Image.new("RGB", (640, 65_000)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + turned
-        ),
+        "limit-thin-cmyk.jpg": encode(Image.new("CMYK", (440, 60_000), 7), "JPEG", quality=10),
+        "limit-thin-turned.jpg": encode(Image.new("RGB", (440, 65_000)), "JPEG", exif=turned),
         "limit-thin.tif": encode(Image.new("RGB", (400, 60_000)), "TIFF", compression="tiff_lzw"),
         "limit.avif": encode(smaller.resize((4_000, 4_500)), "AVIF", speed=10),
         "scans.jpg": scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 1_000 + scans[-2:],

@@ -10,14 +10,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_sepnets.data.pictures.formats import is_deep
 from keras_sepnets.data.pictures.rules import PixelRules
 
 BAND = 1_000_000  # pixels that are converted at once
-
-
-def is_deep(mode: str) -> bool:
-    """Return whether samples of a Pillow mode have more than 8 bits."""
-    return mode.startswith(("I", "F"))
 
 
 def picture_to_rgb(

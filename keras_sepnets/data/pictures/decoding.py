@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_sepnets.base.text import one_line
 from keras_sepnets.data.pictures.colours import picture_to_rgb, upright_canvas
-from keras_sepnets.data.pictures.files import UnreadablePictureError, open_picture, read_file
+from keras_sepnets.data.pictures.files import CostlyPictureError, UnreadablePictureError, open_picture, read_file
 from keras_sepnets.data.pictures.formats import open_as
 from keras_sepnets.data.pictures.headers import (
     REDUCTIONS,
@@ -26,7 +26,7 @@ from keras_sepnets.data.pictures.headers import (
     read_header,
 )
 from keras_sepnets.data.pictures.jpeg import END
-from keras_sepnets.data.pictures.png import TooManyChunksError, without_metadata
+from keras_sepnets.data.pictures.png import without_metadata
 from keras_sepnets.data.pictures.rules import PixelRules
 
 OTHER = len(REDUCTIONS)  # the first way of `decode_in_graph` that is not a plain JPEG at some reduction
@@ -65,8 +65,8 @@ def decode_picture(path: os.PathLike | str, content: bytes, header: Header, rule
         return _decode_by_pillow(content, header, reduction, rules)
     except tf.errors.OpError:
         reason = "is damaged or truncated"
-    except TooManyChunksError as error:
-        reason = f"would take very long to decode: {error}"
+    except CostlyPictureError as error:
+        reason = f"would take very long to decode: {error}, and this one has more"
     except Exception as error:  # Pillow's decoders raise almost any exception on damaged files
         reason = f"is damaged or truncated ({one_line(error)})"
     raise UnreadablePictureError(path, reason)

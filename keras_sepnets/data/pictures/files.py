@@ -26,6 +26,10 @@ class UnreadablePictureError(SepnetsError):
         super().__init__(f'"{printable(path)}" {reason}; replace or remove it.')
 
 
+class CostlyPictureError(ValueError):
+    """A file whose parts are so many that reading them would take minutes; the message says which parts."""
+
+
 class BadPictures(dict[str, str]):
     """The unreadable files found so far: path -> reason."""
 

@@ -89,3 +89,8 @@ def is_picture(path: os.PathLike | str) -> bool:
             return find_format(file.read(START)) is not None
     except OSError:
         return False
+
+
+def is_deep(mode: str) -> bool:
+    """Return whether samples of a Pillow mode have more than 8 bits."""
+    return mode.startswith(("I", "F"))

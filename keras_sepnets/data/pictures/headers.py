@@ -3,15 +3,15 @@
 import contextlib
 import io
 import os
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
 from keras_sepnets.base.text import in_bytes, one_line
-from keras_sepnets.data.pictures.files import UnreadablePictureError
-from keras_sepnets.data.pictures.formats import START, fault_of, find_format, open_as
-from keras_sepnets.data.pictures.gif import has_too_many_blocks
-from keras_sepnets.data.pictures.jpeg import END, MOST_SCANS, read_outline
+from keras_sepnets.data.pictures.files import CostlyPictureError, UnreadablePictureError
+from keras_sepnets.data.pictures.formats import START, fault_of, find_format, is_deep, open_as
+from keras_sepnets.data.pictures.gif import check_blocks
+from keras_sepnets.data.pictures.jpeg import END, read_outline
 from keras_sepnets.data.pictures.png import read_png_header
 from keras_sepnets.data.pictures.rules import LARGEST_DECODING, PixelRules
 
@@ -46,9 +46,7 @@ class Header(NamedTuple):
     mode: str  # Pillow's: L, RGB, RGBA, P, I;16, CMYK, ...
     width: int  # px, as stored: before the EXIF orientation is applied
     height: int
-    orientation: int = (
-        1  # EXIF, 1 (upright) to 8; for formats other than JPEG always 1, as theirs is not known yet
-    )
+    orientation: int = 1  # EXIF, 1 (upright) to 8; for other formats than JPEG always 1, as it is not known yet
     bits: int = 8  # of a sample, at most
     kept: float = 0.0  # bytes per pixel that a JPEG decoder keeps until the last scan; see `jpeg`
     begin: int = 0  # where the data of a JPEG's first scan begin
@@ -81,13 +79,15 @@ class Header(NamedTuple):
         pixels = self.width * self.height
         reduced = pixels / self.reduction(shortest) ** 2
         if self.format == "JPEG":
-            copies = 1 if self.is_plain_jpeg else 2
-            return self.file_size + self.kept * pixels + 3 * copies * reduced + (not self.is_rgb_jpeg) * reduced
+            copies = 3 if self.is_plain_jpeg else 6 if self.is_rgb_jpeg and self.is_whole else 10
+            return self.file_size + self.kept * pixels + copies * reduced
         if self.format == "PNG" and self.bits == 16:
             per_pixel = 2 * CHANNELS.get(self.mode, 1)
+        elif self.format in BYTES_OF_FORMAT:
+            per_pixel = BYTES_OF_FORMAT[self.format]
         else:
-            by_mode = BYTES_OF_MODE.get(self.mode, BYTES_OF_OTHER_MODES)
-            per_pixel = BYTES_OF_FORMAT.get(self.format, (1 + (self.format == "TIFF")) * by_mode)
+            per_pixel = BYTES_OF_MODE.get(self.mode, BYTES_OF_OTHER_MODES)
+            per_pixel *= 2 if self.format == "TIFF" else 1  # a strip may hold the whole picture
         return self.file_size + per_pixel * pixels + 3 * reduced
 
 
@@ -107,21 +107,15 @@ def read_header(path: os.PathLike | str, file: BinaryIO, rules: PixelRules) -> H
     start = file.read(START)
     if fault := fault_of(start):
         raise UnreadablePictureError(path, fault)
-    file_format = find_format(start) or ""
-    file.seek(0)
-    if file_format == "GIF" and has_too_many_blocks(file):
-        raise UnreadablePictureError(path, "would take very long to decode: it begins with very many comments")
-    file.seek(0)
     try:
-        header = _read_png(start) if file_format == "PNG" else _open_header(file, file_format)
-        size = file.seek(0, os.SEEK_END)
-        header = header._replace(file_size=size)
-        if header.format == "JPEG":
-            header = _look_at_markers(path, file, header)
-    except UnreadablePictureError:
-        raise
+        header = _read(file, start)
+    except CostlyPictureError as error:
+        raise UnreadablePictureError(
+            path, f"would take very long to decode: {error}, and this one has more"
+        ) from None
     except Exception as error:  # Pillow's readers raise almost any exception on damaged files
         raise UnreadablePictureError(path, f"cannot be read as a picture ({one_line(error)})") from error
+    header = header._replace(file_size=file.seek(0, os.SEEK_END))
     _check_limits(path, header, rules)
     return header
 
@@ -151,35 +145,36 @@ def _valid(orientation: object) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def _read_png(start: bytes) -> Header:
-    header = read_png_header(start)
-    return Header("PNG", header.mode, header.width, header.height, bits=header.bits)
-
-
-def _open_header(file: BinaryIO, file_format: str) -> Header:
+def _read(file: BinaryIO, start: bytes) -> Header:
+    file_format = find_format(start) or ""
+    if file_format == "PNG":
+        header = read_png_header(start)
+        return Header("PNG", header.mode, header.width, header.height, bits=header.bits)
+    file.seek(0)
+    if file_format == "GIF":
+        check_blocks(file)
+    markers = _look_at_markers(file) if file_format == "JPEG" else {}
+    file.seek(0)
     with open_as(file_format, file) as picture:
         is_turned = file_format == "JPEG" and "exif" in picture.info
         orientation = orientation_of(picture) if is_turned else 1
-        bits = 16 if picture.mode.startswith(("I", "F")) else 8
+        bits = 16 if is_deep(picture.mode) else 8
         in_python = any(tile[0] in DECODED_IN_PYTHON for tile in getattr(picture, "tile", ()))
-        return Header(file_format, picture.mode, *picture.size, orientation, bits, in_python=in_python)
+        header = Header(file_format, picture.mode, *picture.size, orientation, bits, in_python=in_python)
+    return header._replace(**markers)
 
 
-def _look_at_markers(path: os.PathLike | str, file: BinaryIO, header: Header) -> Header:
-    file.seek(0)
+def _look_at_markers(file: BinaryIO) -> dict[str, Any]:
+    """Return fields of the header of a JPEG."""
     content = file.read(HEAD)
     outline = read_outline(content)
-    if header.file_size > len(content) and (outline is None or outline.kept):
+    if outline is None or outline.kept:
         content += file.read()
         outline = read_outline(content)
     if outline is None:
-        raise UnreadablePictureError(path, "is damaged or truncated")
-    if outline.scans > MOST_SCANS:
-        raise UnreadablePictureError(
-            path, f"would take very long to decode: a JPEG has at most {MOST_SCANS} scans, and this one has more"
-        )
-    file.seek(max(0, header.file_size - TAIL))
-    return header._replace(kept=outline.kept, begin=outline.begin, is_whole=END in file.read())
+        raise ValueError("it is damaged or truncated")
+    file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+    return {"kept": outline.kept, "begin": outline.begin, "is_whole": END in file.read()}
 
 
 def _check_limits(path: os.PathLike | str, header: Header, rules: PixelRules) -> None:

@@ -3,7 +3,10 @@
 import re
 from typing import NamedTuple
 
+from keras_sepnets.data.pictures.files import CostlyPictureError
+
 MOST_SCANS = 50  # of a progressive picture; encoders write about 10, and each costs a pass over all its pixels
+MOST_SEGMENTS = 10_000  # Pillow reads those before the first scan in Python
 END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")  # of all that stand alone, only the last one
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -14,7 +17,6 @@ _SCAN = 0xDA
 class Outline(NamedTuple):
     """What a JPEG's markers say."""
 
-    scans: int  # up to the first too many
     begin: int  # where the data of the first scan begin
     kept: float  # bytes per pixel that a decoder keeps until the last scan; 0: it gives rows as it reads them
 
@@ -24,13 +26,19 @@ def read_outline(content: bytes) -> Outline | None:
 
     Args:
         content: The file, or its beginning.
+
+    Raises:
+        CostlyPictureError: There are more scans or other segments than any encoder writes.
     """
     components, kept, progressive = 0, 0.0, False
-    scans, begin, at = 0, 0, 2
+    segments, scans, begin, at = 0, 0, 0, 2
     while found := _MARKER.search(content, at):
         marker, at = found[1][0], found.end()
         if marker == END[1]:
-            return Outline(scans, begin, kept)
+            return Outline(begin, kept)
+        segments += 1
+        if segments > MOST_SEGMENTS:
+            raise CostlyPictureError(f"a JPEG has at most {MOST_SEGMENTS:,} segments")
         length = int.from_bytes(content[at : at + 2])
         segment = content[at + 2 : at + length]
         at += max(2, length)
@@ -40,10 +48,10 @@ def read_outline(content: bytes) -> Outline | None:
         elif marker == _SCAN:
             scans, begin = scans + 1, begin or at
             if segment[:1] == bytes([components]) and not progressive:
-                return Outline(scans, begin, 0.0)  # a single pass, whatever follows
+                return Outline(begin, 0.0)  # a single pass, whatever follows
             if scans > MOST_SCANS:
-                return Outline(scans, begin, kept)
-    return Outline(scans, begin, kept) if scans else None
+                raise CostlyPictureError(f"a JPEG has at most {MOST_SCANS} scans")
+    return Outline(begin, kept) if scans else None
 
 
 def _bytes_per_pixel(components: bytes) -> float:

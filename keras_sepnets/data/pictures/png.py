@@ -5,16 +5,14 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from keras_sepnets.data.pictures.files import CostlyPictureError
+
 MOST_CHUNKS = 50_000  # a file of 100 MB has 12,000 of the usual size
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # colour type -> Pillow's mode
 _START = 8  # bytes of the signature
 _EXIF = (b"eXIf", b"tEXt", b"zTXt")  # the latter two as ImageMagick writes it
 _MOST_EXIF = 1_000_000  # bytes; only the orientation is read
-
-
-class TooManyChunksError(ValueError):
-    """Reading a file chunk by chunk would take too long."""
 
 
 class PngHeader(NamedTuple):
@@ -41,7 +39,7 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes]:
     """Return a PNG of the chunks that make the pixels of its first picture, and its EXIF data.
 
     Raises:
-        TooManyChunksError: It has more chunks than any encoder writes.
+        CostlyPictureError: It has more chunks than any encoder writes.
     """
     parts, exif = [content[:_START]], b""
     kept = at = _START  # `kept`: where the chunks begin that are not yet among the parts
@@ -56,7 +54,7 @@ def without_metadata(content: bytes) -> tuple[bytes, bytes]:
         at = end
         if kind == b"IEND" or at >= len(content):
             return b"".join([*parts, content[kept:at]]), exif
-    raise TooManyChunksError(f"a PNG has at most {MOST_CHUNKS:,} chunks, and this one has more")
+    raise CostlyPictureError(f"a PNG has at most {MOST_CHUNKS:,} chunks")
 
 
 def _read_exif(kind: bytes, data: bytes) -> bytes:

@@ -255,7 +255,7 @@ def test_grey_bilevel_and_cmyk_pictures_of_other_formats_become_rgb(tmp_path, mo
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits"])
-@pytest.mark.parametrize("orientation", [1, 6, 9])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_tiff_of_any_compression_and_orientation_is_that_of_pillow(tmp_path, compression, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -302,7 +302,7 @@ def test_broken_exif_costs_no_pixels(tmp_path, file_format, exif):
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"tEXt", b"iTXt"])
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_no_amount_of_text_or_colour_profile_in_a_png_costs_its_pixels(tmp_path, kind, place):
-    text = b"key\0" + (zlib.compress(b"x" * 70_000_000) if kind in (b"zTXt", b"iCCP") else b"x" * 2_000_000)
+    text = b"key\0" + (zlib.compress(b"x" * 5_000_000) if kind in (b"zTXt", b"iCCP") else b"x" * 2_000_000)
     chunk = png_chunk(kind, text[:4] + b"\0" + text[4:])
     content = encode(Image.fromarray(gradient()), "PNG")
     at = content.index(b"IDAT" if place == "before" else b"IEND") - 4
@@ -341,6 +341,10 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "a.jpg").write_bytes(with_scans(1_000))
     with pytest.raises(UnreadablePictureError, match="at most 50 scans"), (tmp_path / "a.jpg").open("rb") as file:
         read_header(tmp_path / "a.jpg", file, PixelRules(8))
+    content = with_scans(1)
+    (tmp_path / "a.jpg").write_bytes(content[:2] + b"\xff\xfe\0\2" * 100_000 + content[2:])
+    with pytest.raises(UnreadablePictureError, match="at most 10,000 segments"):
+        read_picture(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(with_scans(20))
     assert read_picture(tmp_path / "b.jpg").shape == (200, 300, 3)
 

@@ -103,8 +103,10 @@ def _to_bytes(values: np.ndarray, rules: PixelRules | None) -> np.ndarray:
     """Return deep samples as uint8: their range stretched, or else the high byte of integers."""
     if rules is not None and rules.black is not None:
         values = (values.astype(np.float32) - np.float32(rules.black)) * np.float32(rules.scale)
+    elif values.dtype.kind in "iu":
+        return np.clip(values >> 8, 0, 255).astype(np.uint8)
     else:
-        values = values >> 8 if values.dtype.kind in "iu" else np.floor(values / 256)
+        values = np.floor(values / 256)
     return np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8)
 
 

@@ -66,7 +66,7 @@ def decode_picture(path: os.PathLike | str, content: bytes, header: Header, rule
     except tf.errors.OpError:
         reason = "is damaged or truncated"
     except CostlyPictureError as error:
-        reason = f"would take very long to decode: {error}, and this one has more"
+        reason = f"would take very long to decode: {error}; it has more"
     except Exception as error:  # Pillow's decoders raise almost any exception on damaged files
         reason = f"is damaged or truncated ({one_line(error)})"
     raise UnreadablePictureError(path, reason)

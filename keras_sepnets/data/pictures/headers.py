@@ -110,9 +110,7 @@ def read_header(path: os.PathLike | str, file: BinaryIO, rules: PixelRules) -> H
     try:
         header = _read(file, start)
     except CostlyPictureError as error:
-        raise UnreadablePictureError(
-            path, f"would take very long to decode: {error}, and this one has more"
-        ) from None
+        raise UnreadablePictureError(path, f"would take very long to decode: {error}; it has more") from None
     except Exception as error:  # Pillow's readers raise almost any exception on damaged files
         raise UnreadablePictureError(path, f"cannot be read as a picture ({one_line(error)})") from error
     header = header._replace(file_size=file.seek(0, os.SEEK_END))

@@ -54,7 +54,7 @@ def find_issues(
         _copies(good, class_names),
         () if may_be_tiny else _tiny(good),
         _odd(good),
-        _hidden(good),
+        _crop(good),
         _mixed_colours(good),
     )
     found = [issue for issues in rules for issue in issues if issue.examples]
@@ -145,14 +145,14 @@ def _odd(good: Sequence[Inspected]) -> Iterator[Issue]:
     )
 
 
-def _hidden(good: Sequence[Inspected]) -> Iterator[Issue]:
+def _crop(good: Sequence[Inspected]) -> Iterator[Issue]:
     """Warn where the central square leaves out much of at least half of all pictures, or of those of a class."""
     hiding = [finding for finding in good if hidden_share(finding.width, finding.height) > HIDES_MUCH]
     counts, hiding_counts = (Counter(finding.label for finding in found) for found in (good, hiding))
     if any(2 * count >= counts[label] for label, count in hiding_counts.items()):
         shares = [hidden_share(finding.width, finding.height) for finding in hiding]
         yield Issue(
-            kind="hidden",
+            kind="crop",
             severity="warning",
             message=f"of these pictures, the central square hides {median(shares):.0%}; {SHOW_WHOLE}",
             examples=tuple(finding.name for finding in hiding),

@@ -159,6 +159,6 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Apply an EXIF orientation."""
     if orientation == 1:
         return pixels
-    upright, stored = upright_canvas(*pixels.shape[:2], orientation)
+    upright, stored = upright_canvas(pixels.shape[0], pixels.shape[1], orientation)
     stored[:] = pixels
     return upright

@@ -146,8 +146,8 @@ def _valid(orientation: object) -> int:
 def _read(file: BinaryIO, start: bytes) -> Header:
     file_format = find_format(start) or ""
     if file_format == "PNG":
-        header = read_png_header(start)
-        return Header("PNG", header.mode, header.width, header.height, bits=header.bits)
+        png = read_png_header(start)
+        return Header("PNG", png.mode, png.width, png.height, bits=png.bits)
     file.seek(0)
     if file_format == "GIF":
         check_blocks(file)

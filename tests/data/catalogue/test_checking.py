@@ -155,12 +155,12 @@ def test_a_crop_that_hides_more_than_a_third_of_typical_pictures_is_warned_of(tm
             pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     found = issues(tmp_path)
-    assert ("hidden" in found) == bool(hidden)
+    assert ("crop" in found) == bool(hidden)
     splits = Splits(open_source(f"folder:{tmp_path}"), DataConfig(image_size=16))
     assert [f"hides {hidden}" in note for note in splits.notes] == ([True] if hidden else [])
     if hidden:
-        assert f"hides {hidden}" in found["hidden"].message
-        assert len(found["hidden"].examples) == 24
+        assert f"hides {hidden}" in found["crop"].message
+        assert len(found["crop"].examples) == 24
         whole = Splits(open_source(f"folder:{tmp_path}"), DataConfig(image_size=16, fit="pad"))
         assert whole.notes == []
 

@@ -99,7 +99,7 @@ def _decode_digits_once():
         find = partial(decode, store, split, chosen)
         if not store._in_memory:
             return find()
-        return share(store._source, (split, store._shortest, None if chosen is None else chosen.tobytes()), find)
+        return share(store._source, (split, store._rules.key, None if chosen is None else chosen.tobytes()), find)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RecordStore, "examples", examples)

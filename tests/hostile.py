@@ -39,12 +39,12 @@ def png(
     width: int, height: int, *, depth: int = 8, colour: int = 2, data: bytes = b"", extra: bytes = b""
 ) -> bytes:
     """Return a PNG with any header and any compressed data."""
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    body = _chunk(b"IDAT", zlib.compress(data))
-    return b"\x89PNG\r\n\x1a\n" + header + extra + body + _chunk(b"IEND", b"")
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    body = png_chunk(b"IDAT", zlib.compress(data))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + body + png_chunk(b"IEND", b"")
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -60,14 +60,16 @@ def _bombs() -> dict[str, bytes]:
     negative = bytearray(encode(_photo(), "BMP"))
     negative[22:26] = struct.pack("<i", -(2**31))
     rows = zlib.compress(b"\0" * (22_000 * (22_000 // 8 + 1)), 9)
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 22_000, 22_000, 1, 0, 0, 0, 0))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 22_000, 22_000, 1, 0, 0, 0, 0))
     inflating = b"k\0\0" + zlib.compress(b"x" * 50_000_000)
     frames = [Image.new("P", (32, 32), number % 256) for number in range(500)]
     solid = Image.new("RGB", (8_000, 6_120), (200, 30, 30))  # just below the limit of a JPEG
-    smaller = solid.resize((5_000, 4_990))  # just below the limit of other formats
+    smaller = solid.resize((5_000, 4_990))
+    turned = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # EXIF: orientation 6
+    scans = encode(smaller, "JPEG", progressive=True)
     return {
         "declared.png": png(2**31 - 1, 2**31 - 1),
-        "black22000.png": b"\x89PNG\r\n\x1a\n" + header + _chunk(b"IDAT", rows) + _chunk(b"IEND", b""),
+        "black22000.png": b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b""),
         "declared.jpg": bytes(jpeg),
         "declared.gif": bytes(gif),
         "declared.bmp": bytes(bmp),
@@ -82,9 +84,19 @@ def _bombs() -> dict[str, bytes]:
         "limit-palette.png": encode(smaller.quantize(4), "PNG", transparency=1, compress_level=1),
         "limit-deep.png": encode(Image.new("I;16", (5_000, 4_990), 900), "PNG", compress_level=1),
         "limit.webp": encode(solid.resize((4_000, 3_990)), "WEBP", quality=1, method=0),
+        "limit-thin.png": encode(Image.new("LA", (400, 50_000), (9, 90)), "PNG", compress_level=1),
+        "limit-thin-deep.png": png(400, 60_000, depth=16, colour=6, data=b"\0" * (3_201 * 60_000)),
+        "limit-thin-cmyk.jpg": encode(Image.new("CMYK", (440, 60_000), 7), "JPEG", quality=10),
+        "limit-thin-turned.jpg": encode(Image.new("RGB", (440, 65_000)), "JPEG", exif=turned),
+        "limit-thin.tif": encode(Image.new("RGB", (400, 60_000)), "TIFF", compression="tiff_lzw"),
+        "limit.avif": encode(smaller.resize((4_000, 4_500)), "AVIF", speed=10),
+        "scans.jpg": scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 1_000 + scans[-2:],
+        "chunks.png": png(8, 8, data=b"\0" * 200, extra=png_chunk(b"tEXt", b"") * 400_000),
+        "comments.gif": encode(_photo(), "GIF")[:13] + b"!\xfe\0" * 3_000_000 + b";",
+        "plain.ppm": b"P3 3000 3000 255\n" + b"1 " * 9_000,
         "limit.bmp": encode(Image.new("P", (5_000, 4_990)), "BMP"),
-        "text.png": png(8, 8, data=b"\0" * 200, extra=_chunk(b"zTXt", inflating)),
-        "iccp.png": png(8, 8, data=b"\0" * 200, extra=_chunk(b"iCCP", inflating)),
+        "text.png": png(8, 8, data=b"\0" * 200, extra=png_chunk(b"zTXt", inflating)),
+        "iccp.png": png(8, 8, data=b"\0" * 200, extra=png_chunk(b"iCCP", inflating)),
         "long.png": encode(Image.new("RGB", (1, 100_000)), "PNG"),
         "wide.jpg": encode(Image.new("RGB", (60_000, 1)), "JPEG"),
         "dot.png": encode(Image.new("RGB", (1, 1)), "PNG"),

@@ -35,6 +35,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
         ("data", f"{printable(splits.source.name)}, {counted(len(splits.class_names), 'class', 'classes')}"),
         *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
+        *(("", line) for line in _describe_pixels(plan)),
         ("", splits.place),
         *_describe_training(plan),
     ]
@@ -42,10 +43,26 @@ def show_plan(plan: Plan, console: Console) -> None:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
     if plan.load_report:
         rows.insert(1, ("weights", printable(str(plan.load_report)).removeprefix("weights of ")))
-    notes = [*splits.source.notes, *_describe_few_steps(plan), *describe_faults(plan), *_describe_small_test(plan)]
+    notes = [*splits.notes, *_describe_few_steps(plan), *describe_faults(plan), *_describe_small_test(plan)]
     rows += [("note", note) for note in notes]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
+
+
+def _describe_pixels(plan: Plan) -> list[str]:
+    """Describe how pictures become squares and 16-bit samples bytes, where that is not the usual way."""
+    data, lines = plan.config.data, []
+    if data.fit == "pad":
+        lines.append("whole pictures, padded with grey to a square")
+    elif data.fit == "stretch":
+        lines.append("whole pictures, stretched to a square")
+    measured = plan.chosen.get("data.sixteen_bit", "")
+    if data.sixteen_bit == "stretch":
+        stretched = f"{data.sixteen_bit_black:g} to {data.sixteen_bit_white:g} become 0 to 255"
+        lines.append(f"16-bit samples: {stretched}{f'; {measured}' if measured else ''}")
+    elif measured:
+        lines.append(f"16-bit samples keep their high byte; {measured}")
+    return lines
 
 
 def _describe_training(plan: Plan) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.evaluate import checkpoint_option
@@ -21,8 +22,18 @@ if TYPE_CHECKING:
 @click.option("--top", type=int, default=5, show_default=True, metavar="N", help="Classes per picture.")
 @checkpoint_option
 @json_option
-def predict(run: Path, pictures: tuple[Path, ...], top: int, checkpoint: str | None, as_json: bool) -> None:
-    """Name the most probable classes of pictures: files or folders of JPEG, PNG, BMP, GIF, WebP.
+@click.pass_context
+def predict(
+    context: click.Context,
+    run: Path,
+    pictures: tuple[Path, ...],
+    top: int,
+    checkpoint: str | None,
+    as_json: bool,
+) -> None:
+    """Name the most probable classes of pictures: files, or folders that are searched for pictures.
+
+    A file that cannot be read is named on stderr, and the exit code is 1; the others are classified.
 
     \b
     sepnets predict runs/mobilenet-digits-1 seven.png
@@ -34,11 +45,16 @@ def predict(run: Path, pictures: tuple[Path, ...], top: int, checkpoint: str | N
     with quiet_imports():
         from keras_sepnets.inference import prediction
 
-    results = prediction.predict(opened, pictures, top=top, checkpoint=checkpoint)
+    faults: list[SepnetsError] = []
+    results = prediction.predict(opened, pictures, top=top, checkpoint=checkpoint, on_bad_picture=faults.append)
     if as_json:
         print_json([result.to_json() for result in results])
     else:
         _show_predictions(results)
+    for fault in faults:
+        click.echo(f"Error: {fault}", err=True)
+    if faults:
+        context.exit(FailedRunError.exit_code)
 
 
 def _show_predictions(predictions: "Sequence[Prediction]") -> None:

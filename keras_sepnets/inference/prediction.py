@@ -1,7 +1,8 @@
 """The most probable classes of picture files, by a trained run."""
 
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from keras_sepnets.base.results import Result
 from keras_sepnets.data.batches.examples import FileExamples
 from keras_sepnets.data.batches.pipeline import evaluation_batches
 from keras_sepnets.data.batches.reading import PictureReader
-from keras_sepnets.data.pictures.files import BadPictures
-from keras_sepnets.data.pictures.preprocessing import needed_side
+from keras_sepnets.data.pictures.files import BadPictures, UnreadablePictureError, list_faults
+from keras_sepnets.data.pictures.formats import KINDS
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.walking import Walk
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.runs.folder import Run
@@ -45,7 +47,19 @@ class Prediction(Result):
         return [ClassProbability(label=label, probability=probability) for label, probability in pairs]
 
 
-def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | None = None) -> list[Prediction]:
+def warn_of_bad_picture(error: UnreadablePictureError) -> None:
+    """Warn of a file that cannot be read."""
+    warnings.warn(str(error), stacklevel=3)
+
+
+def predict(
+    run: Run,
+    paths: Sequence[Path],
+    *,
+    top: int = 5,
+    checkpoint: str | None = None,
+    on_bad_picture: Callable[[UnreadablePictureError], None] = warn_of_bad_picture,
+) -> list[Prediction]:
     """Classify picture files, with the batch size and the code of `evaluate`.
 
     Args:
@@ -53,12 +67,13 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
         paths: Picture files, and folders that are searched for pictures at any depth, as a data set's are.
         top: Number of classes to name for each picture.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
+        on_bad_picture: Called with the error of each file that cannot be read; by default it becomes a warning.
 
     Returns:
-        One prediction for each picture, in the order given; the pictures of a folder in the order of their paths.
+        One prediction for each readable picture, in the order given; within a folder, by path.
 
     Raises:
-        SepnetsError: A path does not exist, a folder has no pictures, or a file is not a readable picture.
+        SepnetsError: A folder has no pictures, or no picture can be read.
     """
     if top < 1:
         raise SepnetsError(f"top is a number of classes, at least 1. Received: top={top}")
@@ -70,20 +85,27 @@ def predict(run: Run, paths: Sequence[Path], *, top: int = 5, checkpoint: str | 
         return []
     model, class_names = run.load_model(checkpoint), run.class_names
     encoded = np.array([os.fsencode(file) for file in files])
-    reader = PictureReader(encoded, BadPictures(), needed_side(data.image_size, data.crop_fraction))
+    bad = BadPictures(skip=True)
+    reader = PictureReader(encoded, bad, PixelRules.of(data))
     batches = evaluation_batches(
         FileExamples(encoded, np.zeros(len(files), np.int32), reader),  # labels are unknown
         batch_size=BATCH_SIZE,
         image_size=data.image_size,
         crop_fraction=data.crop_fraction,
+        fit=data.fit,
     )
-    with reader.naming_bad_pictures():
-        rows = (row for probabilities, _ in classify_batches(model, batches) for row in probabilities)
-        return [_name_classes(file, row, class_names, top) for file, row in zip(files, rows, strict=True)]
+    rows = [row for probabilities, _ in classify_batches(model, batches) for row in probabilities]
+    faults = [UnreadablePictureError(path, bad[path]) for path in dict.fromkeys(files) if path in bad]
+    if not rows:
+        raise SepnetsError(list_faults(faults))
+    for fault in faults:
+        on_bad_picture(fault)
+    readable = [file for file in files if file not in bad]
+    return [_name_classes(file, row, class_names, top) for file, row in zip(readable, rows, strict=True)]
 
 
 def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield the files among `paths` and the pictures below the folders among them."""
+    """Yield the pictures below the folders among `paths`, and whatever else is among them."""
     for path in paths:
         if path.is_dir():
             try:
@@ -91,14 +113,10 @@ def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:
             except OSError as error:
                 raise SepnetsError(f"The folder cannot be read: {error}. Received: {str(path)!r}") from None
             if not files:
-                raise SepnetsError(
-                    f"The folder has no pictures (JPEG, PNG, BMP, GIF or WebP). Received: {str(path)!r}"
-                )
+                raise SepnetsError(f"The folder has no pictures ({KINDS}). Received: {str(path)!r}")
             yield from files
-        elif path.is_file():
-            yield path
         else:
-            raise SepnetsError(f"The picture or folder does not exist. Received: {str(path)!r}")
+            yield path
 
 
 def _name_classes(file: str, probabilities: np.ndarray, class_names: Sequence[str], top: int) -> Prediction:

@@ -22,6 +22,7 @@ from keras_sepnets.runs.checkpoints import checkpoint_folders
 from keras_sepnets.settings.schema import RunConfig
 
 BEFORE: dict[str, dict[str, Any]] = {  # what version 0.1.0 did, whose runs do not have these settings
+    "data": {"sixteen_bit": "high_byte"},
     "training": {"keep": "final", "precise_batch_norm": 0},
     "transfer": {"batch_norm": "moving", "classifier": "random"},
 }

@@ -78,7 +78,17 @@ class DataConfig(Settings):
     image_size: Annotated[int, Field(ge=1)] | None = None
     """height and width in px; default: the paper's, or twice that of small pictures (at least 64)"""
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """share of the shorter side that evaluation sees; default: 0.875, or 1 for pictures up to 64 px"""
+    """share of the (shorter) side that evaluation sees; default: 0.875, or 1 without a crop or up to 64 px"""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """crop to the central square, pad the whole picture with grey, or stretch it to a square"""
+    sixteen_bit: Literal["auto", "high_byte", "stretch"] = "auto"
+    """16-bit samples: their high byte, or stretch a range; auto: stretch where the data set uses little"""
+    sixteen_bit_black: float | None = None
+    """the 16-bit value that stretch makes black; default: measured"""
+    sixteen_bit_white: float | None = None
+    """the 16-bit value that stretch makes white; default: measured"""
+    max_megapixels: PositiveFloat | None = None
+    """larger pictures are refused; default: 250 for JPEG, 50 for others, or what fits into 300 MB"""
     augment: Literal["none", "light", "standard", "strong"] | None = None
     """none, light, standard or strong; default: light for symbols, otherwise standard"""
     augmentation: Annotated[AugmentationConfig | None, BeforeValidator(lambda value: value or None)] = None

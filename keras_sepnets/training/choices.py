@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from keras_sepnets.acceleration.threads import settle_threads, use_threads
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted
-from keras_sepnets.data.batches.resolution import SMALLEST_SIZE, resolve_data
+from keras_sepnets.data.batches.resolution import SMALLEST_SIZE, choose_sixteen_bit, resolve_data
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.models.registry import NETWORKS
 from keras_sepnets.models.weights import LoadReport
@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
 
 
 def choose_data(config: RunConfig, source: Any) -> Chosen:
-    """Choose picture size, crop and augmentation by the data set, and make the path of the weights absolute."""
+    """Choose the settings that depend on the data set, and make the path of the weights absolute."""
     sizes = NETWORKS[config.model.name]
     data = resolve_data(config.data, source, default_size=sizes.default_size, minimum_size=sizes.minimum_size)
     side, least = source.picture_size, max(SMALLEST_SIZE, sizes.minimum_size)
@@ -38,10 +38,10 @@ def choose_data(config: RunConfig, source: Any) -> Chosen:
         "crop_fraction": "the size of the data set's pictures",
         "augment": "pictures that are learned by heart" if config.data.overfit else "the data set",
     }
-    return Chosen(
-        config.model_copy(update={"data": data, "transfer": config.transfer.with_whole_path()}),
-        {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None},
-    )
+    reasons = {f"data.{key}": reason for key, reason in why.items() if getattr(config.data, key) is None}
+    if measured := choose_sixteen_bit(config.data, source)[1]:
+        reasons["data.sixteen_bit"] = measured
+    return Chosen(config.model_copy(update={"data": data, "transfer": config.transfer.with_whole_path()}), reasons)
 
 
 def accept_threads(config: RunConfig) -> Chosen:

@@ -8,6 +8,7 @@ from keras_sepnets import SepnetsError
 from keras_sepnets.benchmarks.input import InputBenchmark, benchmark_input, generated_folder
 from keras_sepnets.cli import main
 from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.pictures.rules import PixelRules
 
 
 def test_a_generated_folder_has_its_pictures_and_is_gone_afterwards():
@@ -15,7 +16,7 @@ def test_a_generated_folder_has_its_pictures_and_is_gone_afterwards():
         root = Path(dataset.removeprefix("folder:"))
         files = sorted(root.glob("class-*/*.jpg"))
         assert len(files) == 120
-        assert read_picture(files[0], 1000).shape == (375, 500, 3)
+        assert read_picture(files[0], PixelRules(1000)).shape == (375, 500, 3)
         assert 80_000 < sum(file.stat().st_size for file in files) / 120 < 120_000
     assert not root.exists()
 

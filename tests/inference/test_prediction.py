@@ -1,11 +1,14 @@
+import json
 import os
 import shutil
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from keras_sepnets import Run, SepnetsError, evaluate, predict
+from keras_sepnets.cli import main
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.inference import evaluation
@@ -66,12 +69,56 @@ def test_predict_and_evaluate_give_the_same_probabilities_to_the_bit(finished, t
     assert seen[0].tolist() == [[row[name] for name in run.class_names] for row in probabilities]
 
 
-def test_a_damaged_picture_among_many_is_named(finished, tmp_path):
+def test_damaged_pictures_among_many_are_named_and_the_others_classified(finished, tmp_path):
     write_folder(tmp_path / "set")
-    damaged = tmp_path / "set" / "test" / "7" / "3.jpg"
-    damaged.write_bytes(damaged.read_bytes()[:-300])
-    with pytest.raises(SepnetsError, match=r"test/7/3\.jpg\" is damaged or truncated"):
-        predict(finished.run, [tmp_path / "set" / "test"])
+    folder = tmp_path / "set" / "test"
+    expected = [prediction for prediction in predict(finished.run, [folder]) if prediction.path[-5:] != "3.jpg"]
+    damaged = sorted(folder.glob("*/3.jpg"))
+    for place, file in enumerate(damaged):
+        file.write_bytes(file.read_bytes()[:-300] if place else b"")
+    named = []
+    predictions = predict(finished.run, [folder], on_bad_picture=named.append)
+    assert [error.path for error in named] == [str(file) for file in damaged]
+    assert [prediction.path for prediction in predictions] == [prediction.path for prediction in expected]
+    for prediction, other in zip(predictions, expected, strict=True):  # batches differ, so the last bits may too
+        assert prediction.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    with pytest.warns(UserWarning, match=r"test/7/3\.jpg\" is damaged or truncated"):
+        predict(finished.run, [folder / "7"])
+    with pytest.raises(SepnetsError, match=r"2 files cannot be used.*0/3\.jpg.*7/3\.jpg"):
+        predict(finished.run, [damaged[0], damaged[7]])
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_the_command_classifies_what_it_can_names_the_rest_and_ends_with_1(finished, tmp_path, options):
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (40, 40), "red").save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    command = ["predict", str(finished.run.path), str(tmp_path), "gone.png", "--top", "1", *options]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert [name in result.stdout for name in ("a.png", "b.png", "c.png")] == [True, False, True]
+    assert f'Error: "{tmp_path}/b.png" is not a ' in result.stderr
+    assert 'Error: "gone.png" does not exist' in result.stderr
+    if options:
+        assert len(json.loads(result.stdout)) == 2
+
+
+def test_a_run_that_pads_predicts_as_it_evaluates(finished, tmp_path, monkeypatch):
+    write_folder(tmp_path / "set")
+    run = Run.open(shutil.copytree(finished.run.path, tmp_path / "run"))
+    config = run.read_json("config.json")
+    config["data"]["fit"] = "pad"
+    run.write_json("config.json", config)
+    splits = Splits(open_source(f"folder:{tmp_path / 'set'}"), run.config.data)
+    seen = []
+    summarize = evaluation.summarize
+    monkeypatch.setattr(evaluation, "summarize", lambda *given: seen.append(given[0]) or summarize(*given))
+    evaluate(run, splits=splits)
+    predictions = predict(run, [tmp_path / "set" / "test"], top=10)
+    probabilities = [dict(zip(p.labels, p.probabilities, strict=True)) for p in predictions]
+    assert seen[0].tolist() == [[row[name] for name in run.class_names] for row in probabilities]
+    cropped = predict(finished.run, [tmp_path / "set" / "test"], top=10)
+    assert [p.probabilities for p in predictions] != [p.probabilities for p in cropped]
 
 
 def test_json_names_each_class_with_its_probability():

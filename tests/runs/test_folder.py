@@ -40,6 +40,15 @@ def test_config_comes_back_as_it_was(tmp_path):
     assert Run.open(Run.create(tmp_path / "a", config).path).config == config
 
 
+def test_a_run_of_version_0_1_0_sees_pictures_as_it_did_then(tmp_path):
+    run = Run.create(tmp_path / "a", RunConfig())
+    settings = run.read_json("config.json")
+    for key in ("fit", "sixteen_bit", "sixteen_bit_black", "sixteen_bit_white", "max_megapixels"):
+        del settings["data"][key]
+    run.write_json("config.json", settings)
+    assert (run.config.data.fit, run.config.data.sixteen_bit) == ("crop", "high_byte")
+
+
 def test_a_used_folder_is_refused(tmp_path):
     Run.create(tmp_path / "a", RunConfig())
     with pytest.raises(SepnetsError, match="holds another run"):

@@ -48,6 +48,7 @@ def test_run_folder_explains_itself(finished):
     }  # fmt: skip
     assert config["data"] == {
         "dataset": "digits:1.0.0", "image_size": 32, "crop_fraction": 1.0, "augment": "light",
+        "fit": "crop", "sixteen_bit": "high_byte",
         "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0, "folds": 0, "fold": 0,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")
@@ -137,6 +138,7 @@ def test_says_where_each_split_came_from(finished):
         "dataset": "digits:1.0.0",
         "image_size": 32,
         "crop_fraction": 1.0,
+        "fit": "crop",
         "classes": 10,
         "order": "by number",
         "train": {"num_examples": 1293, "from": "the set's train split, less what is held out"},

@@ -77,6 +77,7 @@ def augment_picture(
     policy: AugmentationConfig,
     image_size: int,
     crop_fraction: float | None = None,
+    fit: str = "crop",
 ) -> tf.Tensor:
     """Vary one picture.
 
@@ -85,15 +86,16 @@ def augment_picture(
         amounts: Its row of each tensor from `choose_amounts`.
         policy: What varies, except for mixing, which `mix_pictures` does.
         image_size: Height and width of the result in pixels.
-        crop_fraction: Side of the central crop as a share of the shorter side, if there is no random crop.
+        crop_fraction: Share of the sides that is seen, if there is no random crop; see `prepare_picture`.
+        fit: How the picture becomes a square; see `prepare_picture`.
 
     Returns:
         float32 (image_size, image_size, 3), values 0..255.
     """
     if policy.smallest_crop < 1:
-        varied = _random_crop(picture, amounts["crop_size"], amounts["crop_place"], image_size)
+        varied = _random_crop(picture, amounts["crop_size"], amounts["crop_place"], image_size, fit)
     else:
-        varied = tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32)
+        varied = tf.cast(prepare_picture(picture, image_size, crop_fraction, fit), tf.float32)
     if "transform" in amounts:
         varied = _transform(varied, amounts["transform"])
     elif "reversed_axes" in amounts:  # takes the axes as a tensor, so no branch is needed
@@ -145,19 +147,22 @@ def mix_pictures(
     return mixup() if policy.mixup else cutmix()
 
 
-def _random_crop(picture: tf.Tensor, size: tf.Tensor, place: tf.Tensor, image_size: int) -> tf.Tensor:
+def _random_crop(picture: tf.Tensor, size: tf.Tensor, place: tf.Tensor, image_size: int, fit: str) -> tf.Tensor:
     """Crop a rectangle and resize it (Inception's random crop, arXiv:1409.4842, section 6).
 
     Args:
         picture: uint8 (height, width, 3).
-        size: (height, width, channels) of the rectangle, relative to the side of a square of the picture's area.
+        size: (height, width, channels) of the rectangle, relative to the picture's; with "crop", to the side of a
+            square of its area.
         place: (down, right, channel) position of the rectangle, each in [0, 1).
         image_size: Height and width of the result in pixels.
+        fit: How the rectangle becomes a square.
     """
     shape = tf.cast(tf.shape(picture), tf.float32)
-    size = tf.minimum(tf.math.ceil(size * tf.sqrt(tf.reduce_prod(shape) / 3)), shape)
+    whole = tf.sqrt(tf.reduce_prod(shape) / 3) if fit == "crop" else shape
+    size = tf.minimum(tf.math.ceil(size * whole), shape)
     corner = place * (shape - size + 1)
-    return crop_and_resize(picture, tf.cast(corner, tf.int32), tf.cast(size, tf.int32), image_size)
+    return crop_and_resize(picture, tf.cast(corner, tf.int32), tf.cast(size, tf.int32), image_size, fit)
 
 
 def _transform_matrix(

@@ -20,6 +20,7 @@ import numpy as np
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.machine import memory_limit
 from keras_sepnets.base.text import in_bytes, printable
+from keras_sepnets.data.pictures.rules import PixelRules
 
 MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 DISK_RESERVE = 1_000_000_000  # bytes that a cache leaves free on the disk
@@ -65,12 +66,12 @@ class MemoryCache:
 
 
 class DiskCache:
-    """Decoded pictures as .npy files in a folder; the key hashes path, size, time, reduction and version."""
+    """Decoded pictures as .npy files in a folder; the key hashes path, size, time, rules and version."""
 
-    def __init__(self, folder: Path, shortest: int) -> None:
+    def __init__(self, folder: Path, rules: PixelRules) -> None:
         """Use a folder, which several runs may share; raise SepnetsError if it cannot be made."""
         self._folder = make_cache_folder(folder)
-        self._shortest = shortest
+        self._rules = rules
 
     def key(self, path: str) -> str | None:
         """Return the name of the .npy file of a picture file as it is now; None if it does not exist."""
@@ -78,7 +79,7 @@ class DiskCache:
             status = Path(path).stat()
         except OSError:
             return None
-        rules = f"{CACHE_VERSION}/{self._shortest}/{status.st_size}/{status.st_mtime_ns}/"
+        rules = f"{CACHE_VERSION}/{self._rules.key}/{status.st_size}/{status.st_mtime_ns}/"
         digest = hashlib.sha256(rules.encode() + os.fsencode(path)).hexdigest()
         return f"{digest[:2]}/{digest[2:32]}.npy"
 

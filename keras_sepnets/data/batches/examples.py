@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.data.batches.reading import PictureReader
+from keras_sepnets.data.pictures.rules import PixelRules
 
 if TYPE_CHECKING:
     from keras_sepnets.data.sources.tfds import TfdsSource
@@ -208,7 +209,7 @@ class StreamedExamples:
     """Records that do not fit in memory and can only be read in the order of their files."""
 
     def __init__(
-        self, source: "TfdsSource", split: str, chosen: np.ndarray | None, shortest: int | None = None
+        self, source: "TfdsSource", split: str, chosen: np.ndarray | None, rules: PixelRules | None = None
     ) -> None:
         """Choose examples; every epoch reads them again.
 
@@ -216,12 +217,12 @@ class StreamedExamples:
             source: The records.
             split: The split to read.
             chosen: bool, in the order of the index; None for all.
-            shortest: Much larger pictures are reduced, but their shorter side keeps at least this many px.
+            rules: What decides about the pixels besides the records; None: nothing is reduced.
         """
         self.num_examples = source.num_examples(split) if chosen is None else int(chosen.sum())
         self._source = source
         self._split = split
-        self._shortest = shortest
+        self._rules = rules
         self._chosen_keys = None
         if chosen is not None:
             with tf.device("CPU"):
@@ -259,7 +260,7 @@ class StreamedExamples:
 
     def _decoded(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         return examples.map(
-            lambda _key, label, encoded: (self._source.decode(encoded, self._shortest), label),
+            lambda _key, label, encoded: (self._source.decode(encoded, self._rules), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 

@@ -26,6 +26,7 @@ def training_batches(
     policy: AugmentationConfig,
     seed: int,
     crop_fraction: float | None = None,
+    fit: str = "crop",
     classes: int = 0,
     start: int = 0,
     worker: tf.distribute.InputContext | None = None,
@@ -39,7 +40,8 @@ def training_batches(
         image_size: Height and width in pixels.
         policy: How pictures vary.
         seed: Determines order and augmentation: example k of epoch e is the same picture in every run.
-        crop_fraction: Side of the central crop as a share of the shorter side, if there is no random crop.
+        crop_fraction: Share of the sides that is seen, if there is no random crop; see `prepare_picture`.
+        fit: How pictures become squares; see `prepare_picture`.
         classes: Number of classes; required if the policy mixes pictures.
         start: Number of batches that the run has already seen; they are skipped without being read.
         worker: The worker that reads here, if there are several.
@@ -53,7 +55,7 @@ def training_batches(
         amounts: dict[str, tf.Tensor], example: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
         position, picture, label = example
-        return position, augment_picture(picture, amounts, policy, image_size, crop_fraction), label
+        return position, augment_picture(picture, amounts, policy, image_size, crop_fraction, fit), label
 
     def mix(positions: tf.Tensor, pictures: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mixing = _fold_in([seed, MIXING], positions[0])
@@ -77,7 +79,13 @@ def training_batches(
 
 
 def evaluation_batches(
-    examples: Examples, *, batch_size: int, image_size: int, crop_fraction: float | None = None, classes: int = 0
+    examples: Examples,
+    *,
+    batch_size: int,
+    image_size: int,
+    crop_fraction: float | None = None,
+    fit: str = "crop",
+    classes: int = 0,
 ) -> tf.data.Dataset:
     """Return every example exactly once, in a fixed order; the last batch may be smaller.
 
@@ -89,7 +97,7 @@ def evaluation_batches(
         examples.in_order()
         .map(
             lambda picture, label: (
-                tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32),
+                tf.cast(prepare_picture(picture, image_size, crop_fraction, fit), tf.float32),
                 tf.one_hot(label, classes) if classes else label,
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -100,7 +108,7 @@ def evaluation_batches(
 
 
 def draw_sample(
-    examples: Examples, count: int, image_size: int, crop_fraction: float | None = None
+    examples: Examples, count: int, image_size: int, crop_fraction: float | None = None, fit: str = "crop"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a random but fixed sample of at most `count` examples, as evaluation sees them.
 
@@ -109,7 +117,7 @@ def draw_sample(
     """
     drawn = examples.shuffled(seed=0, per_epoch=examples.num_examples).take(min(count, examples.num_examples))
     pairs = [
-        (tf.cast(prepare_picture(picture, image_size, crop_fraction), tf.float32).numpy(), label.numpy())
+        (tf.cast(prepare_picture(picture, image_size, crop_fraction, fit), tf.float32).numpy(), label.numpy())
         for _position, picture, label in drawn
     ]
     pictures, labels = zip(*pairs, strict=True)

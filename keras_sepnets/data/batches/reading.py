@@ -11,13 +11,9 @@ import tensorflow as tf
 
 from keras_sepnets.data.batches.caches import Cache
 from keras_sepnets.data.pictures.decoding import OTHER, decode_in_graph, read_picture
-from keras_sepnets.data.pictures.files import (
-    REDUCTIONS,
-    BadPictures,
-    UnreadablePictureError,
-    open_picture,
-    read_header,
-)
+from keras_sepnets.data.pictures.files import BadPictures, UnreadablePictureError, open_picture
+from keras_sepnets.data.pictures.headers import REDUCTIONS, read_header
+from keras_sepnets.data.pictures.rules import PixelRules
 
 GUARDED = OTHER  # the way to decode in Python, which reads every format and catches errors
 REMEMBERED = 8192  # files inspected last; a file that stopped the pipeline is looked for among them first
@@ -27,18 +23,18 @@ EMPTY = np.zeros((0, 0, 3), np.uint8)  # stands for a picture that cannot be rea
 class PictureReader:
     """Reads picture files for evaluation, prediction and training; all roles of a run share one, and its cache."""
 
-    def __init__(self, paths: np.ndarray, bad: BadPictures, shortest: int, cache: Cache | None = None) -> None:
+    def __init__(self, paths: np.ndarray, bad: BadPictures, rules: PixelRules, cache: Cache | None = None) -> None:
         """Read nothing yet.
 
         Args:
             paths: All files that may be read, as bytes.
             bad: Receives the files that cannot be read, and says whether to skip them.
-            shortest: Much larger pictures are reduced, but their shorter side keeps at least this many px.
+            rules: What decides about the pixels besides the files.
             cache: Keeps decoded pictures; None for no cache.
         """
         self.bad = bad
         self._paths = paths
-        self._shortest = shortest
+        self._rules = rules
         self._cache = cache
         self._inspected: deque[str] = deque(maxlen=REMEMBERED)
         self._decodes_in_graph = cache is None and not bad.skip
@@ -86,7 +82,7 @@ class PictureReader:
         last = tuple(self._inspected)  # a copy, because other threads add to it
         for path in itertools.chain(reversed(last), map(os.fsdecode, self._paths)):
             try:
-                read_picture(path, self._shortest)
+                read_picture(path, self._rules)
             except UnreadablePictureError as error:
                 return error
         return None
@@ -97,7 +93,7 @@ class PictureReader:
             key = self._cache.key(name) if self._cache else None
             pixels = self._cache.get(key) if self._cache and key else None
             if pixels is None:
-                pixels = read_picture(name, self._shortest)
+                pixels = read_picture(name, self._rules)
                 if self._cache and key:
                     self._cache.put(key, pixels)
         except UnreadablePictureError as error:
@@ -111,10 +107,10 @@ class PictureReader:
             self._inspected.append(path)
             try:
                 with open_picture(path) as file:
-                    header = read_header(path, file)
+                    header = read_header(path, file, self._rules)
             except UnreadablePictureError as error:
                 self.bad.note(error)
                 raise
             if header.is_plain_jpeg:
-                ways[number] = REDUCTIONS.index(header.reduction(self._shortest))
+                ways[number] = REDUCTIONS.index(header.reduction(self._rules.shortest))
         return ways

@@ -17,7 +17,8 @@ from keras_sepnets.data.batches.examples import Examples
 from keras_sepnets.data.batches.pipeline import draw_sample, evaluation_batches, training_batches
 from keras_sepnets.data.batches.roles import ROLES, assign_parts, choose_few
 from keras_sepnets.data.pictures.files import UnreadablePictureError
-from keras_sepnets.data.pictures.preprocessing import needed_side
+from keras_sepnets.data.pictures.preprocessing import HIDES_MUCH, SHOW_WHOLE
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.source import Source
 from keras_sepnets.settings.schema import AUGMENTATIONS, AugmentationConfig, DataConfig
 
@@ -66,7 +67,7 @@ class Splits:
                     f"Received: {source.num_examples('train')} train examples"
                 )
         memory = memory_budget() if memory is None else memory
-        self._store = source.open_store(needed_side(self._size, config.crop_fraction), cache_folder, memory)
+        self._store = source.open_store(PixelRules.of(config), cache_folder, memory)
         self._examples: dict[str, Examples] = {}  # by role, so that nothing is decoded into memory twice
         # Called with a role, its number of examples, and how many are decoded, where all are decoded at once.
         self.on_read: Callable[[str, int, int], None] = lambda _role, _total, _done: None
@@ -94,6 +95,7 @@ class Splits:
             "dataset": self.source.name,
             "image_size": self._size,
             "crop_fraction": self.config.crop_fraction,
+            "fit": self.config.fit,
             "classes": len(self.class_names),
             "order": self._store.order,  # in which training sees the examples
             **{role: self._describe_role(role) for role in ROLES},
@@ -132,7 +134,7 @@ class Splits:
 
     def sample(self, role: str, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return some pictures of a role as evaluation sees them, always the same ones; see `pipeline`."""
-        return draw_sample(self.examples(role), count, self._size, self.config.crop_fraction)
+        return draw_sample(self.examples(role), count, self._size, self.config.crop_fraction, self.config.fit)
 
     def training_batches(
         self, batch_size: int, steps_per_epoch: int, seed: int, *, start: int = 0
@@ -146,6 +148,7 @@ class Splits:
             policy=self.policy,
             seed=seed,
             crop_fraction=self.config.crop_fraction,
+            fit=self.config.fit,
             classes=len(self.class_names),
             start=start,
         )
@@ -157,6 +160,7 @@ class Splits:
             batch_size=batch_size,
             image_size=self._size,
             crop_fraction=self.config.crop_fraction,
+            fit=self.config.fit,
             classes=len(self.class_names) if one_hot else 0,
         )
 
@@ -173,8 +177,18 @@ class Splits:
             policy=AUGMENTATIONS["none"],
             seed=0,
             crop_fraction=self.config.crop_fraction,
+            fit=self.config.fit,
             classes=len(self.class_names),
         ).take(steps)
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks for the plan of a run."""
+        hidden = self._store.hidden
+        if self.config.fit != "crop" or hidden <= HIDES_MUCH:
+            return self.source.notes
+        remark = f"the central square hides {hidden:.0%} of a typical picture; {SHOW_WHOLE}"
+        return [*self.source.notes, remark]
 
     @property
     def policy(self) -> AugmentationConfig:

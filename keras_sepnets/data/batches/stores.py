@@ -28,7 +28,10 @@ from keras_sepnets.data.batches.caches import (
 )
 from keras_sepnets.data.batches.examples import DecodedExamples, Examples, FileExamples, StreamedExamples
 from keras_sepnets.data.batches.reading import PictureReader
-from keras_sepnets.data.pictures.files import UnreadablePictureError, open_picture, read_header
+from keras_sepnets.data.pictures.files import UnreadablePictureError, open_picture
+from keras_sepnets.data.pictures.headers import Header, read_header
+from keras_sepnets.data.pictures.preprocessing import hidden_share
+from keras_sepnets.data.pictures.rules import PixelRules
 
 if TYPE_CHECKING:
     from keras_sepnets.data.sources.files import FileSource
@@ -51,6 +54,7 @@ class Store(Protocol):
     place: str  # where decoded pictures are kept, in words
     order: str  # in which training sees the examples, in words
     on_picture: OnPicture  # called where all pictures are decoded at once
+    hidden: float  # share of a typical picture outside its central square; 0 if unknown
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
         """Return the chosen examples of a split: bool, in the order of the index; None for all."""
@@ -62,16 +66,18 @@ class Store(Protocol):
 class FileStore:
     """The picture files of a source, cached decoded where there is room."""
 
-    def __init__(self, source: "FileSource", shortest: int, cache_folder: Path | None, memory: int) -> None:
+    def __init__(self, source: "FileSource", rules: PixelRules, cache_folder: Path | None, memory: int) -> None:
         """Read some headers to decide where decoded pictures are kept; see `Source.open_store`."""
         paths = np.concatenate([source.paths(split) for split in source.splits])
         few = len(paths) <= DECODED_AT_ONCE
         sample = paths if few else np.random.default_rng(0).choice(paths, SAMPLE, replace=False)
-        needed = _bytes_of_files(sample, len(paths), shortest)
+        headers = _read_headers(sample, rules)
+        needed = round(len(paths) * _mean([_decoded_bytes(header, rules) for header in headers]))
+        self.hidden = float(np.median([hidden_share(header.width, header.height) for header in headers] or [0]))
         in_memory = cache_folder is None and 2 * needed <= memory  # twice while they are copied
         cache: Cache | None = None
         if cache_folder is not None:
-            cache = DiskCache(cache_folder, shortest)
+            cache = DiskCache(cache_folder, rules)
         elif in_memory and not few:
             cache = MemoryCache(memory)
         self.decodes_at_once = in_memory and few
@@ -80,7 +86,7 @@ class FileStore:
         self.on_picture: OnPicture = nobody
         self._source = source
         self._memory = memory
-        self._reader = PictureReader(paths, source.bad, shortest, cache)
+        self._reader = PictureReader(paths, source.bad, rules, cache)
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
         """Return the chosen examples of a split; see `Store`."""
@@ -99,27 +105,29 @@ class FileStore:
 class RecordStore:
     """The records of a TFDS data set: decoded in memory if they fit, in a file, or as a stream."""
 
-    def __init__(self, source: "TfdsSource", shortest: int, cache_folder: Path | None, memory: int) -> None:
+    hidden = 0.0  # not looked at: the splits of a TFDS data set are as its authors meant them
+
+    def __init__(self, source: "TfdsSource", rules: PixelRules, cache_folder: Path | None, memory: int) -> None:
         """Decode some records to decide where decoded pictures are kept; see `Source.open_store`."""
         self.on_picture: OnPicture = nobody
         self._source = source
-        self._shortest = shortest
+        self._rules = rules
         self._cache_folder = cache_folder
         self._memory = memory
-        needed = _bytes_of_records(source, shortest)
+        needed = _bytes_of_records(source, rules)
         self._in_memory = not cache_folder and 2 * needed <= memory  # twice while they are copied
         self.place = describe_place(needed, in_memory=self._in_memory, cache_folder=cache_folder)
         self.order = "by number" if self._in_memory or cache_folder else "by files and a buffer"
 
     def examples(self, split: str, chosen: np.ndarray | None) -> Examples:
         """Return the chosen examples of a split; see `Store`."""
-        streamed = StreamedExamples(self._source, split, chosen, self._shortest)
+        streamed = StreamedExamples(self._source, split, chosen, self._rules)
         if self._in_memory:
             return decode_all(streamed.in_order(), streamed.num_examples, self._memory, self.on_picture)
         if not self._cache_folder:
             return streamed
         selection = "all" if chosen is None else hashlib.sha256(chosen.tobytes()).hexdigest()
-        name = f"{self._source.name} {split} {selection} {self._shortest} {self._source.fingerprint}"
+        name = f"{self._source.name} {split} {selection} {self._rules.key} {self._source.fingerprint}"
         return decode_into_file(streamed, name, self._cache_folder, self.on_picture)
 
     def naming_bad_pictures(self) -> contextlib.AbstractContextManager[None]:
@@ -212,24 +220,27 @@ def _write_pixels(
     return np.array(shapes, np.int32), np.array(labels, np.int32)
 
 
-def _bytes_of_files(sample: np.ndarray, count: int, shortest: int) -> int:
-    """Estimate from the headers of a sample how many bytes `count` files take decoded."""
-    sizes = []
+def _read_headers(sample: np.ndarray, rules: PixelRules) -> list[Header]:
+    headers = []
     for path in map(os.fsdecode, sample):
-        try:
-            with open_picture(path) as file:
-                header = read_header(path, file)
-        except UnreadablePictureError:
-            continue  # reported when it is read
-        reduction = header.reduction(shortest)
-        sizes.append(3 * -(-header.width // reduction) * -(-header.height // reduction))
-    return round(count * float(np.mean(sizes))) if sizes else 0
+        with contextlib.suppress(UnreadablePictureError), open_picture(path) as file:  # reported when it is read
+            headers.append(read_header(path, file, rules))
+    return headers
 
 
-def _bytes_of_records(source: "TfdsSource", shortest: int) -> int:
+def _decoded_bytes(header: Header, rules: PixelRules) -> int:
+    reduction = header.reduction(rules.shortest)
+    return 3 * -(-header.width // reduction) * -(-header.height // reduction)
+
+
+def _mean(sizes: list[int]) -> float:
+    return float(np.mean(sizes)) if sizes else 0.0
+
+
+def _bytes_of_records(source: "TfdsSource", rules: PixelRules) -> int:
     """Estimate how many bytes all pictures of a data set take decoded."""
     count = sum(source.num_examples(split) for split in source.splits)
-    if source.picture_size and source.picture_size < 2 * shortest:
+    if source.picture_size and source.picture_size < 2 * rules.shortest:
         return 3 * count * source.picture_size**2
-    first = source.read("train").take(SAMPLE).map(lambda _key, _label, encoded: source.decode(encoded, shortest))
+    first = source.read("train").take(SAMPLE).map(lambda _key, _label, encoded: source.decode(encoded, rules))
     return round(count * float(np.mean([picture.nbytes for picture in first.as_numpy_iterator()])))

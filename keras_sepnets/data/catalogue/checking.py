@@ -14,6 +14,7 @@ from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.catalogue.issues import Issue, find_issues
 from keras_sepnets.data.pictures.preprocessing import SMALL_PICTURE
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.source import Inspected, Part, Source
 from keras_sepnets.settings.schema import DataConfig
 
@@ -66,7 +67,7 @@ def check_source(
     if source.faults:
         message = "training would be refused"
         issues.append(Issue(kind="unusable", severity="error", message=message, examples=tuple(source.faults)))
-    findings, thumbnails = _collect(source, parts, on_progress)
+    findings, thumbnails = _collect(source, parts, data, on_progress)
     roles = [role for role in ROLES if role in parts]
     counts = Counter((finding.label, finding.role) for finding in findings)
     classes = {
@@ -108,7 +109,10 @@ def _assign_roles(source: Source, data: DataConfig) -> tuple[Mapping[str, Part],
 
 
 def _collect(
-    source: Source, parts: Mapping[str, Part], on_progress: Callable[[int, int], None] | None
+    source: Source,
+    parts: Mapping[str, Part],
+    data: DataConfig,
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Inspected], dict[str, list[np.ndarray]]]:
     """Return a finding for each picture, and thumbnails of the first pictures of some classes."""
     total = sum(
@@ -116,10 +120,12 @@ def _collect(
     )
     findings: list[Inspected] = []
     thumbnails: dict[str, list[np.ndarray]] = {name: [] for name in source.class_names[:SHEET_CLASSES]}
-    for finding in source.inspect(parts, DECODED_SIDE):
+    for finding in source.inspect(parts, PixelRules.of(data, DECODED_SIDE)):
         row = thumbnails.get(source.class_names[finding.label])
         if finding.pixels is not None and row is not None and len(row) < SHEET_COLUMNS:
             row.append(_thumbnail(finding.pixels))
+        if finding.pixels is not None:
+            finding = finding._replace(contrast=_contrast(finding.pixels, data.crop_fraction or 1.0))
         findings.append(finding._replace(pixels=None))
         if on_progress:
             on_progress(len(findings), total)
@@ -134,8 +140,17 @@ def _summarize(lengths: Sequence[int]) -> dict[str, int]:
     }
 
 
+def _contrast(pixels: np.ndarray, crop_fraction: float) -> float:
+    """Return the standard deviation of the colour channel that varies most in what the network sees."""
+    return float(_central_square(pixels, crop_fraction).std(axis=(0, 1)).max())
+
+
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    side = min(pixels.shape[:2])
-    top, left = ((length - side) // 2 for length in pixels.shape[:2])
-    square = Image.fromarray(pixels[top : top + side, left : left + side])
+    square = Image.fromarray(_central_square(pixels))
     return np.asarray(square.resize((SHEET_SIDE, SHEET_SIDE)))
+
+
+def _central_square(pixels: np.ndarray, crop_fraction: float = 1.0) -> np.ndarray:
+    side = max(1, round(min(pixels.shape[:2]) * crop_fraction))
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]

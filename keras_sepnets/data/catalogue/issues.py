@@ -2,16 +2,19 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import median
 
 from pydantic import computed_field
 
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.pictures.files import MISSING
+from keras_sepnets.data.pictures.preprocessing import HIDES_MUCH, SHOW_WHOLE, hidden_share
 from keras_sepnets.data.sources.source import Inspected
 
 TINY = 32  # px of the shorter side
 LONG = 3.0  # ratio of the longer to the shorter side
+NEARLY_CONSTANT = 2.5  # contrast; noise around one colour has more than 5
 IMBALANCE = 10.0  # ratio of the largest to the smallest class of train
 
 
@@ -48,9 +51,11 @@ def find_issues(
     good = [finding for finding in findings if not finding.fault]
     rules = (
         _unreadable(findings),
+        _constant(good),
         _copies(good, class_names),
         () if may_be_tiny else _tiny(good),
         _odd(good),
+        _crop(good),
         _mixed_colours(good),
     )
     found = [issue for issues in rules for issue in issues if issue.examples]
@@ -70,6 +75,20 @@ def _unreadable(findings: Iterable[Inspected]) -> Iterator[Issue]:
         severity="error",
         message="files cannot be read; replace or remove them, or train with --on-bad-picture skip",
         examples=tuple(f"{finding.name} {finding.fault}" for finding in faulty if finding.fault != MISSING),
+    )
+
+
+def _constant(good: Sequence[Inspected]) -> Iterator[Issue]:
+    """An error where at least half of the pictures of a class carry nothing, otherwise a warning."""
+    blank = [finding for finding in good if finding.contrast < NEARLY_CONSTANT]
+    counts, blank_counts = (Counter(finding.label for finding in found) for found in (good, blank))
+    is_class = any(2 * count >= counts[label] for label, count in blank_counts.items())
+    yield Issue(
+        kind="nearly constant",
+        severity="error" if is_class else "warning",
+        message="pictures are of one colour, or nearly so, as a network sees them: perhaps masks, transparent "
+        "pictures, values that use little of their range, or only the centre; sepnets data show draws them",
+        examples=tuple(finding.name for finding in blank),
     )
 
 
@@ -121,7 +140,7 @@ def _odd(good: Sequence[Inspected]) -> Iterator[Issue]:
     yield Issue(
         kind="odd shape",
         severity="warning",
-        message=f"pictures are more than {LONG:g} times as long as wide; the central square shows little of them",
+        message=f"pictures are more than {LONG:g} times as long as wide, or as wide as long",
         examples=_names(
             good, lambda finding: max(finding.width, finding.height) > LONG * min(finding.width, finding.height)
         ),
@@ -132,6 +151,20 @@ def _odd(good: Sequence[Inspected]) -> Iterator[Issue]:
         message="files are in another format than their suffix says; they are read anyway",
         examples=_names(good, lambda finding: finding.wrong_name),
     )
+
+
+def _crop(good: Sequence[Inspected]) -> Iterator[Issue]:
+    """Warn where the central square leaves out much of at least half of all pictures, or of those of a class."""
+    hiding = [finding for finding in good if hidden_share(finding.width, finding.height) > HIDES_MUCH]
+    counts, hiding_counts = (Counter(finding.label for finding in found) for found in (good, hiding))
+    if any(2 * count >= counts[label] for label, count in hiding_counts.items()):
+        shares = [hidden_share(finding.width, finding.height) for finding in hiding]
+        yield Issue(
+            kind="crop",
+            severity="warning",
+            message=f"of these pictures, the central square hides {median(shares):.0%}; {SHOW_WHOLE}",
+            examples=tuple(finding.name for finding in hiding),
+        )
 
 
 def _mixed_colours(good: Sequence[Inspected]) -> Iterator[Issue]:

@@ -1,41 +1,20 @@
-"""Picture files before they are decoded: opening, headers, limits, and errors that name the file."""
+"""Picture files before they are decoded: opening them, and errors that name the file."""
 
 import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO, NamedTuple
-
-from PIL import Image, UnidentifiedImageError
+from typing import BinaryIO
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import one_line, printable
+from keras_sepnets.base.text import printable
+from keras_sepnets.data.pictures.formats import START, fault_of
 
-SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",), "WEBP": (".webp",)}
-FORMATS = tuple(SUFFIXES)  # as Pillow names them
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a", b"RIFF")
-COLOURS = {  # Pillow's mode -> in words
-    "1": "grey",
-    "L": "grey",
-    "LA": "grey",
-    "P": "palette",
-    "PA": "palette",
-    "RGBA": "transparent",
-    "RGBa": "transparent",
-}
-# Decoding takes up to 6 bytes per pixel for a progressive JPEG, 16 for WebP and 8 for other formats: these limits
-# keep it below 300 MB.
-MAXIMUM_PIXELS = {"JPEG": 49_000_000, "WEBP": 16_000_000}
-MAXIMUM_PIXELS_OF_OTHERS = 25_000_000
-LARGEST_DECODING = 300_000_000  # bytes
 MAXIMUM_BYTES = 100_000_000  # of a file
-REDUCTIONS = (1, 2, 4, 8)  # JPEG decoders offer these
 CHUNK = 512  # files whose signatures are checked by one task
 LISTED = 10  # bad files that an error names
 MISSING = "does not exist"
-NO_PICTURE = "is not a JPEG, PNG, BMP, GIF or WebP picture"
-EXIF_ORIENTATION = 0x0112  # EXIF 2.3, tag 274
 
 
 class UnreadablePictureError(SepnetsError):
@@ -46,6 +25,10 @@ class UnreadablePictureError(SepnetsError):
         self.path = os.fspath(path)
         self.reason = reason
         super().__init__(f'"{printable(path)}" {reason}; replace or remove it.')
+
+
+class CostlyPictureError(ValueError):
+    """A file whose parts are so many that reading them would take minutes; the message says which parts."""
 
 
 class BadPictures(dict[str, str]):
@@ -61,31 +44,6 @@ class BadPictures(dict[str, str]):
         self[error.path] = error.reason
         if not self.skip:
             raise error
-
-
-class Header(NamedTuple):
-    """What a picture file declares before it is decoded."""
-
-    format: str
-    mode: str  # Pillow's: L, RGB, RGBA, P, I;16, CMYK, ...
-    width: int  # px, as stored: before the EXIF orientation is applied
-    height: int
-    orientation: int  # EXIF, 1 (upright) to 8; for formats other than JPEG always 1, as theirs is not known yet
-
-    def reduction(self, shortest: int) -> int:
-        """Return 1, 2, 4 or 8: the largest reduction that leaves the shorter side at least `shortest` px."""
-        side = min(self.width, self.height)
-        return max(reduction for reduction in REDUCTIONS if reduction == 1 or side >= shortest * reduction)
-
-    @property
-    def is_plain_jpeg(self) -> bool:
-        """Whether TensorFlow's JPEG decoder alone gives the right pixels: no CMYK, nothing to rotate."""
-        return self.format == "JPEG" and self.mode in ("L", "RGB") and self.orientation == 1
-
-    @property
-    def colour(self) -> str:
-        """RGB, grey, palette, transparent, 16-bit or CMYK."""
-        return "16-bit" if self.mode.startswith("I") else COLOURS.get(self.mode, self.mode)
 
 
 @contextlib.contextmanager
@@ -116,47 +74,6 @@ def read_file(path: os.PathLike | str) -> bytes:
         return file.read(MAXIMUM_BYTES)
 
 
-def read_header(path: os.PathLike | str, file: BinaryIO) -> Header:
-    """Return the header of an open picture file.
-
-    Args:
-        path: Names the file in errors.
-        file: Its content.
-
-    Raises:
-        UnreadablePictureError: The file is not a picture, its header is damaged, or the picture has more than 49
-            million pixels (JPEG), 16 million (WebP) or 25 million (other formats).
-    """
-    orientation = 1
-    try:
-        with Image.open(file, formats=FORMATS) as picture:
-            # Pillow calls a JPEG that holds several pictures MPO; the first picture is an ordinary JPEG.
-            file_format = "JPEG" if picture.format == "MPO" else picture.format or ""
-            if file_format == "JPEG" and "exif" in picture.info:
-                orientation = exif_orientation(picture)
-            header = Header(file_format, picture.mode, *picture.size, orientation)
-    except UnidentifiedImageError:
-        raise UnreadablePictureError(path, NO_PICTURE) from None
-    except Image.DecompressionBombError:
-        raise UnreadablePictureError(path, "is far too large") from None
-    except Exception as error:  # Pillow's readers raise almost any exception on damaged files
-        raise UnreadablePictureError(path, f"cannot be read as a picture ({one_line(error)})") from error
-    most = MAXIMUM_PIXELS.get(header.format, MAXIMUM_PIXELS_OF_OTHERS)
-    if header.width * header.height > most:
-        raise UnreadablePictureError(
-            path,
-            f"is too large: a {header.format} picture has at most {most:,} pixels. "
-            f"Received: {header.width}x{header.height}",
-        )
-    return header
-
-
-def exif_orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation of an open picture, 1 to 8; 1 if it is missing or invalid."""
-    value = picture.getexif().get(EXIF_ORIENTATION, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def check_signatures(paths: Iterable[str]) -> Iterator[UnreadablePictureError]:
     """Yield an error for every file that does not start like a picture; decode nothing."""
     paths = list(paths)
@@ -177,20 +94,10 @@ def list_faults(faults: list[UnreadablePictureError]) -> str:
     return f"{len(faults):,} files cannot be used; replace or remove them: {named}{more}."
 
 
-def is_picture_name(name: str) -> bool:
-    """Return whether a file name has the suffix of a picture and is not hidden."""
-    return has_suffix(name, *FORMATS) and not name.startswith(".")
-
-
-def has_suffix(name: str, *formats: str) -> bool:
-    """Return whether a file name has the suffix of one of these formats."""
-    return name.lower().endswith(tuple(suffix for format_ in formats for suffix in SUFFIXES[format_]))
-
-
 def _signature_fault(path: str) -> UnreadablePictureError | None:
     try:
         with open_picture(path) as file:
-            start = os.read(file.fileno(), 8)
+            fault = fault_of(os.read(file.fileno(), START))
     except UnreadablePictureError as error:
         return error
-    return None if start.startswith(SIGNATURES) else UnreadablePictureError(path, NO_PICTURE)
+    return UnreadablePictureError(path, fault) if fault else None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.pictures.files import FORMATS, has_suffix
+from keras_sepnets.data.pictures.formats import SUFFIXES, has_suffix
 from keras_sepnets.data.sources.class_names import composed
 from keras_sepnets.data.sources.split_names import UNLABELLED, understand_splits
 from keras_sepnets.data.sources.table import Row, Table
@@ -113,7 +113,7 @@ def _has_splits(rows: Sequence[Row], column: str) -> bool:
 
 def _has_pictures(rows: Sequence[Row], column: str) -> bool:
     values = [row.values.get(column) for row in rows[:LOOKED_AT]]
-    return any(isinstance(value, str) and has_suffix(value.strip(), *FORMATS) for value in values)
+    return any(isinstance(value, str) and has_suffix(value.strip(), *SUFFIXES) for value in values)
 
 
 def _best(columns: Sequence[str], ranks: Sequence[str]) -> list[str]:

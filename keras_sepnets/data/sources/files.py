@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import io
 import itertools
 import os
 from collections import deque
@@ -20,16 +19,17 @@ from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import decode_picture
 from keras_sepnets.data.pictures.files import (
-    LARGEST_DECODING,
     BadPictures,
     UnreadablePictureError,
     check_signatures,
-    has_suffix,
     list_faults,
     open_picture,
     read_file,
-    read_header,
 )
+from keras_sepnets.data.pictures.formats import has_suffix
+from keras_sepnets.data.pictures.headers import header_of, read_header
+from keras_sepnets.data.pictures.rules import PixelRules
+from keras_sepnets.data.pictures.sixteen_bit import sample_values
 from keras_sepnets.data.sources.class_names import composed, describe_names
 from keras_sepnets.data.sources.source import Index, Inspected, Part
 
@@ -118,7 +118,7 @@ class FileSource:
         sides = []
         for path in paths[:: -(-len(paths) // MEASURED) or 1]:
             with contextlib.suppress(UnreadablePictureError), open_picture(path) as file:
-                header = read_header(path, file)
+                header = read_header(path, file, PixelRules(shortest=0))
                 sides.append(max(header.width, header.height))
         return int(np.percentile(sides, TYPICAL, method="higher")) if sides else None
 
@@ -148,11 +148,11 @@ class FileSource:
         lines = sorted(f"{keys[place]}\0{self.class_names[labels[place]]}\n" for place in places)
         return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
-    def open_store(self, shortest: int, cache_folder: Path | None, memory: int) -> FileStore:
+    def open_store(self, rules: PixelRules, cache_folder: Path | None, memory: int) -> FileStore:
         """Return where decoded pictures are kept; see `Source`."""
-        return FileStore(self, shortest, cache_folder, memory)
+        return FileStore(self, rules, cache_folder, memory)
 
-    def inspect(self, parts: Mapping[str, Part], shortest: int) -> Iterator[Inspected]:
+    def inspect(self, parts: Mapping[str, Part], rules: PixelRules) -> Iterator[Inspected]:
         """Read and decode every picture of the part of each role once, several at a time; see `Source`."""
         files = (
             (role, os.fsdecode(path), int(label))
@@ -160,15 +160,20 @@ class FileSource:
             for path, label in self._paths_and_labels(part)
         )
         # Reading and decoding release Python's lock; the largest pictures take 300 MB each while they are decoded.
-        threads = max(1, min(os.cpu_count() or 1, memory_budget() // LARGEST_DECODING))
+        threads = max(1, min(os.cpu_count() or 1, memory_budget() // rules.largest_decoding))
         with ThreadPoolExecutor(threads) as pool:
             waiting: deque[Future[Inspected]] = deque()
             for file in files:
-                waiting.append(pool.submit(_inspect, shortest, *file))
+                waiting.append(pool.submit(_inspect, rules, *file))
                 if len(waiting) >= 4 * threads:  # bounds the pixels in memory
                     yield waiting.popleft().result()
             for future in waiting:
                 yield future.result()
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019  a source lives as long as its run
+    def deep_values(self) -> np.ndarray | None:
+        """Return values of some 16-bit training pictures; see `Source`."""
+        return sample_values([os.fsdecode(path) for path in self.paths("train")])
 
     def _paths_and_labels(self, part: Part) -> Iterator[tuple[bytes, int]]:
         keep = slice(None) if part.chosen is None else part.chosen
@@ -263,11 +268,11 @@ def _describe_groups(files: Mapping[str, Sequence[LabelledFile]], *, pooled: boo
     return notes
 
 
-def _inspect(shortest: int, role: str, path: str, label: int) -> Inspected:
+def _inspect(rules: PixelRules, role: str, path: str, label: int) -> Inspected:
     try:
         content = read_file(path)
-        header = read_header(path, io.BytesIO(content))
-        pixels = decode_picture(path, content, header, shortest)
+        header = header_of(path, content, rules)
+        pixels = decode_picture(path, content, header, rules)
     except UnreadablePictureError as error:
         return Inspected(role, path, label, error.reason)
     width, height = header.width, header.height
@@ -281,6 +286,6 @@ def _inspect(shortest: int, role: str, path: str, label: int) -> Inspected:
         width=width,
         height=height,
         colour=header.colour,
-        wrong_name=not has_suffix(path, header.format),
+        wrong_name=bool(Path(path).suffix) and not has_suffix(path, header.format),
         pixels=pixels,
     )

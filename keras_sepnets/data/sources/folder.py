@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
+from keras_sepnets.data.pictures.formats import KINDS
 from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
 from keras_sepnets.data.sources.layout import LAYOUT, ClassFolder, understand_layout
 from keras_sepnets.data.sources.name import DatasetName
@@ -43,7 +44,7 @@ def open_folder(
             if not pictures:
                 faults.add(
                     f'The {folder.split} folder of the class "{printable(folder.label)}" has no pictures '
-                    f"(JPEG, PNG, BMP, GIF or WebP); add some, or remove it. Received: {printable(name)}"
+                    f"({KINDS}); add some, or remove it. Received: {printable(name)}"
                 )
             files.setdefault(folder.split, []).extend(pictures)
     except OSError as error:

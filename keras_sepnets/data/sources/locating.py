@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
-from keras_sepnets.data.pictures.files import FORMATS, has_suffix
+from keras_sepnets.data.pictures.formats import SUFFIXES, has_suffix
 from keras_sepnets.data.sources.class_names import composed
 from keras_sepnets.data.sources.split_names import split_of
 from keras_sepnets.data.sources.walking import list_folder
@@ -86,7 +86,7 @@ def _names_in(folder: str) -> dict[str, list[str]]:
         return names
     for name in entries:
         names.setdefault(_folded(name), []).append(name)
-        if has_suffix(name, *FORMATS):
+        if has_suffix(name, *SUFFIXES):
             names.setdefault(_folded(os.path.splitext(name)[0]), []).append(name)  # noqa: PTH122
     return names
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from keras_sepnets.data.pictures.files import BadPictures
+from keras_sepnets.data.pictures.rules import PixelRules
 
 if TYPE_CHECKING:
     from keras_sepnets.data.batches.stores import Store
@@ -39,6 +40,7 @@ class Inspected(NamedTuple):
     height: int = 0
     colour: str = ""  # RGB, grey, palette, transparent, 16-bit or CMYK
     wrong_name: bool = False  # a file whose suffix belongs to another format
+    contrast: float = 255.0  # standard deviation of the pixels that a network sees, of 255
     pixels: np.ndarray | None = None  # uint8 (height, width, 3), reduced if much larger than needed
 
 
@@ -78,19 +80,22 @@ class Source(Protocol):
     def digest(self, part: Part) -> str | None:
         """Return a hash of the keys and classes of some examples; None if the source never changes."""
 
-    def open_store(self, shortest: int, cache_folder: Path | None, memory: int) -> "Store":
+    def open_store(self, rules: PixelRules, cache_folder: Path | None, memory: int) -> "Store":
         """Return where decoded pictures are kept.
 
         Args:
-            shortest: Much larger pictures are reduced, but their shorter side keeps at least this many px.
+            rules: What decides about the pixels besides the files.
             cache_folder: Folder for decoded pictures; None for memory, if they fit.
             memory: Bytes that decoded pictures may take.
         """
 
-    def inspect(self, parts: Mapping[str, Part], shortest: int) -> Iterator[Inspected]:
+    def inspect(self, parts: Mapping[str, Part], rules: PixelRules) -> Iterator[Inspected]:
         """Read and decode every example of the part of each role once.
 
         Args:
             parts: By role; together they cover their splits without overlap.
-            shortest: Much larger picture files are reduced, but their shorter side keeps at least this many px.
+            rules: What decides about the pixels besides the files.
         """
+
+    def deep_values(self) -> np.ndarray | None:
+        """Return values of some 16-bit training pictures, float32 (n,); None if there are no such pictures."""

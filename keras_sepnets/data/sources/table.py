@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.files import read_regular_file
 from keras_sepnets.base.text import one_line, printable
-from keras_sepnets.data.pictures.files import FORMATS, has_suffix
+from keras_sepnets.data.pictures.formats import SUFFIXES, has_suffix
 
 FORM = "expected CSV with the columns path, label and optionally split and group, or JSON Lines with these keys"
 MOST_BYTES = 1_000_000_000
@@ -84,7 +84,7 @@ def _read_csv(text: str) -> Table:
         raise ValueError("it is empty")
     notes = [] if separator == "," else [f"columns separated by {SEPARATORS.get(separator, repr(separator))}"]
     header = [cell.strip() for cell in cells[0][1]]
-    if any(has_suffix(cell, *FORMATS) for cell in header):
+    if any(has_suffix(cell, *SUFFIXES) for cell in header):
         notes.append("its first line is a picture, not the names of columns")
         columns = tuple(f"column {number}" for number in range(1, len(header) + 1))
     else:

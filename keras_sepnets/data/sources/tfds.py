@@ -16,12 +16,16 @@ from keras_sepnets.data.batches.stores import RecordStore
 from keras_sepnets.data.catalogue import builders
 from keras_sepnets.data.pictures.colours import tensor_to_rgb
 from keras_sepnets.data.pictures.decoding import OTHER, decode_in_graph, decode_picture
-from keras_sepnets.data.pictures.files import REDUCTIONS, BadPictures, read_header
+from keras_sepnets.data.pictures.files import BadPictures
+from keras_sepnets.data.pictures.headers import REDUCTIONS, header_of
+from keras_sepnets.data.pictures.rules import PixelRules
+from keras_sepnets.data.pictures.sixteen_bit import SAMPLED, pool_values
 from keras_sepnets.data.sources.source import Index, Inspected, Part
 
 CHANNELS = {1: "grey", 4: "transparent"}
 EXIF_WITHIN = 4096  # bytes of a JPEG in which its EXIF segment begins, if it has one
 INDEXED_AT_ONCE = 4096  # records
+WHOLE = 2**27  # px: no picture is reduced to this
 
 
 class TfdsSource:
@@ -79,9 +83,9 @@ class TfdsSource:
     def digest(self, part: Part) -> None:
         """Return None: a version of a TFDS data set never changes."""
 
-    def open_store(self, shortest: int, cache_folder: Path | None, memory: int) -> RecordStore:
+    def open_store(self, rules: PixelRules, cache_folder: Path | None, memory: int) -> RecordStore:
         """Return where decoded pictures are kept; see `Source`."""
-        return RecordStore(self, shortest, cache_folder, memory)
+        return RecordStore(self, rules, cache_folder, memory)
 
     def read(
         self, split: str, *, shuffle_seed: int | None = None, worker: tf.distribute.InputContext | None = None
@@ -115,32 +119,31 @@ class TfdsSource:
             )
         )
 
-    def decode(self, encoded: tf.Tensor, shortest: int | None = None) -> tf.Tensor:
+    def decode(self, encoded: tf.Tensor, rules: PixelRules | None = None) -> tf.Tensor:
         """Return the pixels of an encoded picture, equal to those of the same file: uint8 (height, width, 3).
 
         Args:
             encoded: The picture of a record: JPEG, PNG or any other format that TFDS stores.
-            shortest: A JPEG whose shorter side is at least 2, 4 or 8 times this number of px is reduced by that
-                factor.
+            rules: What decides about the pixels besides the record; only JPEGs are reduced. None: nothing is.
         """
         start = tf.strings.substr(encoded, 0, EXIF_WITHIN)
         is_jpeg, has_exif = tf.io.is_jpeg(encoded), tf.strings.regex_full_match(start, r"\C*Exif\x00\x00\C*")
         is_plain = is_jpeg & ~has_exif
         reduction = tf.constant(0)
-        if shortest is not None:
+        if rules is not None:
             # A branch would cost more than looking at a tiny JPEG in place of other formats.
             side = tf.reduce_min(tf.io.extract_jpeg_shape(tf.where(is_plain, encoded, _tiny_jpeg()))[:2])
-            reduction = tf.reduce_sum(tf.cast(side >= shortest * tf.constant(REDUCTIONS[1:]), tf.int32))
+            reduction = tf.reduce_sum(tf.cast(side >= rules.shortest * tf.constant(REDUCTIONS[1:]), tf.int32))
         return decode_in_graph(
             tf.where(is_plain, reduction, OTHER + tf.cast(is_jpeg, tf.int32)),
             lambda: encoded,
-            lambda: tensor_to_rgb(self._image_feature.decode_example(encoded)),
+            lambda: tensor_to_rgb(self._image_feature.decode_example(encoded), rules),
             lambda: tf.numpy_function(
-                lambda content: _decode_in_python(content, shortest), [encoded], tf.uint8, stateful=False
+                lambda content: _decode_in_python(content, rules), [encoded], tf.uint8, stateful=False
             ),
         )
 
-    def inspect(self, parts: Mapping[str, Part], shortest: int) -> Iterator[Inspected]:
+    def inspect(self, parts: Mapping[str, Part], rules: PixelRules) -> Iterator[Inspected]:
         """Read and decode every record of the part of each role once, in full size; see `Source`."""
         for split in dict.fromkeys(part.split for part in parts.values()):
             roles = np.empty(self.num_examples(split), object)
@@ -148,7 +151,12 @@ class TfdsSource:
                 if part.split == split:
                     roles[slice(None) if part.chosen is None else part.chosen] = role
             records = self.read(split).map(
-                lambda key, label, encoded: (key, label, encoded, self.decode(encoded)),
+                lambda key, label, encoded: (
+                    key,
+                    label,
+                    encoded,
+                    self.decode(encoded, rules._replace(shortest=WHOLE)),
+                ),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
             for role, (key, label, encoded, pixels) in zip(roles, records.as_numpy_iterator(), strict=True):
@@ -164,6 +172,15 @@ class TfdsSource:
                     pixels=pixels,
                 )
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def deep_values(self) -> np.ndarray | None:
+        """Return values of some 16-bit training pictures; see `Source`."""
+        if self._image_feature.dtype != np.uint16:
+            return None
+        first = self.read("train").take(SAMPLED)
+        pictures = first.map(lambda _key, _label, encoded: self._image_feature.decode_example(encoded))
+        return pool_values(picture[..., :3] for picture in pictures.as_numpy_iterator())
+
     @property
     def fingerprint(self) -> str:
         """The place and time of this preparation of the data set, which tell it from other preparations."""
@@ -177,9 +194,9 @@ class TfdsSource:
         return all(int(label) >= 0 for _, label, _ in self.read(split).take(1))
 
 
-def _decode_in_python(content: bytes, shortest: int | None) -> np.ndarray:
-    header = read_header("record", io.BytesIO(content))
-    return decode_picture("record", content, header, shortest or max(header.width, header.height))
+def _decode_in_python(content: bytes, rules: PixelRules | None) -> np.ndarray:
+    rules = rules or PixelRules(WHOLE)
+    return decode_picture("record", content, header_of("record", content, rules), rules)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_sepnets.base.text import counted, printable
-from keras_sepnets.data.pictures.files import is_picture_name
+from keras_sepnets.data.pictures.formats import is_picture
 
 # What systems and archives leave behind, in lower case.
 LITTER = (
@@ -26,7 +26,7 @@ class Listing(NamedTuple):
     """What a folder holds; names that begin with a dot and litter are left alone."""
 
     folders: list[str]  # paths, in the order of their names
-    pictures: list[str]  # paths of the files that are named like pictures
+    pictures: list[str]  # paths of the files that are named, or without a suffix begin, like pictures
     others: int  # number of other files
     left_alone: list[str]  # paths of hidden files and folders, and of litter
     links: list[str]  # paths of links that are followed, to folders and to pictures
@@ -49,7 +49,7 @@ def list_folder(folder: str) -> Listing:
                 listing.left_alone.append(entry.path)
             elif is_folder and is_link and _leads_back(entry.path, [os.path.realpath(folder)]):
                 listing.loops.append(entry.path)
-            elif is_folder or is_picture_name(entry.name):
+            elif is_folder or is_picture(entry.path):
                 (listing.folders if is_folder else listing.pictures).append(entry.path)
                 listing.links.extend([entry.path] if is_link else [])
             else:

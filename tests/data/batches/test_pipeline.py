@@ -14,6 +14,7 @@ from keras_sepnets.data.batches.examples import DecodedExamples, FileExamples, S
 from keras_sepnets.data.batches.pipeline import evaluation_batches, training_batches
 from keras_sepnets.data.batches.reading import PictureReader
 from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import AUGMENTATIONS, DataConfig
 
@@ -155,8 +156,8 @@ def test_mixed_labels_are_probabilities_that_match_the_mixed_pictures():
 def folder_examples(request, picture_folder, tmp_path):
     """Files that are decoded in the graph, decoded in Python with errors caught, or cached on disk."""
     source = open_source(f"folder:{picture_folder}", skip_bad=request.param == "skip")
-    cache = DiskCache(tmp_path / "cache", 16) if request.param == "disk" else None
-    reader = PictureReader(source.paths("train"), source.bad, 16, cache)
+    cache = DiskCache(tmp_path / "cache", PixelRules(16)) if request.param == "disk" else None
+    reader = PictureReader(source.paths("train"), source.bad, PixelRules(16), cache)
     return FileExamples(source.paths("train"), source.index("train").labels, reader)
 
 

@@ -14,6 +14,7 @@ from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.batches.stores import decode_all
 from keras_sepnets.data.catalogue.checking import check_source
 from keras_sepnets.data.pictures.decoding import read_picture
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
@@ -33,10 +34,11 @@ def digits(**options):
 @pytest.mark.parametrize("name", PHOTOS)
 @pytest.mark.parametrize("shortest", [40, 150, 300, None])
 def test_a_record_has_the_same_pixels_as_the_file(photos, tmp_path, name, shortest):
+    rules = PixelRules(shortest) if shortest else None
     (tmp_path / "a.jpg").write_bytes(PHOTOS[name])
-    records = tf.data.Dataset.from_tensors(PHOTOS[name]).map(lambda encoded: photos.decode(encoded, shortest))
+    records = tf.data.Dataset.from_tensors(PHOTOS[name]).map(lambda encoded: photos.decode(encoded, rules))
     (pixels,) = records.as_numpy_iterator()
-    assert np.array_equal(pixels, read_picture(tmp_path / "a.jpg", shortest or 10_000))
+    assert np.array_equal(pixels, read_picture(tmp_path / "a.jpg", rules or PixelRules(10_000)))
 
 
 @pytest.mark.parametrize("options", [{}, {"memory": 0}, {"cache_folder": True}], ids=["memory", "stream", "disk"])
@@ -49,7 +51,7 @@ def test_records_are_the_same_wherever_they_are_kept(photos, tmp_path, options):
     expected = []
     for content in PHOTOS.values():
         (tmp_path / "a.jpg").write_bytes(content)
-        expected += 3 * [read_picture(tmp_path / "a.jpg", 32).shape]
+        expected += 3 * [read_picture(tmp_path / "a.jpg", PixelRules(32)).shape]
     assert seen == sorted(expected)
 
 

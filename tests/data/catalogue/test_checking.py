@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_sepnets.cli import main
+from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.catalogue.checking import check_source
 from keras_sepnets.data.sources.opening import open_source, open_to_check
 from keras_sepnets.settings.schema import DataConfig
@@ -153,6 +154,67 @@ def test_odd_pictures_are_warned_of(folder):
         assert name in found[kind].examples[0]
     assert len(found["mixed colours"].examples) == 2
     assert check(folder).colours == {"RGB": 63, "grey": 1, "transparent": 1}
+
+
+def deep_folder(root, low, high):
+    """Write grey 16-bit pictures of two classes, whose values are noise from `low` to `high`."""
+    random = np.random.default_rng(0)
+    for name in ("normal", "nodule"):
+        (root / name).mkdir(parents=True)
+        for number in range(20):
+            values = random.integers(low, high, (48, 48)).astype(np.uint16)
+            Image.fromarray(values).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.mark.parametrize(("low", "high"), [(60, 200), (300, 4096), (40_000, 41_000)])
+def test_16_bit_pictures_of_a_small_range_are_seen_in_full(tmp_path, low, high):
+    assert "nearly constant" not in issues(deep_folder(tmp_path / "set", low, high))
+
+
+def test_pictures_that_are_of_one_colour_as_the_network_sees_them_are_found(folder):
+    centre = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    for name, picture in {
+        "transparent": Image.fromarray(np.dstack([centre, np.zeros((100, 100), np.uint8)])),
+        "mask": Image.fromarray(centre[..., 0] % 3),
+        "frame": Image.fromarray(np.pad(np.full((88, 88, 3), 90, np.uint8), ((6, 6), (6, 6), (0, 0)))),
+        "red": Image.new("RGB", (64, 64), (250, 10, 10)),
+        "dark": Image.fromarray(centre[..., 0].astype(np.uint16) * 4),  # among 16-bit pictures that are bright
+        "bright": Image.fromarray(centre[..., 0].astype(np.uint16) * 257),
+    }.items():
+        picture.save(folder / "red" / f"{name}.png")
+    found = issues(folder)["nearly constant"]
+    assert found.severity == "warning"
+    names = {example.rpartition("/")[2] for example in found.examples}
+    assert names == {"transparent.png", "mask.png", "frame.png", "red.png", "dark.png"}
+
+
+def test_a_class_that_carries_nothing_is_an_error(folder):
+    for file in sorted((folder / "red").iterdir())[:11]:
+        Image.new("RGB", (64, 64)).save(file)
+    assert issues(folder)["nearly constant"].severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "hidden"),
+    [(64, 64, None), (80, 60, None), (90, 60, None), (96, 54, "44%"), (40, 110, "64%")],
+)
+def test_a_crop_that_hides_more_than_a_third_of_typical_pictures_is_warned_of(tmp_path, width, height, hidden):
+    random = np.random.default_rng(0)
+    for name in ("early", "late"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    found = issues(tmp_path)
+    assert ("crop" in found) == bool(hidden)
+    splits = Splits(open_source(f"folder:{tmp_path}"), DataConfig(image_size=16))
+    assert [f"hides {hidden}" in note for note in splits.notes] == ([True] if hidden else [])
+    if hidden:
+        assert f"hides {hidden}" in found["crop"].message
+        assert len(found["crop"].examples) == 24
+        whole = Splits(open_source(f"folder:{tmp_path}"), DataConfig(image_size=16, fit="pad"))
+        assert whole.notes == []
 
 
 def test_classes_of_very_different_size_are_warned_of(folder):

@@ -17,12 +17,14 @@ import json, sys, threading, time, psutil
 from pathlib import Path
 from keras_sepnets.data.pictures.decoding import read_picture
 from keras_sepnets.data.pictures.files import UnreadablePictureError
+from keras_sepnets.data.pictures.rules import PixelRules
 from PIL import Image
 import tensorflow as tf
 
+rules = PixelRules(224)
 folder, warm = map(Path, sys.argv[1:])
 for file in sorted(warm.iterdir()):
-    read_picture(file, 224)
+    read_picture(file, rules)
 process, peak = psutil.Process(), [0]
 def watch():
     while True:
@@ -35,7 +37,7 @@ for file in sorted(folder.iterdir()):
     peak = [idle]
     begin = time.perf_counter()
     try:
-        pixels = read_picture(file, 224)
+        pixels = read_picture(file, rules)
         outcome = "read" if pixels.dtype == "uint8" and pixels.ndim == 3 and pixels.shape[2] == 3 else "wrong"
         del pixels
     except UnreadablePictureError as error:
@@ -79,7 +81,8 @@ def test_no_file_takes_long_or_much_memory(outcomes):
     "name",
     ["declared.png", "black22000.png", "declared.jpg", "declared.gif", "declared.bmp", "negative.bmp", "pipe.jpg",
      "zero.jpg", "dangling.jpg", "loop.jpg", "folder.jpg", "empty.jpg", "postscript.jpg", "drawing.png",
-     "tiff.jpg", "two-frames-larger-first.jpg", "truncated-15.jpg", "truncated-15.png", "too-little-data.png"],
+     "two-frames-larger-first.jpg", "scans.jpg", "chunks.png", "comments.gif", "plain.ppm",
+     "truncated-15.jpg", "truncated-15.png", "too-little-data.png"],
 )  # fmt: skip
 def test_what_must_not_be_decoded_is_refused(outcomes, name):
     assert outcomes[name][0] == "refused"
@@ -87,8 +90,10 @@ def test_what_must_not_be_decoded_is_refused(outcomes, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["limit.jpg", "limit-rgba.png", "jpeg.png", "cmyk.jpg", "deep.png", "palette.png", "frames.gif", "archive.jpg",
-     "long.png", "dot.png", "orientation-9.jpg", "exif-loop.jpg", "-rf.png"],
+    ["limit.jpg", "limit-thin-cmyk.jpg", "limit-thin-turned.jpg", "limit-thin.png", "limit-thin-deep.png",
+     "limit-thin.tif", "limit.avif", "text.png", "iccp.png",
+     "limit-rgba.png", "jpeg.png", "cmyk.jpg", "deep.png", "palette.png", "frames.gif", "archive.jpg",
+     "tiff.jpg", "long.png", "dot.png", "orientation-9.jpg", "exif-loop.jpg", "-rf.png"],
 )  # fmt: skip
 def test_what_is_merely_rare_is_read(outcomes, name):
     assert outcomes[name][0] == "read"

@@ -16,6 +16,7 @@ from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import read_picture
 from keras_sepnets.data.pictures.preprocessing import prepare_picture
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.schema import DataConfig
 
@@ -381,5 +382,5 @@ def test_missing_folder_is_named(tmp_path):
 def test_training_sees_what_prediction_would_see(picture_folder):
     splits = open_splits(picture_folder)
     first_key = keys(splits, "test")[0]
-    expected = prepare_picture(read_picture(picture_folder / first_key, 16), 16)
+    expected = prepare_picture(read_picture(picture_folder / first_key, PixelRules(16)), 16)
     assert np.array_equal(prepared(splits, "test")[0][0][0], expected)

@@ -1,10 +1,26 @@
-"""Types of option values: an integer or auto, steps or a time, a time."""
+"""Types of option values: a split, an integer or auto, steps or a time, a time."""
 
 import re
 from datetime import timedelta
 from typing import Any
 
 import click
+
+OTHER_NAMES = {
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "training": "train",
+    "testing": "test",
+}
+
+
+class Split(click.Choice):
+    """A split, also by its other usual names."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return train, validation or test."""
+        return super().convert(OTHER_NAMES.get(str(value).lower(), value), param, ctx)
 
 
 class NumberOrAuto(click.ParamType):

@@ -1,5 +1,6 @@
 """`sepnets train`."""
 
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import counted
+from keras_sepnets.base.text import counted, size_of_weights
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.folds import refuse_with_folds, train_folds
 from keras_sepnets.cli.options import (
@@ -23,7 +24,7 @@ from keras_sepnets.cli.options import (
 )
 from keras_sepnets.cli.parameter_types import Duration, StepsOrTime
 from keras_sepnets.cli.rehearsal import show_dry_run, try_smoke_test
-from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, refuse_changes
+from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, moved_to, refuse_changes
 from keras_sepnets.settings.files import to_toml
 from keras_sepnets.settings.layers import Layer
 
@@ -188,8 +189,8 @@ def _continue(
     """Resume or extend a run; `fixed`: whether options are given that a run has settled already."""
     run = find_run(resume, extend)
     epochs = None if extend is None else epochs_to_extend_to(settings)
-    if epochs is None:
-        refuse_changes(run, settings)
+    refuse_changes(run, settings, extends=epochs is not None)
+    running = {**running, "dataset": moved_to(run, settings)}
     if fixed:
         raise SepnetsError(
             "A run that continues keeps its folder, settings and data; leave out --output, --dry-run, --smoke, "
@@ -227,20 +228,43 @@ def _train(begin: "Callable[..., TrainingResult]", *, as_json: bool) -> None:
 
 
 def _show_result(result: "TrainingResult", console: "Console") -> None:
-    from keras_sepnets.cli.evaluate import describe_evaluation, warn_of_bad_pictures
+    from keras_sepnets.cli.evaluate import show_evaluation, warn_of_bad_pictures
 
+    overfits = result.run.config.data.overfit > 0
     if result.test:
-        console.print(describe_evaluation(result.test))
+        show_evaluation(result.test, console, with_limits=not overfits)
     else:
         console.print("test: none, because it was trained on every picture; its accuracy is that of the folds")
-    share = result.checkpoint_seconds / max(result.train_seconds, 1e-9)
+    share, speed = result.checkpoint_seconds / max(result.train_seconds, 1e-9), result.images_per_second
+    each = f" ({1000 / speed:,.2f} ms for each)" if speed else ""
     console.print(
         f"{result.train_seconds:.0f} s of training ({share:.1%} of it for checkpoints), "
-        f"{result.images_per_second:,.0f} images/s"
+        f"{speed:,.0f} images/s{each}"
     )
-    if result.test and result.run.config.data.overfit:
+    if result.test and overfits:
         learned = "learned" if result.test.top1 == 1 else "did NOT learn"
         pictures = counted(result.test.num_examples, "picture")
         console.print(f"overfit: the network {learned} its {pictures} by heart")
     warn_of_bad_pictures(result.run, console)
     console.print(f"run: {result.run.path}", markup=False)
+    if not overfits:
+        _show_what_is_next(result, console)
+
+
+def _show_what_is_next(result: "TrainingResult", console: "Console") -> None:
+    """Print commands for the finished run, with its size and cost."""
+    run, cost = result.run.path, result.cost
+    console.print(
+        f"network: {result.run.network_file()}, {cost.total:,} parameters, {size_of_weights(cost.total)}, "
+        f"{cost.multiply_adds:,} multiply-adds",
+        markup=False,
+    )
+    if result.test and result.test.top1 < 1:
+        console.print(f"which pictures were wrong: {run}/predictions-test.csv", markup=False)
+    name, longer = shlex.quote(str(run)), max(2 * len(result.run.read_history()), 1)
+    console.print(
+        f"next: sepnets predict {name} PICTURE...\n"
+        f"      sepnets evaluate {name} --dataset folder:OTHER_PICTURES\n"
+        f"      sepnets train --extend {name} --epochs {longer}",
+        markup=False,
+    )

@@ -59,8 +59,9 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             ours = OTHER_NAMES.get(error.option_name)
-            if any(ours in parameter.opts for parameter in self.params):
-                error.possibilities = [str(ours)]
+            if ours and any(ours in parameter.opts for parameter in self.params):
+                sentence = f"No such option {error.option_name!r}. Did you mean {ours!r}?"
+                raise click.NoSuchOption(error.option_name, sentence, ctx=error.ctx) from None
             raise
 
     def invoke(self, ctx: click.Context) -> Any:

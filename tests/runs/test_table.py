@@ -77,7 +77,6 @@ def test_runs_are_shown_and_compared(runs):
         ("history.csv", "epoch\n1\x002\n", "history.csv: "),
         ("evaluation-test.json", "[]", "do not fit together"),
         ("environment.json", "{}", "do not fit together"),
-        ("data.json", "{", "data.json: "),
         ("training.json", "3", "do not fit together"),
     ],
 )

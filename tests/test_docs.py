@@ -157,6 +157,9 @@ def workplace(finished, picture_folder, tmp_path_factory):
     shutil.copytree(finished.run.path, folder / "runs" / "mobilenet-pictures-1")
     (folder / "pictures").symlink_to(picture_folder)
     (folder / "inbox").mkdir()
+    for name in ("3", "7"):
+        (folder / "more-pictures" / name).mkdir(parents=True)
+        Image.new("L", (30, 30)).save(folder / "more-pictures" / name / "new.png")
     for name in ("new.jpg", "seven.png", "inbox/one.png"):
         Image.new("L", (30, 30)).save(folder / name)
     (folder / "pictures.csv").write_text("path,label\npictures/red/00.jpg,red\npictures/blue/00.jpg,blue\n")
@@ -361,7 +364,7 @@ def test_json_is_as_documented(finished, tmp_path):
     check_documented("train", finished.to_json())
     fold = FoldResult(run=finished.run, top1=1.0, loss=0.0, num_examples=2)
     check_documented("train --folds", CrossValidation(
-        output=tmp_path, num_examples=4, top1=1.0, top1_interval=(0.5, 1.0), top5=1.0, loss=0.0,
+        output=tmp_path, num_examples=4, top1=1.0, top1_interval=(0.5, 1.0), majority_top1=0.5, top5=1.0, loss=0.0,
         folds=[fold, fold], class_names=["a", "b"], confusion=[[2, 0], [0, 2]], final=None,
     ).to_json())  # fmt: skip
     check_documented("models", [describe_network("mobilenet").to_json()])

@@ -8,18 +8,32 @@ import json
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from keras_sepnets.base.errors import SepnetsError
 
 UNFINISHED = ".writing-"  # begins the name of a file that is still being written
+MOST_LINKS = 40  # in a row, as Linux follows them
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
+    """Write to a path that a user names: an ordinary file atomically, with links followed.
+
+    Only ordinary files are replaced; /dev/stdout, /dev/null and pipes are written into.
+    """
+    if is_ordinary(path):
+        replace_file(Path(os.path.realpath(path)), content)
+        return
+    with _open_stream(path) as stream:
+        stream.write(content)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file atomically in place of whatever has this name, such as a link."""
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
@@ -74,6 +88,36 @@ def read_regular_file(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
+def is_ordinary(path: Path) -> bool:
+    """Return whether a path is, or would become, an ordinary file rather than a device, a pipe or a descriptor."""
+    return _descriptor(path) is None and (path.is_file() or not path.exists())
+
+
+def _descriptor(path: Path) -> Path | None:
+    """Return the open descriptor that a path leads to, as /dev/stdout does; None if it leads elsewhere.
+
+    A descriptor may be of an ordinary file, but then the shell has opened it, and others may write to it too.
+    """
+    for _ in range(MOST_LINKS):
+        path = Path(os.path.realpath(path.parent)) / path.name
+        if path.is_relative_to("/proc") or path.parent == Path("/dev/fd"):
+            return path
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
+
+
+def _open_stream(path: Path) -> IO[bytes]:
+    """Open what is not an ordinary file; a descriptor of this process is written to where it stands."""
+    descriptor = _descriptor(path)
+    if descriptor and descriptor.parent in (Path("/dev/fd"), Path(f"/proc/{os.getpid()}/fd")):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return os.fdopen(os.dup(int(descriptor.name)), "wb")
+    return path.open("ab")
+
+
 def to_json_bytes(content: Any) -> bytes:
     """Return JSON as the package writes it to files."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
@@ -87,8 +131,13 @@ def to_csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def check_writable(file: Path) -> None:
-    """Raise SepnetsError unless a file can be written at this path."""
-    if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+    """Raise SepnetsError unless `write_file` can write to this path."""
+    if is_ordinary(file):
+        folder = Path(os.path.realpath(file)).parent
+        is_writable = folder.is_dir() and os.access(folder, os.W_OK)
+    else:
+        is_writable = not file.is_dir() and os.access(file, os.W_OK)
+    if not is_writable:
         raise SepnetsError(
             f"The file cannot be written; name a file in a folder that exists. Received: {str(file)!r}"
         )

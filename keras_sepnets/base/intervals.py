@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+TOO_FEW = "too few seeds to tell"
 
 
 def wilson_interval(correct: int, num_examples: int) -> tuple[float, float]:
@@ -39,7 +40,11 @@ class PairedDifference(NamedTuple):
 
 
 def compare_pairs(
-    reference: Sequence[float], ablated: Sequence[float], *, higher_is_better: bool
+    reference: Sequence[float],
+    ablated: Sequence[float],
+    *,
+    higher_is_better: bool,
+    widest: float = math.inf,
 ) -> PairedDifference:
     """Compare paired runs by the 95 % t interval of their differences.
 
@@ -47,10 +52,12 @@ def compare_pairs(
         reference: One value per seed.
         ablated: One value per seed, in the same order.
         higher_is_better: Whether larger values are better (accuracy) or smaller ones (loss).
+        widest: Width of an interval beyond which one that contains zero shows nothing at all.
 
     Returns:
         The mean difference, its interval, and a verdict: "no measurable difference" if the interval contains
-        zero. One pair, or pairs that all differ by the same amount, give no interval and no verdict.
+        zero, and "too few seeds to tell" if it is also wider than `widest`. One pair, or pairs that all differ by
+        the same amount, give no interval and no verdict.
     """
     differences = np.subtract(ablated, reference)
     mean = float(differences.mean())
@@ -63,7 +70,7 @@ def compare_pairs(
         return PairedDifference(mean, None, "undecided: every seed differs by the same amount; use more seeds")
     low, high = map(float, stats.ttest_rel(ablated, reference).confidence_interval(CONFIDENCE))
     if low <= 0 <= high:
-        verdict = "no measurable difference"
+        verdict = "no measurable difference" if high - low <= widest else TOO_FEW
     else:
         verdict = "ablated is better" if (mean > 0) == higher_is_better else "reference is better"
     return PairedDifference(mean, (low, high), verdict)

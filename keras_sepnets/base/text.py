@@ -33,6 +33,11 @@ def in_bytes(amount: int) -> str:
     return filesize.decimal(amount)
 
 
+def size_of_weights(parameters: int) -> str:
+    """Return how much room weights take in float32, such as 12.9 MB."""
+    return in_bytes(4 * parameters)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean "x"?` for the known name nearest to `name`, or an empty string if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

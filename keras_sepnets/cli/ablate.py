@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.intervals import TOO_FEW
 from keras_sepnets.base.text import counted
+from keras_sepnets.cli.accuracy import describe_majority
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.console import drop_unread_output
 from keras_sepnets.cli.options import json_option, network_options, read_settings, training_options
@@ -144,11 +146,13 @@ def _show_result(result: "AblationResult", console: "Console") -> None:
         ("mean training loss", result.training_loss, 1, "{:+.4f}"),
     ):
         interval = ""
-        if difference.interval:
+        if difference.interval and difference.verdict != TOO_FEW:
             low, high = (form.format(scale * end) for end in difference.interval)
             interval = f" (95 % interval {low} to {high})"
         mean = form.format(scale * difference.difference)
         console.print(f"{metric}, ablated - reference: {mean}{interval}: {difference.verdict}")
+    if result.majority_top1 is not None:
+        console.print(f"for comparison: {describe_majority(result.majority_top1)}")
     console.print(f"experiment: {result.output} (results.json, learning_curves.png)", markup=False)
 
 

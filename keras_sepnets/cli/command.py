@@ -1,6 +1,7 @@
 """Shared by all commands: plain error messages, `--debug`, a quiet TensorFlow, JSON output."""
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -20,6 +21,27 @@ from keras_sepnets.base.text import one_line
 FAILED = 1
 INTERRUPTED = 130
 TEMPORARY = f"{__name__}.temporary"  # in a context's meta: whether it has its own temporary folder
+OTHER_NAMES = {  # what other tools call our options
+    "--arch": "--model",
+    "--network": "--model",
+    "--width": "--alpha",
+    "--size": "--image-size",
+    "--img-size": "--image-size",
+    "--imgsz": "--image-size",
+    "--resolution": "--image-size",
+    "--data": "--dataset",
+    "--data-dir": "--dataset",
+    "--augmentation": "--augment",
+    "--pretrained": "--weights",
+    "--lr": "--learning-rate",
+    "--bs": "--batch-size",
+    "--batch": "--batch-size",
+    "--early-stopping": "--patience",
+    "--out": "--output",
+    "--output-dir": "--output",
+    "--topk": "--top",
+    "--k": "--top",
+}
 SILENT = "3"  # TensorFlow's log level that hides everything
 
 
@@ -33,11 +55,25 @@ class Command(click.Command):
             click.Option(["--debug"], is_flag=True, help="Show tracebacks and TensorFlow's own messages.")
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; for an option of another tool, suggest ours."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            ours = OTHER_NAMES.get(error.option_name)
+            if ours and any(ours in parameter.opts for parameter in self.params):
+                sentence = f"No such option {error.option_name!r}. Did you mean {ours!r}?"
+                raise click.NoSuchOption(error.option_name, sentence, ctx=error.ctx) from None
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit with 2 for a user's mistake, 1 for a failure, 130 for Ctrl-C."""
         debug = ctx.params.pop("debug")
         # Otherwise TensorFlow takes all of a GPU's memory, also from the processes that measure batch sizes.
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a locale without some letters is no reason to fail
+                stream.reconfigure(errors="backslashreplace")
         if not debug:
             _silence_libraries()
         try:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.results import Result
-from keras_sepnets.base.text import counted
+from keras_sepnets.base.text import counted, printable
+from keras_sepnets.cli.accuracy import describe_evaluation, list_limits
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.folds import evaluate_folds
 from keras_sepnets.cli.options import cache_option, json_option
@@ -26,38 +26,38 @@ checkpoint_option = click.option(
 )
 
 
-class EvaluatedRun(Result):
-    """Precedes the numbers of an evaluation."""
-
-    run: str
-    """Run folder."""
-    split: str
-    """train, validation or test."""
-
-
 @click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=SplitName(), default="test", show_default=True, help="Part of the data set.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    help="Where the run's pictures are now, or other pictures with labels.  [default: those of the run]",
+)
 @checkpoint_option
 @cache_option
 @json_option
-def evaluate(run: Path, split: str, checkpoint: str | None, cache_folder: Path | None, as_json: bool) -> None:
+def evaluate(
+    run: Path, split: str, dataset: str | None, checkpoint: str | None, cache_folder: Path | None, as_json: bool
+) -> None:
     """Evaluate a run on a split, every example exactly once, and draw its confusion matrix.
 
-    RUN is a run folder, or that of a cross-validation, whose folds are pooled.
+    RUN is a run folder, or that of a cross-validation, whose folds are pooled. Another data set is evaluated as a
+    whole if it has no splits.
 
     \b
     sepnets evaluate runs/mobilenet-digits-1
     sepnets evaluate runs/mobilenet-digits-1 --split validation --checkpoint best --json
+    sepnets evaluate runs/mobilenet-pictures-1 --dataset folder:more-pictures
     sepnets evaluate runs/mobilenet-pictures-5-folds
     """
     from keras_sepnets.runs.folder import Run
 
     if (run / "experiment.json").is_file():
-        if split != "test" or checkpoint:
+        if split != "test" or checkpoint or dataset:
             raise SepnetsError(
-                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint. "
-                f"Received: {str(run)!r}"
+                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint, "
+                f"as well as --dataset, or name one of its runs. Received: {str(run)!r}"
             )
         evaluate_folds(run, cache_folder=cache_folder, as_json=as_json)
         return
@@ -65,25 +65,41 @@ def evaluate(run: Path, split: str, checkpoint: str | None, cache_folder: Path |
     with quiet_imports():
         from keras_sepnets.inference import evaluation
 
-    result = evaluation.evaluate(opened, split, checkpoint=checkpoint, cache_folder=cache_folder)
+    result = evaluation.evaluate(opened, split, checkpoint=checkpoint, dataset=dataset, cache_folder=cache_folder)
     if as_json:
-        print_json({**EvaluatedRun(run=str(run), split=split).to_json(), **result.to_json()})
+        about = result.about.to_json() if result.about else {}
+        print_json({**about, **result.to_json()})
         return
     from keras_sepnets.cli.console import make_console
 
     console = make_console(as_json=False)
-    console.print(describe_evaluation(result))
-    warn_of_bad_pictures(opened, console)
-    console.print(f"confusion matrix: {run}/confusion-{split}.png and .csv", markup=False)
+    show_evaluation(result, console)
+    _show_mistakes(result, console)
+    if dataset is None:
+        warn_of_bad_pictures(opened, console)
+    if result.about and result.about.predictions:
+        file = Path(result.about.predictions)
+        matrix = file.name.replace("predictions-", "confusion-")
+        console.print(f"every prediction: {file}", markup=False)
+        console.print(f"confusion matrix: {file.with_name(matrix).with_suffix('.png')} and .csv", markup=False)
 
 
-def describe_evaluation(evaluation: "Evaluation") -> str:
-    """Describe an evaluation in one line."""
-    low, high = evaluation.top1_interval
-    return (
-        f"{evaluation.split}: top-1 {evaluation.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), "
-        f"top-5 {evaluation.top5:.2%}, loss {evaluation.loss:.4f}, {counted(evaluation.num_examples, 'picture')}"
-    )
+def show_evaluation(evaluation: "Evaluation", console: "Console", *, with_limits: bool = True) -> None:
+    """Print an evaluation in one line, and what it does not tell."""
+    console.print(describe_evaluation(evaluation))
+    for limit in list_limits(evaluation) if with_limits else ():
+        console.print(f"note: {limit}")
+
+
+def _show_mistakes(evaluation: "Evaluation", console: "Console") -> None:
+    """Print how many pictures were wrong, and where the network was surest."""
+    wrong = evaluation.num_examples - round(evaluation.top1 * evaluation.num_examples)
+    shown = len(evaluation.mistakes)
+    if wrong:
+        console.print(f"wrong: {counted(wrong, 'picture')}" + (f"; the surest {shown}:" if wrong > shown else ":"))
+    for mistake in evaluation.mistakes:
+        words = f"{mistake.name}: {mistake.predicted} {mistake.probability:.1%}, is {mistake.label}"
+        console.print(f"  {printable(words)}", markup=False)
 
 
 def warn_of_bad_pictures(run: "Run", console: "Console") -> None:

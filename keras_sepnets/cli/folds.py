@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted
+from keras_sepnets.cli.accuracy import describe_majority, describe_top5
 from keras_sepnets.cli.command import print_json, quiet_imports
 from keras_sepnets.cli.options import Settings
 
@@ -102,7 +103,8 @@ def show_cross_validation(result: "CrossValidation", console: "Console") -> None
     console.print(table)
     low, high = result.top1_interval
     console.print(
-        f"all folds: top-1 {result.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {result.top5:.2%}, "
+        f"all folds: top-1 {result.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), "
+        f"{describe_majority(result.majority_top1)}, {describe_top5(result.top5, len(result.class_names))}"
         f"loss {result.loss:.4f}, {counted(result.num_examples, 'picture')}; "
         f"mean of the folds {result.mean:.2%} ± {result.std:.2%}"
     )

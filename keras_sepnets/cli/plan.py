@@ -3,7 +3,8 @@
 from rich.console import Console
 
 from keras_sepnets.base.intervals import wilson_interval
-from keras_sepnets.base.text import counted, printable
+from keras_sepnets.base.text import counted, printable, size_of_weights
+from keras_sepnets.cli.accuracy import UNEVEN
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.stages import BACKBONE
@@ -29,10 +30,9 @@ def show_plan(plan: Plan, console: Console) -> None:
     config, splits = plan.config, plan.splits
     options = {"alpha": config.model.alpha, "dropout": config.model.dropout}
     options |= config.model.model_dump(exclude={"name", "bn_epsilon", "bn_momentum"}, exclude_defaults=True)
-    size = config.data.image_size
     rows = [
         ("network", f"{config.model.name} ({', '.join(f'{key}={value}' for key, value in options.items())})"),
-        ("cost", f"{plan.cost.total:,} parameters, {plan.cost.multiply_adds:,} multiply-adds at {size}x{size} px"),
+        ("cost", _describe_cost(plan)),
         ("data", f"{printable(splits.source.name)}, {counted(len(splits.class_names), 'class', 'classes')}"),
         *(("", f"{role} {splits.num_examples(role):,}: {splits.describe(role)}") for role in ROLES),
         *(("", line) for line in _describe_pixels(plan)),
@@ -43,7 +43,13 @@ def show_plan(plan: Plan, console: Console) -> None:
         rows.insert(2, ("", f"not counted: {', '.join(plan.cost.not_counted)}"))
     if plan.load_report:
         rows.insert(1, ("weights", printable(str(plan.load_report)).removeprefix("weights of ")))
-    notes = [*splits.notes, *_describe_few_steps(plan), *describe_faults(plan), *_describe_small_test(plan)]
+    notes = [
+        *splits.notes,
+        *_describe_few_steps(plan),
+        *describe_faults(plan),
+        *_describe_small_test(plan),
+        *_describe_uneven_test(plan),
+    ]
     rows += [("note", note) for note in notes]
     for heading, text in rows:
         console.print(f"{heading:<9} {text}", markup=False)
@@ -63,6 +69,14 @@ def _describe_pixels(plan: Plan) -> list[str]:
     elif measured:
         lines.append(f"16-bit samples keep their high byte; {measured}")
     return lines
+
+
+def _describe_cost(plan: Plan) -> str:
+    cost, size = plan.cost, plan.config.data.image_size
+    return (
+        f"{cost.total:,} parameters, {cost.multiply_adds:,} multiply-adds at {size}x{size} px, "
+        f"{size_of_weights(cost.total)} of weights"
+    )
 
 
 def _describe_training(plan: Plan) -> list[tuple[str, str]]:
@@ -126,6 +140,21 @@ def _describe_small_test(plan: Plan) -> list[str]:
     return [
         f"with {counted(count, 'test picture')}, the 95 % interval of an accuracy near 90 % is "
         f"{100 * (high - low):.0f} points wide; sepnets train --folds 5 tests on every picture"
+    ]
+
+
+def _describe_uneven_test(plan: Plan) -> list[str]:
+    """Say that most test pictures are of one class, so that an accuracy looks better than it is."""
+    data = plan.config.data
+    if data.trains_on_all or data.overfit or not DatasetName.parse(data.dataset).is_own_pictures:
+        return []
+    counts = plan.splits.class_counts("test")
+    largest, share = int(counts.argmax()), counts.max() / counts.sum()
+    if share < UNEVEN:
+        return []
+    name = printable(plan.splits.class_names[largest])
+    return [
+        f'{share:.0%} of the test pictures are of the class "{name}": always naming it would reach {share:.0%}'
     ]
 
 

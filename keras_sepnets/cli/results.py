@@ -14,7 +14,6 @@ from keras_sepnets.cli.cost.table import CountedNetwork
 from keras_sepnets.cli.data.check import ContactSheet
 from keras_sepnets.cli.data.prepare import Preparation
 from keras_sepnets.cli.data.show import Drawing
-from keras_sepnets.cli.evaluate import EvaluatedRun
 from keras_sepnets.cli.models import NetworkDescription
 from keras_sepnets.cli.rehearsal import Sources
 from keras_sepnets.cli.tune import Picture
@@ -22,7 +21,7 @@ from keras_sepnets.cost.counting import Cost
 from keras_sepnets.cost.papers import Comparison, GridPoint
 from keras_sepnets.data.catalogue.checking import Check
 from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
-from keras_sepnets.inference.evaluation import Evaluation
+from keras_sepnets.inference.evaluation import EvaluatedRun, Evaluation
 from keras_sepnets.inference.prediction import Prediction
 from keras_sepnets.lab.ablation import AblationResult
 from keras_sepnets.lab.pooling import CrossValidation

@@ -22,20 +22,33 @@ def find_run(resume: str | None, extend: Path | None) -> Run:
 
 
 def epochs_to_extend_to(settings: Settings) -> int:
-    """Return the number of epochs that `--extend` asks for; raise SepnetsError if anything else is given."""
+    """Return the number of epochs that `--extend` asks for; raise SepnetsError if other settings are given."""
     epochs = settings.config.training.epochs
-    if settings.given != {"training.epochs"} or epochs == "auto":
-        raise SepnetsError("Give the total number of epochs, and nothing else: --extend RUN --epochs N")
+    if settings.given - {"data.dataset"} != {"training.epochs"} or epochs == "auto":
+        raise SepnetsError(
+            "Give the total number of epochs, and nothing else but the place of the pictures if they have moved: "
+            "--extend RUN --epochs N"
+        )
     return epochs
 
 
-def refuse_changes(run: Run, settings: Settings) -> None:
+def moved_to(run: Run, settings: Settings) -> str | None:
+    """Return where the run's pictures are now, if `--dataset` says that their files have moved."""
+    if "data.dataset" not in settings.given:
+        return None
+    given, found = settings.config.data.dataset, run.config.data.dataset
+    own = DatasetName.parse(given).is_own_pictures and DatasetName.parse(found).is_own_pictures
+    return given if own and not _is_same("data.dataset", given, found, run) else None
+
+
+def refuse_changes(run: Run, settings: Settings, *, extends: bool) -> None:
     """Raise SepnetsError for a given setting that differs from the run's: it would be another run."""
-    for key in sorted(settings.given):
+    free = {"data.dataset"} if moved_to(run, settings) else set()
+    for key in sorted(settings.given - free - ({"training.epochs"} if extends else set())):
         given, found = _value(settings.config, key), _value(run.config, key)
         if not _is_same(key, given, found, run):
             raise SepnetsError(
-                f"A run is resumed with the settings that it began with: its {key} is {found!r}. Leave it out, "
+                f"A run continues with the settings that it began with: its {key} is {found!r}. Leave it out, "
                 f"or start a new run. Received: {given!r}"
             )
 

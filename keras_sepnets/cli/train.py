@@ -1,5 +1,6 @@
 """`sepnets train`."""
 
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import counted
+from keras_sepnets.base.text import counted, size_of_weights
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
 from keras_sepnets.cli.console import drop_unread_output
 from keras_sepnets.cli.folds import refuse_with_folds, train_folds
@@ -24,7 +25,7 @@ from keras_sepnets.cli.options import (
 )
 from keras_sepnets.cli.parameter_types import Duration, StepsOrTime
 from keras_sepnets.cli.rehearsal import show_dry_run, try_smoke_test
-from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, refuse_changes
+from keras_sepnets.cli.resuming import NEWEST, epochs_to_extend_to, find_run, moved_to, refuse_changes
 from keras_sepnets.settings.files import to_toml
 from keras_sepnets.settings.layers import Layer
 from keras_sepnets.training.clock import TimeLimit
@@ -196,8 +197,8 @@ def _continue(
     """Resume or extend a run; `fixed`: whether options are given that a run has settled already."""
     run = find_run(resume, extend)
     epochs = None if extend is None else epochs_to_extend_to(settings)
-    if epochs is None:
-        refuse_changes(run, settings)
+    refuse_changes(run, settings, extends=epochs is not None)
+    running = {**running, "dataset": moved_to(run, settings)}
     if fixed:
         raise SepnetsError(
             "A run that continues keeps its folder, settings and data; leave out --output, --dry-run, --smoke, "
@@ -236,21 +237,45 @@ def _train(begin: "Callable[..., TrainingResult]", *, as_json: bool) -> None:
 
 
 def _show_result(result: "TrainingResult", console: "Console") -> None:
-    from keras_sepnets.cli.evaluate import describe_evaluation, warn_of_bad_pictures
+    from keras_sepnets.cli.evaluate import show_evaluation, warn_of_bad_pictures
 
+    overfits = result.run.config.data.overfit > 0
     if result.test:
-        console.print(describe_evaluation(result.test))
+        show_evaluation(result.test, console, with_limits=not overfits)
     else:
         console.print("test: none, because it was trained on every picture; its accuracy is that of the folds")
+    speed = result.images_per_second
+    each = f" ({1000 / speed:,.2f} ms for each)" if speed else ""
     parts = sorted(result.seconds.items(), key=lambda part: -part[1])
     console.print(
         f"{sum(result.seconds.values()):.0f} s: "
         + ", ".join(f"{part} {seconds:.0f} s" for part, seconds in parts if seconds >= 0.5)
-        + f"; {result.images_per_second:,.0f} images/s in training"
+        + f"; {speed:,.0f} images/s in training{each}"
     )
-    if result.test and result.run.config.data.overfit:
+    if result.test and overfits:
         learned = "learned" if result.test.top1 == 1 else "did NOT learn"
         pictures = counted(result.test.num_examples, "picture")
         console.print(f"overfit: the network {learned} its {pictures} by heart")
     warn_of_bad_pictures(result.run, console)
     console.print(f"run: {result.run.path}", markup=False)
+    if not overfits:
+        _show_what_is_next(result, console)
+
+
+def _show_what_is_next(result: "TrainingResult", console: "Console") -> None:
+    """Print commands for the finished run, with its size and cost."""
+    run, cost = result.run.path, result.cost
+    console.print(
+        f"network: {result.run.network_file()}, {cost.total:,} parameters, {size_of_weights(cost.total)}, "
+        f"{cost.multiply_adds:,} multiply-adds",
+        markup=False,
+    )
+    if result.test and result.test.top1 < 1:
+        console.print(f"which pictures were wrong: {run}/predictions-test.csv", markup=False)
+    name, longer = shlex.quote(str(run)), max(2 * len(result.run.read_history()), 1)
+    console.print(
+        f"next: sepnets predict {name} PICTURE...\n"
+        f"      sepnets evaluate {name} --dataset folder:OTHER_PICTURES\n"
+        f"      sepnets train --extend {name} --epochs {longer}",
+        markup=False,
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.files import check_writable, write_file
+from keras_sepnets.base.files import check_writable, is_ordinary, write_file
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted, printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
@@ -83,7 +83,7 @@ def tune(
     """
     if not learning_rate:
         raise SepnetsError("Say what to tune: sepnets tune --learning-rate")
-    if output.suffix != ".png":
+    if output.suffix != ".png" and is_ordinary(output):
         raise SepnetsError(f"The picture is a PNG file; give a name that ends in .png. Received: {str(output)!r}")
     check_writable(output)
     settings = read_settings(options, config=config, assignments=assignments, rho=rho, recipe=recipe)

@@ -3,27 +3,60 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from pydantic import Field
 from sklearn.metrics import confusion_matrix, log_loss
 
-from keras_sepnets.base.errors import FailedRunError, SepnetsError
+from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.intervals import wilson_interval
 from keras_sepnets.base.results import Result
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import counted
 from keras_sepnets.data.batches.examples import NOTHING_READ
-from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
-from keras_sepnets.data.sources.opening import open_data
+from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.inference.out_of_fold import write_predictions
+from keras_sepnets.inference.pictures import (
+    EvaluatedPictures,
+    check_classes,
+    check_held_out,
+    open_pictures,
+)
 from keras_sepnets.runs.folder import Run
+from keras_sepnets.runs.kept import kept_network
 from keras_sepnets.runs.plots import draw_confusion
 
 MOST_CLASSES = 1000  # of a confusion matrix
-NAMED = 20  # classes that an error names
+MISTAKES_SHOWN = 5
+
+
+class EvaluatedRun(Result):
+    """Precedes the numbers of an evaluation."""
+
+    run: str
+    """Run folder."""
+    split: str
+    """train, validation or test; all, if the data set is another one without splits."""
+    dataset: str
+    """Data set of the pictures."""
+    checkpoint: str
+    """The network: final or best."""
+    epoch: int | None
+    """Epoch of this network; 0: a fitted classifier before the first epoch."""
+    predictions: str | None
+    """CSV file with the prediction for each picture; null if the run folder cannot be written."""
+
+
+class Mistake(NamedTuple):
+    """A picture whose most probable class is wrong."""
+
+    name: str  # path, or TFDS id
+    label: str
+    predicted: str
+    probability: float  # of the predicted class
 
 
 class Evaluation(Result):
@@ -41,8 +74,18 @@ class Evaluation(Result):
     """Number of examples."""
     top1_interval: tuple[float, float]
     """95 % Wilson interval of top1."""
+    majority_top1: float
+    """What always naming the most frequent class of the split would reach."""
+    class_mean_top1: float
+    """Mean over the classes of the accuracy on the examples of a class."""
+    classes: int = Field(exclude=True)
+    """Number of classes of the network."""
     confusion: np.ndarray | None = Field(exclude=True)
     """Number of examples by true class (rows) and predicted class (columns); None for more than 1,000 classes."""
+    mistakes: tuple[Mistake, ...] = Field(default=(), exclude=True)
+    """The wrong predictions with the highest probabilities."""
+    about: EvaluatedRun | None = Field(default=None, exclude=True)
+    """What was evaluated."""
 
 
 def evaluate(
@@ -50,46 +93,63 @@ def evaluate(
     split: str = "test",
     *,
     checkpoint: str | None = None,
+    dataset: str | None = None,
     splits: Splits | None = None,
     cache_folder: Path | None = None,
+    must_keep: bool = False,
 ) -> Evaluation:
     """Evaluate a run and keep the result in its folder.
 
     Args:
         run: The run.
-        split: "train", "validation" or "test", as the run uses them.
+        split: "train", "validation" or "test", as the run or the other data set uses them.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
+        dataset: Where the run's pictures are now, if they have moved, or another data set with some of its
+            classes: its split of this name, or all of it if it has no splits. None: as config.json says.
         splits: The data of the run, if they are open already; by default they are opened as config.json says.
         cache_folder: Folder for decoded pictures; used only where the data are opened here.
+        must_keep: Whether it is an error if the run folder cannot be written; otherwise a warning.
 
     Returns:
-        The result. Its numbers are also written to evaluation-SPLIT.json, the confusion matrix to
-        confusion-SPLIT.csv and confusion-SPLIT.png, and the predictions for a fold to predictions-test.csv.
+        The result. Its numbers are also written to evaluation-SPLIT.json, the predictions to
+        predictions-SPLIT.csv, the confusion matrix to confusion-SPLIT.csv and .png. For another network than the
+        one that the run keeps, these names end in -final or -best; for another data set they have of- and its name
+        in place of the split.
 
     Raises:
         SepnetsError: The run has no such network, the split is unknown, or the data set cannot be opened or has
             other classes than the run, or the run was trained on every picture.
         FailedRunError: A picture cannot be read.
     """
-    _check_held_out(run, split)
-    file = run.network_file(checkpoint)
+    file, model = run.network_file(checkpoint), run.load_model(checkpoint)
     if splits is None:
-        splits = _open_splits(run, split, cache_folder)
-    if splits.class_names != run.class_names:
-        raise SepnetsError(
-            f"The data set {printable(run.config.data.dataset)} no longer has the classes that the run was "
-            f"trained for. Received: {printable(', '.join(splits.class_names[:NAMED]))}; "
-            f"expected: {printable(', '.join(run.class_names[:NAMED]))}"
-        )
-    model = run.load_model(checkpoint)
+        pictures = open_pictures(run, split, dataset, cache_folder)
+    else:
+        pictures = EvaluatedPictures(splits, split)
+        check_held_out(run, split)
+        check_classes(run, splits)
+    splits = pictures.splits
     with splits.translated_failures():
         probabilities, labels = _classify_split(model, splits, split)
-    run.write_bad_pictures(splits.bad_pictures)
-    if run.config.data.folds and split == "test":
-        write_predictions(run, splits.keys(split), probabilities, labels)
-    evaluation = summarize(probabilities, labels, split)
-    _write_evaluation(run, evaluation, file.stem)
-    return evaluation
+    if pictures.other and splits.bad_pictures:
+        left_out = counted(len(splits.bad_pictures), "unreadable file")
+        warnings.warn(f"left out: {left_out}; sepnets data check names them", stacklevel=2)
+    labels = _in_order_of(run.class_names, splits.class_names)[labels]
+    name, about = _describe(run, pictures, file.stem)
+    evaluation = summarize(probabilities, labels, about.split).model_copy(
+        update={"mistakes": _find_mistakes(run, splits.names(split), probabilities, labels), "about": about}
+    )
+    try:
+        if not pictures.other:
+            run.write_bad_pictures(splits.bad_pictures)
+        write_predictions(run, f"predictions-{name}.csv", splits.keys(split), probabilities, labels)
+        _write_evaluation(run, evaluation, name)
+    except OSError as error:
+        if must_keep:
+            raise
+        warnings.warn(f"The result is not kept, because the run folder cannot be written: {error}", stacklevel=2)
+        about = about.model_copy(update={"predictions": None})
+    return evaluation.model_copy(update={"about": about})
 
 
 def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Evaluation:
@@ -99,6 +159,7 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
     hits = ranked == labels[:, None]
     correct = int(hits[:, 0].sum())
     every_class = range(classes)
+    counts, right = np.bincount(labels, minlength=classes), np.bincount(labels[hits[:, 0]], minlength=classes)
     return Evaluation(
         split=split,
         top1=correct / num_examples,
@@ -106,40 +167,42 @@ def summarize(probabilities: np.ndarray, labels: np.ndarray, split: str) -> Eval
         loss=float(log_loss(labels, probabilities, labels=every_class)),
         num_examples=num_examples,
         top1_interval=wilson_interval(correct, num_examples),
+        majority_top1=int(counts.max()) / num_examples,
+        class_mean_top1=float((right[counts > 0] / counts[counts > 0]).mean()),
+        classes=classes,
         confusion=confusion_matrix(labels, ranked[:, 0], labels=every_class) if classes <= MOST_CLASSES else None,
     )
 
 
-def _open_splits(run: Run, role: str, cache_folder: Path | None) -> Splits:
-    data = run.config.data
-    splits = Splits(open_data(data), data, cache_folder=cache_folder)
-    _check_unchanged(run, splits, role)
-    return splits
+def _describe(run: Run, pictures: EvaluatedPictures, network: str) -> tuple[str, EvaluatedRun]:
+    """Return what tells the names of the files of an evaluation from those of others, and what is evaluated."""
+    splits, role, other = pictures
+    name = f"of-{other}" if other else role
+    if network != run.network_file().stem:
+        name += f"-{network}"
+    kept = kept_network(run, network)
+    return name, EvaluatedRun(
+        run=str(run.path),
+        split="all" if other and splits.parts[role].split != role else role,
+        dataset=splits.source.name,
+        checkpoint=network,
+        epoch=kept.epoch if kept else None,
+        predictions=str(run.path / f"predictions-{name}.csv"),
+    )
 
 
-def _check_held_out(run: Run, role: str) -> None:
-    """Refuse to test the final network of a cross-validation, which was trained on every picture."""
-    if run.config.data.trains_on_all and role in ("validation", "test"):
-        raise SepnetsError(
-            "This network was trained on every picture, so none is left to test it; its accuracy is that of the "
-            f"folds: sepnets evaluate {run.path.parent}. Received: split={role!r}"
-        )
+def _in_order_of(names: Sequence[str], others: Sequence[str]) -> np.ndarray:
+    """Return the places of the other class names among these."""
+    return np.array([names.index(name) for name in others])
 
 
-def _check_unchanged(run: Run, splits: Splits, role: str) -> None:
-    """Refuse to test on pictures that the run may have been trained on, because the files have changed."""
-    if role not in ROLES:  # refused where its examples are read
-        return
-    recorded = run.read_json("data.json").get(role, {}).get("digest")
-    if recorded in (None, splits.digest(role)):
-        return
-    changed = f"The {role} pictures of {printable(splits.source.name)} have changed since the run started"
-    if splits.is_held_out(role):
-        raise SepnetsError(
-            f"{changed}: files were added or removed, so the run may have been trained on what is held out now. "
-            f"Restore the files, or put pictures that are new to the run into a {role} folder or split."
-        )
-    warnings.warn(f"{changed}; the result is for the pictures as they are now.", stacklevel=4)
+def _find_mistakes(
+    run: Run, pictures: Sequence[str], probabilities: np.ndarray, labels: np.ndarray
+) -> tuple[Mistake, ...]:
+    predicted, surest, names = probabilities.argmax(axis=1), probabilities.max(axis=1), run.class_names
+    wrong = np.flatnonzero(predicted != labels)
+    first = wrong[np.argsort(-surest[wrong], kind="stable")][:MISTAKES_SHOWN]
+    return tuple(Mistake(pictures[k], names[labels[k]], names[predicted[k]], float(surest[k])) for k in first)
 
 
 def _classify_split(model: keras.Model, splits: Splits, role: str) -> tuple[np.ndarray, np.ndarray]:
@@ -151,16 +214,13 @@ def _classify_split(model: keras.Model, splits: Splits, role: str) -> tuple[np.n
     return np.concatenate(probabilities), np.concatenate(labels)
 
 
-def _write_evaluation(run: Run, evaluation: Evaluation, network: str) -> None:
-    split, confusion, class_names = evaluation.split, evaluation.confusion, run.class_names
-    run.write_json(
-        f"evaluation-{split}.json",
-        {"run": str(run.path), "split": split, "checkpoint": network, **evaluation.to_json()},
-    )
-    if confusion is not None:
-        config = run.config
-        title = f"{config.model.name} on {config.data.dataset}, {split}: top-1 {evaluation.top1:.2%}"
-        write_confusion(run, f"confusion-{split}", confusion, class_names, title)
+def _write_evaluation(run: Run, evaluation: Evaluation, name: str) -> None:
+    about = evaluation.about.to_json() if evaluation.about else {}
+    run.write_json(f"evaluation-{name}.json", {**about, **evaluation.to_json()})
+    if evaluation.confusion is not None:
+        dataset = DatasetName.parse(about["dataset"]).short
+        title = f"{run.config.model.name} on {dataset}, {evaluation.split}: top-1 {evaluation.top1:.2%}"
+        write_confusion(run, f"confusion-{name}", evaluation.confusion, run.class_names, title)
 
 
 def write_confusion(run: Run, name: str, matrix: np.ndarray, class_names: Sequence[str], title: str) -> None:

@@ -1,4 +1,4 @@
-"""The predictions of a fold's network for its test pictures, one row each, in the fold's run folder."""
+"""The predictions of a run's network for its pictures, one row each; of its test pictures, if it is a fold."""
 
 import csv
 import io
@@ -27,11 +27,14 @@ class OutOfFold(NamedTuple):
     probabilities: tuple[str, ...]  # of every class; empty for more than 100 classes
 
 
-def write_predictions(run: Run, keys: Sequence[str], probabilities: np.ndarray, labels: np.ndarray) -> None:
-    """Write predictions-test.csv.
+def write_predictions(
+    run: Run, file: str, keys: Sequence[str], probabilities: np.ndarray, labels: np.ndarray
+) -> None:
+    """Write the predictions of a run's network.
 
     Args:
-        run: The run of a fold.
+        run: The run.
+        file: Name of the CSV file, such as predictions-test.csv.
         keys: What identifies each picture.
         probabilities: float32 (pictures, classes).
         labels: True classes, int (pictures,).
@@ -42,7 +45,7 @@ def write_predictions(run: Run, keys: Sequence[str], probabilities: np.ndarray, 
         best = int(row.argmax())
         every = tuple(map(str, row)) if len(names) <= MOST_CLASSES else ()
         rows.append(OutOfFold(printable(key), names[label], names[best], str(row[best]), str(row[label]), every))
-    run.write_csv(FILE, to_rows(rows, names))
+    run.write_csv(file, to_rows(rows, names))
 
 
 def read_predictions(run: Run) -> list[OutOfFold]:

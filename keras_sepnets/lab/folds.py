@@ -9,6 +9,8 @@ import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
+from keras_sepnets.data.batches.roles import ROLES
+from keras_sepnets.data.batches.samples import describe_change
 from keras_sepnets.lab.experiment import (
     PlannedRun,
     open_experiment,
@@ -102,7 +104,7 @@ def cross_validate(
         cache_folder=cache_folder,
         checkpoint_every=checkpoint_every,
     )
-    return pool_folds(output, cache_folder=cache_folder)
+    return pool_folds(output, cache_folder=cache_folder, must_keep=True)
 
 
 def with_fold(config: RunConfig, fold: int | str, folds: int) -> RunConfig:
@@ -149,7 +151,7 @@ def _check_same_pictures(first: Path, plan: Plan) -> None:
     if not Run(first).has("data.json"):
         return
     recorded, now = Run(first).read_json("data.json"), plan.splits.to_json()
-    if any(recorded.get(role) != now[role] for role in ("train", "validation", "test")):
+    if describe_change(recorded, {role: now[role] for role in ROLES}):
         raise SepnetsError(
             f"The pictures of {printable(plan.splits.source.name)} have changed since the cross-validation began, "
             "and with them the folds; restore them, or name a new folder with --output. "

@@ -1,5 +1,7 @@
 """The result of a cross-validation: the predictions of all folds, pooled."""
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +45,8 @@ class CrossValidation(Result):
     """accuracy over all pictures, a fraction"""
     top1_interval: tuple[float, float]
     """95 % Wilson interval of top1, which treats the networks of all folds as one procedure"""
+    majority_top1: float
+    """what always naming the most frequent class would reach"""
     top5: float
     """fraction of all pictures whose class is among the five most probable"""
     loss: float
@@ -80,12 +84,13 @@ def fold_folder(output: Path, fold: int) -> Path:
     return output / f"fold-{fold}"
 
 
-def pool_folds(output: Path, *, cache_folder: Path | None = None) -> CrossValidation:
+def pool_folds(output: Path, *, cache_folder: Path | None = None, must_keep: bool = False) -> CrossValidation:
     """Pool the folds of a cross-validation, and evaluate those whose results are missing.
 
     Args:
         output: The folder of the cross-validation.
         cache_folder: Folder for decoded pictures, for folds that have to be evaluated.
+        must_keep: Whether it is an error if the folder cannot be written; otherwise a warning.
 
     Returns:
         The result. Also written: results.json, predictions.csv, confusion.csv, confusion.png, and in the folder of
@@ -113,6 +118,7 @@ def pool_folds(output: Path, *, cache_folder: Path | None = None) -> CrossValida
         num_examples=len(predictions),
         top1=correct / len(predictions),
         top1_interval=wilson_interval(correct, len(predictions)),
+        majority_top1=max(Counter(row.label for row in predictions).values()) / len(predictions),
         top5=_mean(evaluations, "top5"),
         loss=_mean(evaluations, "loss"),
         folds=[
@@ -123,7 +129,12 @@ def pool_folds(output: Path, *, cache_folder: Path | None = None) -> CrossValida
         confusion=confusion.tolist() if confusion is not None and len(names) <= MOST_IN_JSON else None,
         final=final if final.is_finished else None,
     )
-    _write(result, by_fold, confusion)
+    try:
+        _write(result, by_fold, confusion)
+    except OSError as error:
+        if must_keep:
+            raise
+        warnings.warn(f"The result is not kept, because the folder cannot be written: {error}", stacklevel=2)
     return result
 
 
@@ -181,7 +192,7 @@ def _write(result: CrossValidation, by_fold: Sequence[Sequence[OutOfFold]], conf
         write_confusion(folder, "confusion", confusion, names, title)
     folder.write_json("results.json", result.to_json())
     if result.final:
-        keys = ("top1", "top1_interval", "top5", "loss", "num_examples", "cross_validation")
+        keys = ("top1", "top1_interval", "majority_top1", "top5", "loss", "num_examples", "cross_validation")
         note = "of the folds; this network was trained on every picture and has no test of its own"
         result.final.write_json(
             "evaluation-folds.json", {"accuracy": note, **{key: result.to_json()[key] for key in keys}}

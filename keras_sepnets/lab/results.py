@@ -13,6 +13,8 @@ from keras_sepnets.lab.change import Ablation
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.training.outcome import RunPath
 
+WIDEST, WIDEST_LOSS = 0.1, 0.2  # intervals of differences beyond which they show nothing: 10 points, a fifth
+
 
 class VariantResult(Result):
     """One variant over all seeds."""
@@ -79,6 +81,8 @@ class AblationResult(Result):
     """seeds of the pairs"""
     variants: dict[str, VariantResult]
     """both variants by name, the reference first"""
+    majority_top1: float | None = Field(default=None, exclude=True)
+    """what always naming the most frequent class of the test would reach; None for runs of version 0.1.0"""
     top1: InstanceOf[PairedDifference] = Field(exclude=True)
     training_loss: InstanceOf[PairedDifference] = Field(exclude=True)
 
@@ -121,7 +125,12 @@ def summarize(output: Path, ablation: Ablation, runs: dict[str, list[Run]]) -> A
     """
     variants = {name: _summarize_variant(found) for name, found in runs.items()}
     reference, ablated = (variants[variant.name] for variant in ablation)
-    training_loss = compare_pairs(reference.training_loss, ablated.training_loss, higher_is_better=False)
+    training_loss = compare_pairs(
+        reference.training_loss,
+        ablated.training_loss,
+        higher_is_better=False,
+        widest=WIDEST_LOSS * reference.training_loss_mean,
+    )
     if ablation.changes_loss:
         training_loss = training_loss._replace(verdict="not comparable: the change itself changes this loss")
     return AblationResult(
@@ -129,7 +138,8 @@ def summarize(output: Path, ablation: Ablation, runs: dict[str, list[Run]]) -> A
         ablation=ablation,
         seeds=list(range(len(reference.top1))),
         variants=variants,
-        top1=compare_pairs(reference.top1, ablated.top1, higher_is_better=True),
+        majority_top1=next(iter(runs.values()))[0].read_json("evaluation-test.json").get("majority_top1"),
+        top1=compare_pairs(reference.top1, ablated.top1, higher_is_better=True, widest=WIDEST),
         training_loss=training_loss,
     )
 

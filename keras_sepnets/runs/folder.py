@@ -1,8 +1,6 @@
 """The run folder and the names of its files; where its networks lie is in `models/loading.py`."""
 
 import contextlib
-import csv
-import io
 import json
 import os
 import shutil
@@ -14,11 +12,12 @@ from typing import Any
 import filelock
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.files import to_csv_bytes, to_json_bytes, write_file, written_aside
-from keras_sepnets.base.text import one_line, printable
+from keras_sepnets.base.files import replace_file, to_csv_bytes, to_json_bytes, written_aside
+from keras_sepnets.base.text import counted, one_line, printable
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.loading import check_run_folder, load_network, network_file
 from keras_sepnets.runs.checkpoints import checkpoint_folders
+from keras_sepnets.runs.reading import HistoryRow, damaged, read_history, read_json, read_names, read_rows
 from keras_sepnets.settings.schema import RunConfig
 
 BEFORE: dict[str, dict[str, Any]] = {  # what version 0.1.0 did, whose runs do not have these settings
@@ -48,7 +47,7 @@ class Run:
     training.json       time and speed, written when the training is finished
     learning_curve.png  and validation_predictions.png: pictures with the network's predictions
     events/             for TensorBoard, if it is installed
-    evaluation-SPLIT.json, confusion-SPLIT.csv and .png, after an evaluation
+    evaluation-SPLIT.json, predictions-SPLIT.csv, confusion-SPLIT.csv and .png, after an evaluation
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,13 +91,15 @@ class Run:
             for section, values in BEFORE.items():
                 settings[section] = values | settings.get(section, {})
             return RunConfig.model_validate_json(json.dumps(settings))
-        except (ValueError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise SepnetsError(f"{self.path}/config.json cannot be read: {one_line(error)}") from None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise SepnetsError(f"{self.path}/config.json does not fit this version: {one_line(error)}") from None
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The class names in the order of the network's outputs."""
-        return tuple(self.read_json("labels.json"))
+        return read_names(self.path / "labels.json")
 
     @property
     def is_finished(self) -> bool:
@@ -118,7 +119,11 @@ class Run:
 
     def load_model(self, name: str | None = None) -> Any:
         """Return the "final" or "best" network as a Keras model, not compiled; default as for `network_file`."""
-        return load_network(self.network_file(name))
+        model, classes = load_network(self.network_file(name)), len(self.class_names)
+        if model.output_shape[-1] != classes:
+            fault = f"it has {counted(classes, 'class name')} for a network of {model.output_shape[-1]} classes"
+            raise damaged(self.path / "labels.json", fault)
+        return model
 
     def save_model(self, model: Any, name: str) -> None:
         """Save a Keras model as the "final" or "best" network."""
@@ -153,8 +158,9 @@ class Run:
         # In this order, a kill in between leaves a run that was stopped at its very end.
         (self.path / "training.json").unlink()
         self.write_json("config.json", config.model_dump(mode="json"))
-        for result in (*self.path.glob("evaluation-*"), *self.path.glob("confusion-*"), self.path / "final.keras"):
-            result.unlink(missing_ok=True)
+        for pattern in ("evaluation-*", "predictions-*", "confusion-*", "final.keras"):
+            for result in self.path.glob(pattern):
+                result.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -173,7 +179,7 @@ class Run:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file of the run atomically."""
-        write_file(self.path / name, content)
+        replace_file(self.path / name, content)
 
     def write_picture(self, name: str, draw: Callable[[], bytes]) -> None:
         """Write a picture of the run; a failure to draw it is only a warning."""
@@ -200,24 +206,16 @@ class Run:
         return len(self._bad_pictures())
 
     def _bad_pictures(self) -> dict[str, str]:
-        file = self.path / "bad_pictures.csv"
-        rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8")))) if file.is_file() else []
-        return dict(rows[1:])
+        rows = read_rows(self.path / "bad_pictures.csv", ("path", "reason"))
+        return {row["path"]: row["reason"] for row in rows}
 
     def read_json(self, name: str) -> Any:
         """Return the content of a JSON file; raise SepnetsError if it is missing or damaged."""
-        try:
-            return json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise SepnetsError(f"The run folder is damaged: {name}: {error}") from None
+        return read_json(self.path / name)
 
-    def read_history(self) -> list[dict[str, float]]:
-        """Return history.csv, one row per epoch; empty before the first epoch is finished."""
-        file = self.path / "history.csv"
-        if not file.is_file():
-            return []
-        rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
-        return [{key: float(value) for key, value in row.items()} for row in rows]
+    def read_history(self) -> list[HistoryRow]:
+        """Return history.csv, one row per epoch; empty before the first epoch; SepnetsError if it is damaged."""
+        return read_history(self.path / "history.csv")
 
     def remove(self) -> None:
         """Delete the run's files, and the folder if the system allows it."""
@@ -260,10 +258,17 @@ def newest_unfinished() -> Run:
     """
     root = runs_root()
     runs = [Run(path) for path in root.iterdir() if not path.is_symlink()] if root.is_dir() else []
-    unfinished = [run for run in runs if run.has("config.json") and run.is_resumable]
+    unfinished = [run for run in runs if run.has("config.json") and _can_be_resumed(run)]
     if not unfinished:
         raise SepnetsError(f"There is no unfinished run to resume. Received: {str(root)!r}")
     return max(unfinished, key=_last_change)
+
+
+def _can_be_resumed(run: Run) -> bool:
+    try:
+        return run.is_resumable
+    except SepnetsError:  # a damaged run is no reason not to find the others
+        return False
 
 
 def _last_change(run: Run) -> int:

@@ -1,12 +1,15 @@
 """Runs side by side: their state, accuracy and cost, and how two of them differ."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.results import Result
+from keras_sepnets.base.text import one_line
 from keras_sepnets.runs.folder import Run, runs_root
+from keras_sepnets.runs.kept import KeptNetwork, kept_network
 from keras_sepnets.settings.layers import flatten
 
 
@@ -17,6 +20,10 @@ class RunSummary(Result):
     """Run folder."""
     status: str
     """finished, training, unfinished, lost (it has no checkpoint to resume from) or damaged."""
+    fault: str | None = None
+    """What is wrong with a damaged run."""
+    folds: tuple[int, int] | None = None
+    """Finished folds and all folds, if this is a cross-validation; its runs follow."""
     started: str | None = None
     """Start of the training, UTC."""
     model: str | None = None
@@ -35,14 +42,23 @@ class RunSummary(Result):
     """Total number of parameters."""
     multiply_adds: int | None = None
     """Multiply-adds of one picture."""
+    checkpoint: str | None = None
+    """The network that the run keeps, final or best, which both accuracies are of."""
+    checkpoint_epoch: int | None = None
+    """Epoch of this network."""
     validation_top1: float | None = None
-    """Validation top-1 accuracy of the best epoch, as a fraction."""
+    """Validation top-1 accuracy of this network, as a fraction."""
     test_top1: float | None = None
-    """Test top-1 accuracy, as a fraction."""
+    """Test top-1 accuracy of this network, as a fraction; of a cross-validation, over all folds."""
     test_top1_interval: tuple[float, float] | None = None
     """95 % Wilson interval of test_top1."""
+    test_majority_top1: float | None = None
+    """What always naming the most frequent class of the test would reach."""
     train_seconds: float | None = None
     """Duration of the training, in s."""
+
+
+Summary = TypeVar("Summary", RunSummary, RunSummary | None)
 
 
 class RunsDifference(Result):
@@ -55,7 +71,7 @@ class RunsDifference(Result):
 
 
 def list_runs(root: Path | None = None) -> list[RunSummary]:
-    """Return all runs in a folder and its subfolders, oldest first.
+    """Return all runs and cross-validations in a folder and its subfolders, oldest first.
 
     Args:
         root: The folder; None for $SEPNETS_RUNS or runs/.
@@ -66,38 +82,89 @@ def list_runs(root: Path | None = None) -> list[RunSummary]:
     root = runs_root() if root is None else root
     if not root.is_dir():
         raise SepnetsError(f"There is no folder of runs; name one, or train first. Received: {str(root)!r}")
-    found = [file.parent for file in root.rglob("config.json") if not file.parent.is_symlink()]
-    return sorted(map(summarize_run, found), key=lambda row: (row.started or "", row.run))
+    kinds = (("config.json", summarize_run), ("experiment.json", _summarize_folds))
+    rows = [
+        _or_damaged(summarize, file.parent)
+        for name, summarize in kinds
+        for file in root.rglob(name)
+        if not file.parent.is_symlink()
+    ]
+    return sorted((row for row in rows if row), key=lambda row: (row.started or "", row.run))
 
 
 def summarize_run(path: Path) -> RunSummary:
-    """Summarize a run; raise SepnetsError if the folder holds none."""
-    run = Run.open(path)
+    """Summarize a run, also a damaged one; raise SepnetsError if the folder holds none."""
+    Run.open(path)
+    return _or_damaged(_summarize, path)
+
+
+def _summarize(path: Path) -> RunSummary:
+    run = Run(path)
+    config, history, kept = run.config, run.read_history(), kept_network(run)
+    cost = run.read_json("cost.json")
+    test = _test_of(run, kept) if kept else {}
+    trained = run.read_json("training.json") if run.is_finished else {}
+    return RunSummary(
+        run=str(path),
+        status=_status(run),
+        started=run.read_json("environment.json")["started"],
+        model=config.model.name,
+        alpha=config.model.alpha,
+        dataset=config.data.dataset,
+        image_size=config.data.image_size,
+        epoch=len(history),
+        epochs=int(config.training.epochs),
+        parameters=cost["parameters"]["total"],
+        multiply_adds=cost["multiply_adds"],
+        checkpoint=kept.name if kept else None,
+        checkpoint_epoch=kept.epoch if kept else None,
+        validation_top1=kept.validation_top1 if kept else None,
+        test_top1=test.get("top1"),
+        test_top1_interval=test.get("top1_interval"),
+        test_majority_top1=test.get("majority_top1"),
+        train_seconds=trained.get("train_seconds"),
+    )
+
+
+def _test_of(run: Run, kept: KeptNetwork) -> dict[str, Any]:
+    """Return the test of the kept network; nothing if there is none, or if it has been trained further since."""
+    if not run.has("evaluation-test.json"):
+        return {}
+    test = run.read_json("evaluation-test.json")
+    is_of_kept = test.get("checkpoint", kept.name) == kept.name and test.get("epoch", kept.epoch) == kept.epoch
+    return test if is_of_kept else {}
+
+
+def _summarize_folds(folder: Path) -> RunSummary | None:
+    """Summarize a cross-validation; None for another experiment, which has no folds."""
+    folds = Run(folder).read_json("experiment.json")["base"]["data"].get("folds", 0)
+    if not folds:
+        return None
+    runs = [Run(folder / f"fold-{fold}") for fold in range(folds)]
+    finished = sum(run.is_finished for run in runs)
+    result = Run(folder).read_json("results.json") if Run(folder).has("results.json") else {}
+    first = summarize_run(runs[0].path) if runs[0].has("config.json") else None
+    of_first = ("started", "model", "alpha", "dataset", "image_size", "parameters", "multiply_adds")
+    return RunSummary(
+        run=str(folder),
+        status="finished" if result and finished == folds else "unfinished",
+        folds=(finished, folds),
+        **{name: getattr(first, name) for name in of_first if first},
+        test_top1=result.get("top1"),
+        test_top1_interval=result.get("top1_interval"),
+        test_majority_top1=result.get("majority_top1"),
+    )
+
+
+def _or_damaged(summarize: Callable[[Path], Summary], path: Path) -> Summary | RunSummary:
+    """Return a summary, or what is wrong: one damaged folder does not hide the others."""
     try:
-        config, history = run.config, run.read_history()
-        cost = run.read_json("cost.json")
-        started = run.read_json("environment.json")["started"]
-        test = run.read_json("evaluation-test.json") if run.has("evaluation-test.json") else {}
-        trained = run.read_json("training.json") if run.is_finished else {}
-        return RunSummary(
-            run=str(path),
-            status=_status(run),
-            started=started,
-            model=config.model.name,
-            alpha=config.model.alpha,
-            dataset=config.data.dataset,
-            image_size=config.data.image_size,
-            epoch=len(history),
-            epochs=int(config.training.epochs),
-            parameters=cost["parameters"]["total"],
-            multiply_adds=cost["multiply_adds"],
-            validation_top1=_validation_top1(run, history),
-            test_top1=test.get("top1"),
-            test_top1_interval=test.get("top1_interval"),
-            train_seconds=trained.get("train_seconds"),
-        )
-    except (SepnetsError, ValueError, KeyError, TypeError, OSError):
-        return RunSummary(run=str(path), status="damaged")
+        return summarize(path)
+    except SepnetsError as error:
+        fault = str(error)
+    except Exception as error:  # whatever damaged files lead to belongs into the row of their folder alone
+        fault = f"its files do not fit together ({type(error).__name__}: {one_line(error, 100)})"
+    return RunSummary(run=str(path), status="damaged", fault=fault)
 
 
 def compare_runs(one: Path, other: Path) -> RunsDifference:
@@ -110,15 +177,6 @@ def compare_settings(one: Path, other: Path) -> dict[str, list[Any]]:
     first, second = (flatten(Run.open(path).config.model_dump(mode="json")) for path in (one, other))
     keys = dict.fromkeys([*first, *second])
     return {key: [first.get(key), second.get(key)] for key in keys if first.get(key) != second.get(key)}
-
-
-def _validation_top1(run: Run, history: list[dict[str, float]]) -> float | None:
-    """Return the best accuracy on held-out pictures, if there are any."""
-    if run.config.data.trains_on_all:
-        return None
-    found = [row["val_top1"] for row in history]
-    found += [run.read_json("classifier.json")["val_top1"]] if run.has("classifier.json") else []
-    return max(found, default=None)
 
 
 def _status(run: Run) -> str:

@@ -22,6 +22,7 @@ from keras_sepnets.settings.schema import (
 
 COMMENT_COLUMN = 28
 MOST_BYTES = 10_000_000  # of a file with settings
+OTHER_NAMES = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"}  # what people type for settings
 
 
 def load_config(
@@ -160,13 +161,23 @@ def _explain(error: ValidationError) -> str:
     if fault["type"] == "extra_forbidden":
         key = ".".join(path)
         known = _known_keys(path[:-1], error)
-        near = did_you_mean(key, known) or did_you_mean(path[-1], known)
+        near = _in_its_table(path[-1], key) or did_you_mean(key, known) or did_you_mean(path[-1], known)
         return f'Unknown setting "{key}".{near} Known settings: {", ".join(known)}.'
     # pydantic reports one fault for each form that a value may have, such as a number or "auto".
     faults = [other["msg"] for other in error.errors(include_url=False) if other["loc"][:2] == fault["loc"][:2]]
     forms = path[: 3 if path[:2] == ["data", "augmentation"] else 2]
     message = " or ".join([faults[0], *(_lower(other) for other in faults[1:])]) if len(path) > len(forms) else ""
     return f"{'.'.join(forms)}: {message or fault['msg']}. Received: {fault['input']!r}"
+
+
+def _in_its_table(name: str, key: str) -> str:
+    """Return ` Did you mean "x"?` for the setting of this name in another table than that of the unknown key."""
+    tables = {"model": {field for kind in NETWORK_SETTINGS.values() for field in kind.model_fields}}
+    tables |= {section: set(kind.model_fields) for section, kind in SECTIONS.items()}
+    tables["data.augmentation"] = set(AugmentationConfig.model_fields)
+    name = OTHER_NAMES.get(name, name)
+    found = [f"{table}.{name}" for table, fields in tables.items() if name in fields]
+    return f' Did you mean "{found[0]}"?' if found and found[0] != key else ""
 
 
 def _lower(text: str) -> str:

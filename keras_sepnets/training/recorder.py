@@ -13,13 +13,15 @@ import psutil
 from keras_sepnets.base.errors import DivergedError, FailedRunError
 from keras_sepnets.base.text import one_line
 from keras_sepnets.data.batches.examples import NOTHING_READ
+from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.runs.folder import Run
+from keras_sepnets.runs.kept import rank, with_handicap
 from keras_sepnets.runs.plots import draw_learning_curve
 from keras_sepnets.training.classifier import FittedClassifier
 from keras_sepnets.training.clock import Clock
 from keras_sepnets.training.plan import Plan
 
-FEW_VALIDATION = 1000  # pictures, below which the loss ranks networks
+NEEDED = ("epoch", "loss", "top1", "val_loss", "val_top1", "seconds")  # columns that a resumed run continues
 
 
 class Recorder(keras.callbacks.Callback):
@@ -54,6 +56,8 @@ class Recorder(keras.callbacks.Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if missing := [column for row in state["history"] for column in NEEDED if column not in row]:
+            raise KeyError(missing[0])
         self._history, self._best, self._best_epoch = state["history"], state["best"], state["best_epoch"]
         self._images, self._image_seconds = state["images"], state["image_seconds"]
 
@@ -113,20 +117,21 @@ class Recorder(keras.callbacks.Callback):
         )
 
     def begin_with(self, classifier: FittedClassifier) -> None:
-        """Record the network with its fitted classifier, before the first epoch.
-
-        An epoch is better than this simplest network only by a standard error: less may well be chance, and
-        fine-tuning on a few pictures spoils good features more often than it improves them.
-        """
+        """Record the network with its fitted classifier, before the first epoch."""
         self._run.write_json("classifier.json", classifier.to_json())
-        count, top1, loss = self._plan.splits.num_examples("validation"), classifier.val_top1, classifier.val_loss
-        self._keep_if_better(top1 + (top1 * (1 - top1) / count) ** 0.5, loss - loss / count**0.5, 0)
+        self._keep_if_better(*with_handicap(classifier.val_top1, classifier.val_loss, self._num_validation), 0)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         if not self._history:
             return
-        title = f"{self._config.model.name} on {self._config.data.dataset}"
-        self._run.write_picture("learning_curve.png", lambda: draw_learning_curve(self._history, title))
+        config = self._config
+        title = f"{config.model.name} on {DatasetName.parse(config.data.dataset).short}"
+        harder = ["mixed pictures"] if self._plan.splits.policy.mixes else []
+        harder += ["smoothed labels"] if config.training.label_smoothing else []
+        self._run.write_picture(
+            "learning_curve.png",
+            lambda: draw_learning_curve(self._history, title, best=self._best_epoch, harder=", ".join(harder)),
+        )
 
     def save(self, name: str) -> None:
         """Save the network as "best" or "final", as it is evaluated."""
@@ -165,19 +170,18 @@ class Recorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _keep_if_better(self, top1: float, loss: float, epoch: int) -> None:
-        """Save the network if it is the best so far on validation.
-
-        A few validation pictures rank networks by top-1 only roughly; their loss says more. See
-        experiments/transfer_learning.
-        """
-        few = self._plan.splits.num_examples("validation") < FEW_VALIDATION
-        result = [-loss, top1] if few else [top1, -loss]
+        """Save the network if it is the best so far on validation."""
+        result = rank(top1, loss, self._num_validation)
         if self._is_better(result):
             self._best, self._best_epoch = result, epoch
             self.save("best")
 
     def _is_better(self, result: list[float]) -> bool:
         return not self._best or result > self._best
+
+    @property
+    def _num_validation(self) -> int:
+        return self._plan.splits.num_examples("validation")
 
 
 def tensorboard_callbacks(run: Run) -> list[keras.callbacks.Callback]:

@@ -17,6 +17,7 @@ from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.checkpoints import Checkpoints, UnusableCheckpointError
 from keras_sepnets.training.clock import Clock, TimeLimit
+from keras_sepnets.training.continuing import check_same_data, plan_again, settings_of
 from keras_sepnets.training.epochs import train_to_the_end
 from keras_sepnets.training.interruption import StopNow, handled_signals
 from keras_sepnets.training.loop import Position
@@ -92,6 +93,7 @@ def train(
 def resume(
     run: Run,
     *,
+    dataset: str | None = None,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
     max_seconds: float | TimeLimit | None = None,
@@ -103,6 +105,7 @@ def resume(
 
     Args:
         run: The unfinished run; if it was killed before its first checkpoint, it starts again.
+        dataset: Where the run's pictures are now, if they have moved; None for the place that config.json names.
         cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
         checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as
             possible at a cost of at most 1 % of the time.
@@ -126,13 +129,19 @@ def resume(
             raise SepnetsError(
                 f"The run is finished; evaluate it: sepnets evaluate {run.path}. Received: {str(run.path)!r}"
             )
+        config = settings_of(run, dataset)
         if run.is_untouched:
-            plan = make_plan(run.config, cache_folder=cache_folder)
+            plan = make_plan(config, cache_folder=cache_folder)
+            if dataset is not None and run.has("data.json"):
+                check_same_data(run, plan, moved=True)
             _describe(run, plan, describe_environment())
         else:
-            plan = _plan_again(run, run.config, cache_folder)
+            plan = plan_again(run, config, cache_folder, moved=dataset is not None)
         if on_plan:
             on_plan(plan)
+        if dataset is not None:
+            run.write_json("config.json", config.model_dump(mode="json"))
+            run.write_json("data.json", plan.splits.to_json())
         return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
@@ -140,6 +149,7 @@ def extend(
     run: Run,
     epochs: int,
     *,
+    dataset: str | None = None,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
     max_seconds: float | TimeLimit | None = None,
@@ -160,7 +170,7 @@ def extend(
     with run.locked():
         if not run.is_finished:
             raise SepnetsError(f"The run is not finished; resume it: sepnets train --resume {run.path}")
-        config, trained = run.config, len(run.read_history())
+        config, trained = settings_of(run, dataset), len(run.read_history())
         if epochs <= trained:
             raise SepnetsError(
                 f"The run already has {counted(trained, 'epoch')}; ask for a larger total. "
@@ -168,10 +178,12 @@ def extend(
             )
         training = config.training.model_copy(update={"epochs": epochs, "patience": 0, "stop_after": 1.0})
         longer = config.model_copy(update={"training": training})
-        plan = _plan_again(run, longer, cache_folder)
+        plan = plan_again(run, longer, cache_folder, moved=dataset is not None)
         if on_plan:
             on_plan(plan)
         run.reopen(longer)
+        if dataset is not None:
+            run.write_json("data.json", plan.splits.to_json())
         return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
@@ -183,23 +195,6 @@ def _describe(run: Run, plan: Plan, environment: dict[str, Any]) -> None:
     run.write_json("cost.json", plan.cost.to_json())
     if plan.load_report:
         run.write_json("weights.json", plan.load_report.to_json())
-
-
-def _plan_again(run: Run, config: RunConfig, cache_folder: Path | None) -> Plan:
-    """Return the plan of a run that continues; raise SepnetsError if it cannot continue exactly."""
-    if not run.has_checkpoints:
-        raise SepnetsError(
-            f"The run has no checkpoint to resume from; train it again. Received: {str(run.path)!r}"
-        )
-    plan = make_plan(config, cache_folder=cache_folder, load_weights=False)
-    recorded = run.read_json("data.json")
-    for name, described in plan.splits.to_json().items():
-        if described != recorded.get(name):
-            raise SepnetsError(
-                f"The data have changed since the run began, so it cannot continue exactly: {name} was "
-                f"{recorded.get(name)!r} and is {described!r}. Restore the data, or start a new run."
-            )
-    return plan
 
 
 def _carry_out(
@@ -247,7 +242,7 @@ def _carry_out(
         run.write_json("training.json", trained | {"seconds": clock.parts})
         checkpoints.keep_newest()
         with clock.counting("testing"):
-            evaluation = evaluate(run, role, splits=plan.splits)
+            evaluation = evaluate(run, role, splits=plan.splits, must_keep=True)
         run.write_json("training.json", trained | {"seconds": clock.parts})
     except (InterruptedRunError, UnusableCheckpointError):
         raise

@@ -36,6 +36,14 @@ def test_verdict_depends_on_which_direction_is_better():
     assert compare_pairs(high, low, higher_is_better=True).verdict == "reference is better"
 
 
+def test_an_interval_that_is_too_wide_to_show_anything_says_so():
+    narrow, wide = ([0.80, 0.81, 0.80], [0.81, 0.80, 0.80]), ([0.80, 0.60, 0.90], [0.70, 0.95, 0.60])
+    verdicts = [compare_pairs(*pair, higher_is_better=True, widest=0.1).verdict for pair in (narrow, wide)]
+    assert verdicts == ["no measurable difference", "too few seeds to tell"]
+    clear = compare_pairs([0.1, 0.2, 0.3], [0.8, 0.7, 0.95], higher_is_better=True, widest=0.1)
+    assert clear.verdict == "ablated is better"
+
+
 def test_pairs_that_cannot_give_an_interval_say_so():
     one = compare_pairs([0.9], [0.8], higher_is_better=True)
     assert (one.interval, one.verdict) == (None, "one seed: no interval")

@@ -1,13 +1,16 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_sepnets import Run, SepnetsError, evaluate
+from keras_sepnets.cli import main
 from keras_sepnets.inference.evaluation import summarize
 
 
@@ -28,6 +31,12 @@ def test_metrics_are_what_counting_by_hand_gives(classes, count, seed):
     assert result.confusion.sum() == count
     assert np.trace(result.confusion) / count == result.top1
     assert result.confusion.shape == (classes, classes)
+    sizes = {label: sum(labels == label) for label in set(labels.tolist())}
+    assert result.majority_top1 == max(sizes.values()) / count
+    right = {
+        label: sum(rank == 0 for rank, own in zip(ranks, labels, strict=True) if own == label) for label in sizes
+    }
+    assert result.class_mean_top1 == pytest.approx(np.mean([right[label] / sizes[label] for label in sizes]))
 
 
 def test_rows_of_the_confusion_matrix_are_true_classes():
@@ -38,7 +47,9 @@ def test_rows_of_the_confusion_matrix_are_true_classes():
 def test_json_has_the_numbers_alone():
     result = summarize(np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 1]), "test")
     written = result.to_json()
-    assert list(written) == ["top1", "top5", "loss", "num_examples", "top1_interval"]
+    assert list(written) == [
+        "top1", "top5", "loss", "num_examples", "top1_interval", "majority_top1", "class_mean_top1"
+    ]  # fmt: skip
     assert written["top1_interval"] == list(result.top1_interval)
     assert json.loads(json.dumps(written)) == written
 
@@ -81,6 +92,71 @@ def test_agrees_with_keras_own_evaluation(run):
     result = evaluate(run)
     assert result.top1 == pytest.approx(top1, abs=1e-6)
     assert result.loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_the_test_of_the_kept_network_stays_when_the_other_one_is_evaluated(run):
+    evaluate(run)
+    kept = {file.name: file.read_bytes() for file in run.path.glob("*-test.*")}
+    assert kept.keys() >= {"evaluation-test.json", "predictions-test.csv", "confusion-test.csv"}
+    evaluate(run, checkpoint="best")
+    assert {name: (run.path / name).read_bytes() for name in kept} == kept
+    other = run.read_json("evaluation-test-best.json")
+    assert (other["checkpoint"], other["epoch"], run.read_json("evaluation-test.json")["checkpoint"]) == (
+        "best", 1, "final",
+    )  # fmt: skip
+    assert other["predictions"] == str(run.path / "predictions-test-best.csv")
+
+
+def test_every_prediction_is_written_and_the_surest_mistakes_are_named(run):
+    result = evaluate(run)
+    rows = list(csv.DictReader((run.path / "predictions-test.csv").open(encoding="utf-8")))
+    assert len(rows) == 360
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    assert len(wrong) == 360 - round(360 * result.top1)
+    surest = sorted(wrong, key=lambda row: -float(row["probability"]))[:5]
+    assert [mistake.name for mistake in result.mistakes] == [row["path"] for row in surest]
+    for mistake, row in zip(result.mistakes, surest, strict=True):
+        assert (mistake.label, mistake.predicted) == (row["label"], row["predicted"])
+        assert mistake.probability == pytest.approx(float(row["probability"]), rel=1e-5)
+
+
+def test_a_result_that_cannot_be_kept_is_still_shown(run, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    def classify(_model, splits, role):
+        labels = splits.source.index(splits.parts[role].split).labels
+        return np.eye(10)[labels], labels
+
+    monkeypatch.setattr("keras_sepnets.inference.evaluation._classify_split", classify)
+    monkeypatch.setattr(Run, "write_bytes", refuse)
+    with pytest.warns(UserWarning, match="not kept, because the run folder cannot be written: .*Read-only"):
+        result = evaluate(run)
+    assert (result.top1, result.about.predictions) == (1, None)
+    with pytest.raises(OSError, match="Read-only"):
+        evaluate(run, must_keep=True)
+    shown = CliRunner().invoke(main, ["evaluate", str(run.path)])
+    assert (shown.exit_code, "top-1 100.00%" in shown.stdout, "not kept" in shown.stderr) == (0, True, True)
+    assert "every prediction" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["0", "1"], "it has 2 class names for a network of 10 classes"),
+        ({}, "it is not a list of different class names"),
+        (["0"] * 10, "it is not a list of different class names"),
+        (list(range(10)), "it is not a list of different class names"),
+    ],
+)
+def test_labels_that_do_not_fit_the_network_are_damage(run, tmp_path, monkeypatch, names, fault):
+    copy = Run(shutil.copytree(run.path, tmp_path / "run"))
+    copy.write_json("labels.json", names)
+    model = SimpleNamespace(output_shape=(None, 10))
+    monkeypatch.setattr("keras_sepnets.runs.folder.load_network", lambda _file: model)
+    for command in (["evaluate", str(copy.path)], ["predict", str(copy.path), __file__]):
+        done = CliRunner().invoke(main, command)
+        assert (done.exit_code, f"labels.json: {fault}" in done.stderr) == (2, True), done.stderr
 
 
 def test_best_network_can_be_chosen(run):

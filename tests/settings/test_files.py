@@ -63,6 +63,9 @@ def test_later_settings_override_earlier_ones(tmp_path):
     [
         ("model.alfa=1", 'Unknown setting "model.alfa". Did you mean "model.alpha"?'),
         ("model.residual=true", 'Unknown setting "model.residual"'),
+        ("learning_rate=1", 'Unknown setting "learning_rate". Did you mean "training.learning_rate"?'),
+        ("lr=1", 'Did you mean "training.learning_rate"?'),
+        ("data.alpha=1", 'Did you mean "model.alpha"?'),
         ("training.epoch=1", 'Did you mean "training.epochs"?'),
         ("trainig.epochs=1", 'Did you mean "training"?'),
         ("model.alpha=0", "model.alpha: Input should be greater than 0. Received: 0"),

@@ -109,6 +109,34 @@ def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
         resume(run)
 
 
+@pytest.mark.usefixtures("_short_networks")
+def test_a_run_continues_where_its_pictures_are_now(tiny_config, picture_folder, tmp_path):
+    folder = shutil.copytree(picture_folder, tmp_path / "pictures")
+    options = {"model.alpha": 0.0625, "data.image_size": 32, "data.dataset": f"folder:{folder}"}
+    config = load_config(options=options | {"training.batch_size": 8, "training.epochs": 2})
+    run = stop(config, tmp_path / "run", Signal(0, 1))
+    others = shutil.copytree(folder, tmp_path / "others")
+    for file in others.rglob("*.jpg"):
+        file.write_bytes(file.read_bytes() + b"\0")  # the same names
+    moved = folder.rename(tmp_path / "moved")
+    with pytest.raises(SepnetsError, match="no longer where they were.*--dataset folder:PATH"):
+        resume(run)
+    with pytest.raises(SepnetsError, match="test has other pictures than before|train has other pictures"):
+        resume(run, dataset=f"folder:{others}")
+    with pytest.raises(SepnetsError, match="only picture files may be in another place"):
+        resume(run, dataset="digits")
+    assert run.config.data.dataset == f"folder:{folder}"
+    result = CliRunner().invoke(main, ["train", "--resume", str(run.path), "--dataset", f"folder:{moved}"])
+    assert result.exit_code == 0, result.stderr
+    assert f"next: sepnets predict {run.path} PICTURE" in result.stdout
+    assert " kB, " in result.stdout  # of weights
+    assert run.config.data.dataset == run.read_json("data.json")["dataset"] == f"folder:{moved}"
+    again = moved.rename(tmp_path / "again")
+    arguments = ["--extend", str(run.path), "--epochs", "3", "--dataset", f"folder:{again}"]
+    assert CliRunner().invoke(main, ["train", *arguments]).exit_code == 0
+    assert run.config.data.dataset == run.read_json("evaluation-test.json")["dataset"] == f"folder:{again}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -34,7 +34,7 @@ def test_run_folder_explains_itself(finished):
         "config.json", "environment.json", "labels.json", "data.json", "cost.json", "history.csv", "training.json",
         "best.keras", "final.keras", "learning_curve.png", "checkpoints", ".lock", "events",
         "train_batch.png", "validation_predictions.png",
-        "evaluation-test.json", "confusion-test.csv", "confusion-test.png",
+        "evaluation-test.json", "predictions-test.csv", "confusion-test.csv", "confusion-test.png",
     }  # fmt: skip
     config = json.loads((finished.run.path / "config.json").read_text())
     open_settings = {

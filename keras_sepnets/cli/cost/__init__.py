@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.files import check_writable, to_csv_bytes, write_file
+from keras_sepnets.base.files import check_writable, is_ordinary, to_csv_bytes, write_file
 from keras_sepnets.cli.command import Command, print_json
 from keras_sepnets.cli.cost.papers import compare_with_papers, draw_grid
 from keras_sepnets.cli.cost.table import count_file, count_named, make_table
@@ -81,9 +81,11 @@ def cost(
         _check_csv(csv_file, beside=target)
     if grid:
         picture = output or GRID
-        csv_file = csv_file or picture.with_suffix(".csv")
         check_writable(picture)
-        _check_csv(csv_file, beside=picture)
+        if csv_file is None and is_ordinary(picture):
+            csv_file = picture.with_suffix(".csv")
+        if csv_file:
+            _check_csv(csv_file, beside=picture)
         answer = draw_grid(picture, csv_file)
     elif against:
         answer = compare_with_papers(options["model"])

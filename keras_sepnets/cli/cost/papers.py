@@ -53,7 +53,7 @@ def _show_comparisons(comparisons: "Sequence[Comparison]") -> None:
     console.print(f"{agreeing} of {len(comparisons)} numbers agree to the digits that the papers print.")
 
 
-def draw_grid(picture: Path, csv_file: Path) -> Answer:
+def draw_grid(picture: Path, csv_file: Path | None) -> Answer:
     """Draw accuracy over cost for 16 MobileNets."""
     with quiet_imports():
         from keras_sepnets.cost.papers import mobilenet_grid
@@ -64,7 +64,7 @@ def draw_grid(picture: Path, csv_file: Path) -> Answer:
     return Answer(rows, rows, lambda: _show_grid(rows, picture, csv_file))
 
 
-def _show_grid(rows: Sequence[Mapping[str, Any]], picture: Path, csv_file: Path) -> None:
+def _show_grid(rows: Sequence[Mapping[str, Any]], picture: Path, csv_file: Path | None) -> None:
     """Print the grid, and where its picture is."""
     from rich.table import Table
 
@@ -84,4 +84,4 @@ def _show_grid(rows: Sequence[Mapping[str, Any]], picture: Path, csv_file: Path)
             f"{row['top1_paper']:.1%}" if row["top1_paper"] else "",
         )
     console.print(table)
-    console.print(f"written: {picture} and {csv_file}", markup=False)
+    console.print(f"written: {picture}" + (f" and {csv_file}" if csv_file else ""), markup=False)

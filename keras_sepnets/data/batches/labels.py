@@ -56,4 +56,4 @@ def describe_label(label: np.ndarray, class_names: Sequence[str]) -> str:
     if not label.shape:
         return printable(class_names[int(label)])
     shares = sorted(zip(label, class_names, strict=True), reverse=True)[:2]
-    return ", ".join(f"{printable(name)} {share:.0%}" for share, name in shares if share > 0.005)
+    return "\n".join(f"{share:.0%} {printable(name)}" for share, name in shares if share > 0.005)

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.examples import Examples
 from keras_sepnets.data.batches.pipeline import draw_sample, evaluation_batches, training_batches
 from keras_sepnets.data.batches.roles import ROLES, assign_parts, choose_few
+from keras_sepnets.data.batches.samples import take_sample
 from keras_sepnets.data.pictures.files import UnreadablePictureError
 from keras_sepnets.data.pictures.preprocessing import HIDES_MUCH, SHOW_WHOLE
 from keras_sepnets.data.pictures.rules import PixelRules
-from keras_sepnets.data.sources.source import Source
+from keras_sepnets.data.sources.source import Part, Source
 from keras_sepnets.settings.schema import AUGMENTATIONS, AugmentationConfig, DataConfig
 
 
@@ -31,6 +32,7 @@ class Splits:
         source: Source,
         config: DataConfig,
         *,
+        parts: Mapping[str, Part] | None = None,
         cache_folder: Path | None = None,
         memory: int | None = None,
     ) -> None:
@@ -39,6 +41,7 @@ class Splits:
         Args:
             source: The data set.
             config: Resolved settings: `image_size` is set.
+            parts: The examples of the roles that are needed; None for what the settings say, for every role.
             cache_folder: Folder for decoded pictures; None for memory, if they fit.
             memory: Bytes that decoded pictures may take; None for a quarter of this machine's memory.
 
@@ -56,10 +59,11 @@ class Splits:
         self.class_names = source.class_names
         self.config = config
         self._size = config.image_size
-        self.parts = assign_parts(source, config)
-        if config.overfit:
+        self.parts = dict(parts or assign_parts(source, config))
+        if config.overfit and not parts:
             self.parts = dict.fromkeys(ROLES, choose_few(source, self.parts["train"], config.overfit))
-        for role in ROLES[:2] if config.trains_on_all else ROLES:
+        needed = [role for role in (ROLES[:2] if config.trains_on_all else ROLES) if role in self.parts]
+        for role in needed:
             if not self.num_examples(role):
                 raise SepnetsError(
                     f'The data set "{printable(source.name)}" is too small: no example is left for {role}; add '
@@ -98,8 +102,14 @@ class Splits:
             "fit": self.config.fit,
             "classes": len(self.class_names),
             "order": self._store.order,  # in which training sees the examples
-            **{role: self._describe_role(role) for role in ROLES},
+            **{role: self.describe_role(role) for role in ROLES},
         }
+
+    def describe_role(self, role: str) -> dict[str, Any]:
+        """Return what data.json says of a role: how many examples, from where, and what identifies them."""
+        described = {"num_examples": self.num_examples(role), "from": self.describe(role)}
+        digest, sample = self.digest(role), take_sample(self.source, self.parts[role])
+        return described | ({"digest": digest} if digest else {}) | ({"sample": sample} if sample else {})
 
     def digest(self, role: str) -> str | None:
         """Return a hash of the keys and classes of a role; None for TFDS, whose data sets never change."""
@@ -114,12 +124,22 @@ class Splits:
 
         Files that turned out to be unreadable are left out, as they are there.
         """
+        return np.array(self.source.index(self.parts[role].split).keys, object)[self._readable(role)].tolist()
+
+    def names(self, role: str) -> list[str]:
+        """Return the path of every file of a role, or the TFDS id, in the order of `keys`."""
+        paths = self.source.paths(self.parts[role].split)
+        if paths is None:
+            return self.keys(role)
+        return [os.fsdecode(path) for path in paths[self._readable(role)]]
+
+    def _readable(self, role: str) -> np.ndarray:
         split, chosen = self.parts[role]
-        keys, paths = np.array(self.source.index(split).keys, object), self.source.paths(split)
-        keep = np.ones(len(keys), bool) if chosen is None else chosen.copy()
+        paths = self.source.paths(split)
+        keep = np.ones(self.source.num_examples(split), bool) if chosen is None else chosen.copy()
         if paths is not None:
             keep &= [os.fsdecode(path) not in self.source.bad for path in paths]
-        return keys[keep].tolist()
+        return keep
 
     def examples(self, role: str) -> Examples:
         """Return the examples of a role; raise SepnetsError for an unknown role."""
@@ -222,8 +242,3 @@ class Splits:
         fold = f"fold {self.config.fold} of folds 0 to {self.config.folds - 1}"
         rest = "the other folds, less what is held out"
         return {"train": rest, "validation": "held out from the other folds", "test": fold}[role]
-
-    def _describe_role(self, role: str) -> dict[str, Any]:
-        described = {"num_examples": self.num_examples(role), "from": self.describe(role)}
-        digest = self.digest(role)
-        return described | ({"digest": digest} if digest else {})

@@ -48,6 +48,11 @@ class DatasetName(NamedTuple):
             name = self.place.partition(":")[0]
         return re.sub(r"[^\w.]+", "-", name).strip("-.") or "pictures"
 
+    @property
+    def short(self) -> str:
+        """The name for tables and titles, without the folders that lead to a path."""
+        return f"{self.kind}:{Path(self.place).name}" if self.is_own_pictures else self.place
+
     def resolve(self) -> "DatasetName":
         """Return the name with an absolute path, if it has a path."""
         if not self.is_own_pictures:

@@ -63,5 +63,5 @@ def test_mixed_and_weighed_labels_are_smoothed_too():
 def test_a_label_in_words():
     names = ("cat", "dog\n")
     assert describe_label(np.int32(1), names) == "dog\\n"
-    assert describe_label(np.array([0.3, 0.7]), names) == "dog\\n 70%, cat 30%"
-    assert describe_label(np.array([1.0, 0.0]), names) == "cat 100%"
+    assert describe_label(np.array([0.3, 0.7]), names) == "70% dog\\n\n30% cat"
+    assert describe_label(np.array([1.0, 0.0]), names) == "100% cat"

@@ -1,5 +1,6 @@
 """Accuracy of a run on a split: every example exactly once."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
+from keras_sepnets.inference.inputs import as_run
 from keras_sepnets.inference.out_of_fold import write_predictions
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.runs.plots import draw_confusion
@@ -46,7 +48,7 @@ class Evaluation(Result):
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | os.PathLike,
     split: str = "test",
     *,
     checkpoint: str | None = None,
@@ -56,7 +58,7 @@ def evaluate(
     """Evaluate a run and keep the result in its folder.
 
     Args:
-        run: The run.
+        run: The run, or the path of its folder.
         split: "train", "validation" or "test", as the run uses them.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
         splits: The data of the run, if they are open already; by default they are opened as config.json says.
@@ -71,6 +73,7 @@ def evaluate(
             other classes than the run, or the run was trained on every picture.
         FailedRunError: A picture cannot be read.
     """
+    run = as_run(run)
     _check_held_out(run, split)
     file = run.network_file(checkpoint)
     if splits is None:

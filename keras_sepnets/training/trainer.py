@@ -31,7 +31,7 @@ from keras_sepnets.training.start import start_with_fitted_classifier
 def train(
     config: RunConfig,
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     download: bool = False,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,

@@ -40,12 +40,17 @@ _HOMES = {
     "predict": "inference.prediction",
     "train": "training.trainer",
 }
+_WITHOUT_KERAS = ("Run", "RunConfig", "SepnetsError", "load_config")
 __all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _WITHOUT_KERAS:
+        from keras_sepnets.base.machine import check_backend
+
+        check_backend()
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -1,10 +1,16 @@
 """The exceptions that a user may see."""
 
+from keras_sepnets.base.text import printable_text
+
 
 class SepnetsError(ValueError):
     """A user's mistake, described in one sentence; the command line prints it and exits with `exit_code`."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        """Keep the sentence, which may quote a file, without characters that a terminal would interpret."""
+        super().__init__(printable_text(str(message)))
 
 
 class FailedRunError(SepnetsError):

@@ -1,6 +1,8 @@
 """The machine and the software that a result or a measured speed depends on."""
 
 import contextlib
+import json
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from keras_sepnets.base.errors import SepnetsError
 
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # cgroups 2 and 1
 
@@ -50,6 +54,20 @@ def describe_environment() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "devices": [device.name for device in tf.config.list_logical_devices()],
     }
+
+
+def check_backend() -> None:
+    """Raise SepnetsError if Keras is set to run on something else than TensorFlow; Keras is not imported."""
+    backend, file = os.environ.get("KERAS_BACKEND"), None
+    if not backend:
+        with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):
+            file = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+            backend = json.loads(file.read_bytes()).get("backend")
+    if backend not in (None, "", "tensorflow"):
+        where = "KERAS_BACKEND, unset it or set it to tensorflow" if file is None else f'"backend" in {file}'
+        raise SepnetsError(
+            f"Training, networks and their cost need Keras on TensorFlow; change {where}. Received: {backend!r}"
+        )
 
 
 @contextlib.contextmanager

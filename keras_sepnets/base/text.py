@@ -8,8 +8,8 @@ from rich import filesize
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """Return an exception's text on one line, cut to `limit` characters."""
-    text = " ".join(str(error).split())
+    """Return an exception's text on one line, printable and cut to `limit` characters."""
+    text = printable_text(" ".join(str(error).split()))
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
@@ -25,7 +25,18 @@ def printable(path: os.PathLike | str) -> str:
         text = os.fsencode(path).decode(errors="replace")
     except UnicodeEncodeError:  # not a name that a file system could hold
         text = os.fspath(path).encode(errors="backslashreplace").decode()
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return printable_text(text, keep="")
+
+
+def printable_text(text: str, keep: str = "\n") -> str:
+    """Return text with escapes in place of characters that a terminal would interpret, except some to keep."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 def in_bytes(amount: int) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -15,8 +16,9 @@ from typing import Any
 import click
 
 from keras_sepnets.base.errors import InterruptedRunError, SepnetsError
+from keras_sepnets.base.machine import check_backend
 from keras_sepnets.base.temporary import temporary_files_apart
-from keras_sepnets.base.text import one_line
+from keras_sepnets.base.text import one_line, printable_text
 
 FAILED = 1
 INTERRUPTED = 130
@@ -100,8 +102,17 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 
 def print_json(content: Any) -> None:
-    """Print a result as JSON."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    """Print a result as JSON: null in place of NaN, which JSON lacks, and escapes that no terminal interprets."""
+    text = json.dumps(_with_nulls(content), indent=2, ensure_ascii=False)
+    click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
+
+
+def _with_nulls(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _with_nulls(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [*map(_with_nulls, content)]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _silence_libraries() -> None:
@@ -111,7 +122,7 @@ def _silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("default", module="keras_sepnets")  # once each
-    warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
+    warnings.showwarning = lambda message, *_: click.echo(f"Warning: {printable_text(str(message))}", err=True)
 
 
 @contextlib.contextmanager
@@ -121,6 +132,7 @@ def quiet_imports() -> Iterator[None]:
     TensorFlow 2.21 logs before it reads its log level, so the environment variable cannot hide these lines. From
     here to the end of the command, temporary files lie in a folder that goes with the process.
     """
+    check_backend()
     context = click.get_current_context(silent=True)
     if context and not context.meta.get(TEMPORARY):
         context.meta[TEMPORARY] = True

@@ -12,8 +12,10 @@ dropout and reshaping overwrite their input if nothing else reads it.
 
 import math
 import operator
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
@@ -23,8 +25,9 @@ from keras import layers, tree
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import one_line
 from keras_sepnets.cost.amounts import Amounts, Cost, LayerCost, Parameters
-from keras_sepnets.cost.layer_types import COUNTED, is_free, is_in_place, type_of
-from keras_sepnets.models.keras_internals import graph_of, operation_of, run_graph
+from keras_sepnets.cost.layer_types import COUNTED, is_counted, is_free, is_in_place, is_recurrent, type_of
+from keras_sepnets.models.keras_internals import graph_of, operation_of, run_graph, sublayers
+from keras_sepnets.models.loading import load_architecture
 from keras_sepnets.models.stages import stage_of
 
 __all__ = ["Amounts", "Cost", "LayerCost", "Parameters", "count_cost"]
@@ -34,14 +37,14 @@ Counter: TypeAlias = Callable[[Any, Any, Any], int]
 
 
 def count_cost(
-    model: keras.Model,
+    model: keras.Model | str | os.PathLike,
     input_shape: tuple[int, ...] | None = None,
     counters: Mapping[type, Counter] | None = None,
 ) -> Cost:
     """Count a functional or sequential model; layers of unknown type are listed, never guessed or dropped.
 
     Args:
-        model: A built Keras model; it may contain other models and call a layer more than once.
+        model: A built Keras model, or the path of a run folder or of a whole model's ".keras" or ".h5" file.
         input_shape: (height, width, channels) of one picture, for models with one input; by default the shape
             that the model was built for. Required where the model leaves its size open.
         counters: For layers that this package does not know, or to override how it counts one: a dictionary
@@ -70,6 +73,8 @@ def count_cost(
         >>> count_cost(model, counters={Mixing: count_mixing}).not_counted
         ()
     """
+    if isinstance(model, str | os.PathLike):
+        model = load_architecture(Path(model))
     graph = graph_of(model)
     if graph is None:
         raise SepnetsError(
@@ -159,51 +164,86 @@ class _Walk:
     uses: list[_Use] = field(default_factory=list)
     writers: dict[int, str] = field(default_factory=dict)  # id of a tensor -> name of the layer that wrote it
     known: set[int] = field(default_factory=set)  # ids of layers whose parameters are already counted
+    steps: tuple[int, ...] = ()  # of the TimeDistributed layers around the current one
+    sizes: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its bytes
+    same: dict[int, Any] = field(default_factory=dict)  # id of a tensor -> the one that it stands for
+    kept: list[Any] = field(default_factory=list)  # keeps the ids of these tensors unique
 
     def run(self, graph: Any, inputs: list[Any], prefix: str = "") -> Any:
         """Run a functional model on symbolic tensors and return its outputs."""
 
         def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-            tensors = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-            inner = None if type(operation) in self.counters else graph_of(operation)
-            if inner is not None:
-                return self.run(inner, tensors, prefix=f"{prefix}{operation.name}/")
-            outputs = _output_of(operation, tensors, args, kwargs)
-            name = f"{prefix}{operation.name}"
-            if not isinstance(operation, layers.Layer):  # a function of keras.ops, which Keras only numbers
-                name = f"{self.writers[id(tensors[0])]}_{type(operation).__name__.lower()}"
-            self.add(operation, name, tensors, tree.flatten(outputs))
-            return outputs
+            return self.call(operation, args, kwargs, prefix)
 
         return run_graph(graph, inputs, call)
+
+    def call(self, operation: Any, args: Any, kwargs: Any, prefix: str) -> Any:
+        """Return the outputs of a layer, a nested model or a function of keras.ops, and record the call."""
+        tensors = [x for x in tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        name = f"{prefix}{operation.name}"
+        if type(operation) not in self.counters:
+            if type(operation) is layers.TimeDistributed:
+                return self.repeat(operation.layer, tensors[0], prefix=f"{name}/")
+            inner = graph_of(operation)
+            if inner is not None:
+                return self.run(inner, tensors, prefix=f"{name}/")
+        outputs = _output_of(operation, tensors, args, kwargs)
+        if not isinstance(operation, layers.Layer):  # a function of keras.ops, which Keras only numbers
+            name = f"{self.writers[id(tensors[0])]}_{type(operation).__name__.lower()}"
+        self.add(operation, name, tensors, tree.flatten(outputs))
+        return outputs
+
+    def repeat(self, layer: Any, sequence: Any, prefix: str) -> Any:
+        """Return the outputs of a layer or model that is applied to every step of (N, steps, ...)."""
+        batch, steps, *shape = sequence.shape
+        one = keras.KerasTensor((batch, *shape), sequence.dtype)
+        self.same[id(one)] = sequence
+        self.writers[id(one)] = self.writers[id(sequence)]
+        self.steps = (*self.steps, steps)
+        output = self.call(layer, (one,), {}, prefix)
+        self.steps = self.steps[:-1]
+        whole = keras.KerasTensor((batch, steps, *output.shape[1:]), output.dtype)
+        self.same[id(whole)] = output
+        self.writers[id(whole)] = self.writers[id(output)]
+        self.kept += [one, whole]
+        return whole
 
     def add(self, operation: Any, name: str, inputs: list[Any], outputs: list[Any]) -> None:
         """Record one call of a layer."""
         self.writers |= {id(tensor): name for tensor in outputs}
-        total = trainable = 0
+        total = trainable = batch_norm = 0
         if isinstance(operation, layers.Layer) and id(operation) not in self.known:
             self.known.add(id(operation))
             total = operation.count_params()
             trainable = sum(math.prod(weight.shape) for weight in operation.trainable_weights)
-        without_bn = 0 if type(operation) is layers.BatchNormalization else total
+            norms = [layer for layer in sublayers(operation) if isinstance(layer, layers.BatchNormalization)]
+            batch_norm = sum(layer.count_params() for layer in norms)
+        times = math.prod(self.steps)
+        self.sizes |= {id(tensor): times * _bytes(tensor) for tensor in outputs}
         self.layers.append(
             LayerCost(
                 name=name,
                 type=type_of(operation),
                 stage=stage_of(name),
-                output_shape=outputs[0].shape[1:],
-                parameters=Parameters(total=total, trainable=trainable, without_bn=without_bn),
-                multiply_adds=self._multiply_adds(operation, name, inputs, outputs),
-                activation_bytes=sum(map(_bytes, outputs)),
+                output_shape=(*self.steps, *outputs[0].shape[1:]),
+                parameters=Parameters(total=total, trainable=trainable, without_bn=total - batch_norm),
+                multiply_adds=times * self._multiply_adds(operation, name, inputs, outputs),
+                activation_bytes=sum(self.sizes[id(tensor)] for tensor in outputs),
             )
         )
-        self.uses.append(_Use(inputs, outputs, in_place=is_in_place(operation)))
+        self.uses.append(_Use([*map(self.written, inputs)], outputs, in_place=is_in_place(operation)))
+
+    def written(self, tensor: Any) -> Any:
+        """Return the tensor that a layer wrote: of one step or of all, whichever it is."""
+        while id(tensor) in self.same:
+            tensor = self.same[id(tensor)]
+        return tensor
 
     def _multiply_adds(self, operation: Any, name: str, inputs: list[Any], outputs: list[Any]) -> int:
         kind = type(operation)
         if kind in self.counters:
             return _custom_count(self.counters[kind], operation, _shape_of(inputs), _shape_of(outputs))
-        if kind in COUNTED:
+        if is_counted(operation):
             return COUNTED[kind][1](operation, inputs[0].shape, outputs[0].shape)
         if not is_free(operation):
             self.not_counted.append(name)
@@ -211,14 +251,15 @@ class _Walk:
 
     def peak_bytes(self, outputs: list[Any]) -> int:
         """Return the most bytes of activations that are alive at once."""
+        size = self.sizes
         last_use = {id(tensor): index for index, use in enumerate(self.uses) for tensor in use.outputs}
         last_use |= {id(tensor): index for index, use in enumerate(self.uses) for tensor in use.inputs}
-        last_use |= {id(tensor): len(self.uses) for tensor in outputs}
+        last_use |= {id(self.written(tensor)): len(self.uses) for tensor in outputs}
         alive = peak = 0
         for index, use in enumerate(self.uses):
-            read = {id(tensor): _bytes(tensor) for tensor in use.inputs if last_use[id(tensor)] == index}
-            unread = sum(_bytes(tensor) for tensor in use.outputs if last_use[id(tensor)] == index)
-            written, ended = sum(map(_bytes, use.outputs)), sum(read.values())
+            read = {id(tensor) for tensor in use.inputs if last_use[id(tensor)] == index}
+            unread = sum(size[id(tensor)] for tensor in use.outputs if last_use[id(tensor)] == index)
+            written, ended = sum(size[id(tensor)] for tensor in use.outputs), sum(size[key] for key in read)
             peak = max(peak, alive, alive + written - (ended if use.in_place else 0))
             alive += written - ended - unread
         return peak
@@ -243,7 +284,7 @@ def _shape_of(tensors: list[Any]) -> Any:
 
 def _output_of(operation: Any, tensors: list[Any], args: Any, kwargs: Any) -> Any:
     """Return the symbolic outputs; for stock layers by a shortcut that takes half the time."""
-    if type(operation) in COUNTED or is_in_place(operation):
+    if (is_counted(operation) and not is_recurrent(operation)) or is_in_place(operation):
         for axis, size in ((operation.input_spec and operation.input_spec.axes) or {}).items():
             if tensors[0].shape[axis] != size:
                 raise ValueError(f"{operation.name} was built for {size} values, not {tensors[0].shape[axis]}")

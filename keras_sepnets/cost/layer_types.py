@@ -39,6 +39,14 @@ def _transposed(layer: Any, inputs: tuple[int, ...], _outputs: tuple[int, ...]) 
     return math.prod(layer.kernel.shape) * _positions(layer, inputs)
 
 
+def _recurrent(layer: Any, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
+    return (math.prod(layer.cell.kernel.shape) + math.prod(layer.cell.recurrent_kernel.shape)) * inputs[1]
+
+
+def _bidirectional(layer: layers.Bidirectional, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
+    return sum(COUNTED[type(way)][1](way, inputs, outputs) for way in (layer.forward_layer, layer.backward_layer))
+
+
 def _dense(layer: layers.Dense, inputs: tuple[int, ...], _outputs: tuple[int, ...]) -> int:
     return math.prod(layer.kernel.shape) * math.prod(inputs[1:-1])
 
@@ -56,6 +64,10 @@ COUNTED: dict[type, tuple[str, Callable[..., int]]] = {
     layers.Conv2DTranspose: ("transposed conv", _transposed),
     layers.Conv3DTranspose: ("transposed conv", _transposed),
     layers.Dense: ("dense", _dense),
+    layers.LSTM: ("LSTM", _recurrent),
+    layers.GRU: ("GRU", _recurrent),
+    layers.SimpleRNN: ("simple RNN", _recurrent),
+    layers.Bidirectional: ("bidirectional", _bidirectional),
 }
 # Classes of keras.layers without multiply-adds: those that overwrite their input, and the others.
 IN_PLACE = frozenset((
@@ -83,6 +95,18 @@ FREE_OPERATIONS = frozenset((
     "Sigmoid", "Silu", "Softmax", "Split", "Sqrt", "Square", "Squeeze", "Stack", "Subtract", "Sum", "Tanh",
     "Transpose", "TrueDivide"
 ))  # fmt: skip
+
+
+def is_counted(operation: Any) -> bool:
+    """Whether the multiply-adds of a layer are known."""
+    if type(operation) is layers.Bidirectional:
+        return {type(operation.forward_layer), type(operation.backward_layer)} <= COUNTED.keys()
+    return type(operation) in COUNTED
+
+
+def is_recurrent(operation: Any) -> bool:
+    """Whether a layer runs over the steps of a sequence."""
+    return isinstance(operation, (layers.RNN, layers.Bidirectional))
 
 
 def is_in_place(operation: Any) -> bool:

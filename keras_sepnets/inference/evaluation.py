@@ -1,5 +1,6 @@
 """Accuracy of a run on a split: every example exactly once."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from keras_sepnets.data.batches.examples import NOTHING_READ
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
+from keras_sepnets.inference.inputs import as_run
 from keras_sepnets.inference.out_of_fold import write_predictions
 from keras_sepnets.inference.pictures import (
     EvaluatedPictures,
@@ -89,7 +91,7 @@ class Evaluation(Result):
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | os.PathLike,
     split: str = "test",
     *,
     checkpoint: str | None = None,
@@ -101,7 +103,7 @@ def evaluate(
     """Evaluate a run and keep the result in its folder.
 
     Args:
-        run: The run.
+        run: The run, or the path of its folder.
         split: "train", "validation" or "test", as the run or the other data set uses them.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
         dataset: Where the run's pictures are now, if they have moved, or another data set with some of its
@@ -121,6 +123,7 @@ def evaluate(
             other classes than the run, or the run was trained on every picture.
         FailedRunError: A picture cannot be read.
     """
+    run = as_run(run)
     file, model = run.network_file(checkpoint), run.load_model(checkpoint)
     if splits is None:
         pictures = open_pictures(run, split, dataset, cache_folder)

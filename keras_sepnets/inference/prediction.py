@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field, computed_field
@@ -18,6 +19,7 @@ from keras_sepnets.data.pictures.formats import KINDS
 from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.sources.walking import Walk
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
+from keras_sepnets.inference.inputs import array_examples, as_pictures, as_run
 from keras_sepnets.runs.folder import Run
 
 
@@ -34,7 +36,7 @@ class Prediction(Result):
     """The most probable classes of a picture, the most probable first."""
 
     path: str
-    """Path of the picture."""
+    """Path of the picture; of an array, its number."""
     labels: tuple[str, ...] = Field(exclude=True)
     """Names of the classes."""
     probabilities: tuple[float, ...] = Field(exclude=True)
@@ -53,42 +55,55 @@ def warn_of_bad_picture(error: UnreadablePictureError) -> None:
 
 
 def predict(
-    run: Run,
-    paths: Sequence[Path],
+    run: Run | str | os.PathLike,
+    pictures: Any,
     *,
     top: int = 5,
     checkpoint: str | None = None,
     on_bad_picture: Callable[[UnreadablePictureError], None] = warn_of_bad_picture,
 ) -> list[Prediction]:
-    """Classify picture files, with the batch size and the code of `evaluate`.
+    """Classify pictures, with the batch size and the code of `evaluate`.
 
     Args:
-        run: A trained run; its settings determine how pictures are prepared.
-        paths: Picture files, and folders that are searched for pictures at any depth, as a data set's are.
+        run: A trained run, or the path of its folder; its settings determine how pictures are prepared.
+        pictures: The path of a picture file, or of a folder that is searched for pictures at any depth, as a data
+            set's are; an array of uint8, (height, width) or (height, width, channels), or a PIL image; or several
+            of one kind, in a list or as one array (N, height, width, channels).
         top: Number of classes to name for each picture.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
         on_bad_picture: Called with the error of each file that cannot be read; by default it becomes a warning.
 
     Returns:
-        One prediction for each readable picture, in the order given; within a folder, by path.
+        One prediction for each readable picture, in the order given; within a folder, by path. An array has its
+        number, from "0" on, in place of a path.
 
     Raises:
-        SepnetsError: A folder has no pictures, or no picture can be read.
+        SepnetsError: There is no such run or network, a folder has no pictures, no picture can be read, or an
+            array is none.
+        FailedRunError: The network's probabilities are NaN.
+
+    Example:
+        >>> predict("runs/mobilenet-digits-1", "inbox")[0].labels[0]
+        'seven'
     """
     if top < 1:
         raise SepnetsError(f"top is a number of classes, at least 1. Received: top={top}")
-    files = [os.fspath(file) for file in find_pictures([Path(path) for path in paths])]
+    run, given = as_run(run), as_pictures(pictures)
+    arrays = [picture for picture in given if isinstance(picture, np.ndarray)]
+    paths = [picture for picture in given if not isinstance(picture, np.ndarray)]
+    files = [os.fspath(file) for file in find_pictures(paths)]
     data = run.config.data
     if data.image_size is None:
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
-    if not files:
+    if not given:
         return []
     model, class_names = run.load_model(checkpoint), run.class_names
     encoded = np.array([os.fsencode(file) for file in files])
     bad = BadPictures(skip=True)
     reader = PictureReader(encoded, bad, PixelRules.of(data))
+    unknown = np.zeros(len(files), np.int32)
     batches = evaluation_batches(
-        FileExamples(encoded, np.zeros(len(files), np.int32), reader),  # labels are unknown
+        array_examples(arrays) if arrays else FileExamples(encoded, unknown, reader),
         batch_size=BATCH_SIZE,
         image_size=data.image_size,
         crop_fraction=data.crop_fraction,
@@ -100,8 +115,8 @@ def predict(
         raise SepnetsError(list_faults(faults))
     for fault in faults:
         on_bad_picture(fault)
-    readable = [file for file in files if file not in bad]
-    return [_name_classes(file, row, class_names, top) for file, row in zip(readable, rows, strict=True)]
+    names = [str(number) for number in range(len(arrays))] or [file for file in files if file not in bad]
+    return [_name_classes(name, row, class_names, top) for name, row in zip(names, rows, strict=True)]
 
 
 def find_pictures(paths: Sequence[Path]) -> Iterator[Path]:

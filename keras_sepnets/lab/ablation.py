@@ -35,7 +35,7 @@ def ablate(
     base: RunConfig,
     ablation: Ablation,
     *,
-    output: Path,
+    output: str | Path,
     seeds: int = 3,
     download: bool = False,
     cache_folder: Path | None = None,

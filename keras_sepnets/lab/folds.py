@@ -38,7 +38,7 @@ def cross_validate(
     base: RunConfig,
     folds: int,
     *,
-    output: Path,
+    output: str | Path,
     final: bool = False,
     download: bool = False,
     cache_folder: Path | None = None,

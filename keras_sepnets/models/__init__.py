@@ -7,9 +7,11 @@
 - `registry`: the networks by name, and a network from its settings.
 - `initialization`: initial weights from (seed, layer name).
 - `weights`: loads weight files into a network; `weight_files` reads them, `matching` compares them with a network,
-  `hashes` verifies the published ones.
+  `locating` finds its backbone among other layers, `heads` decides about the classifier, `hashes` verifies the
+  published ones.
 - `recognition`: which network a weight file belongs to; `architecture` reads what the file says about its layers.
-- `loading`: opens `.keras` files and finds them in run folders.
+- `loading`: opens `.keras` files and finds them in run folders; `archives` checks what they hold, `old_formats`
+  brings the descriptions of Keras 1 and 2 to Keras 3's form, `graph_names` those names that TensorFlow refuses.
 - `stages`: the parts of a network (stem, block1, ...) that cost is summed over and that can be frozen.
 - `keras_internals`: every private name of Keras that the package uses.
 

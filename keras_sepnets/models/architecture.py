@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ class LayerDescription(NamedTuple):
     kind: str  # Keras' class
     config: Mapping[str, Any]
     channels: int | None  # of its input; None: not recorded, as by Keras 2
+    path: str  # where Keras 3 keeps its weights in an HDF5 file
 
     def weight_shapes(self) -> list[tuple[int, ...]] | None:
         """Return the shapes of the layer's weights; none for other layers than the networks' own.
@@ -48,11 +51,22 @@ def read_architecture(file: Path) -> list[LayerDescription]:
     Raises:
         ValueError, KeyError, OSError, TypeError: The file is damaged.
     """
-    text = _read_keras(file) if file.name.endswith(".keras") else _read_h5(file)
     try:
-        return [] if text is None else list(_layers(json.loads(text)))
+        return list(_layers(read_description(file) or {}, ""))
     except RecursionError:
         raise ValueError("its description is nested too deeply") from None
+
+
+def read_description(file: Path) -> dict[str, Any] | None:
+    """Return Keras' description of the whole model in a `.keras` or `.h5` file; None if there are weights only."""
+    text = _read_keras(file) if file.name.endswith(".keras") else _read_h5(file)
+    return None if text is None else json.loads(text)
+
+
+def keras_name(class_name: str) -> str:
+    """Return the name that Keras gives to objects of a class, such as depthwise_conv2d."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", class_name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _read_keras(file: Path) -> bytes:
@@ -75,15 +89,36 @@ def _read_h5(file: Path) -> str | bytes | None:
         return root.attrs["model_config"]
 
 
-def _layers(model: Mapping[str, Any]) -> Iterator[LayerDescription]:
-    for layer in model["config"]["layers"]:
-        config = layer["config"]
-        if "layers" in config:
-            yield from _layers(layer)
-            continue
-        shape = (layer.get("build_config") or {}).get("input_shape")
-        channels = shape[-1] if isinstance(shape, list) and shape else None
-        yield LayerDescription(str(config["name"]), str(layer["class_name"]), config, channels)
+def activation_name(description: Any) -> str:
+    """Return the name of an activation, which is described by text, a function or None."""
+    if isinstance(description, Mapping):
+        inner = description.get("config")
+        description = inner if isinstance(inner, str) else description.get("class_name")
+    return str(description or "linear")
+
+
+def layer_descriptions(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the descriptions of a model's layers; Keras 1 describes a sequential model by a list."""
+    inside = model.get("config", {})
+    return inside if isinstance(inside, list) else inside.get("layers", [])
+
+
+def _layers(model: Mapping[str, Any], prefix: str) -> Iterator[LayerDescription]:
+    numbers: Counter[str] = Counter()
+    for layer in layer_descriptions(model):
+        config, kind = layer["config"], keras_name(str(layer["class_name"]))
+        path = f"{prefix}layers/{kind}" + (f"_{numbers[kind]}" if numbers[kind] else "")
+        if ".ops" not in str(layer.get("module")):  # functions of keras.ops are no layers
+            numbers[kind] += 1
+        wrapped = config.get("layer") if isinstance(config, dict) else None
+        if layer_descriptions(layer):
+            yield from _layers(layer, f"{path}/")
+        elif isinstance(wrapped, dict) and layer_descriptions(wrapped):  # such as TimeDistributed
+            yield from _layers(wrapped, f"{path}/layer/")
+        else:
+            shape = (layer.get("build_config") or {}).get("input_shape")
+            channels = shape[-1] if isinstance(shape, list) and shape else None
+            yield LayerDescription(str(config.get("name", path)), str(layer["class_name"]), config, channels, path)
 
 
 def _bias(config: Mapping[str, Any], filters: int) -> list[tuple[int, ...]]:

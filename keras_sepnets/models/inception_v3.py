@@ -111,7 +111,9 @@ def build_inception_v3(
         dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .5 by default, as in
             Xception's paper.
         include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
-        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications. Under
+            `model.fit` from random weights, validation stands at chance until the averages have forgotten their
+            initial values, for hundreds of steps; a short training needs .9.
         bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
 
     Input shape:

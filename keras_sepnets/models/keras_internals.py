@@ -50,6 +50,11 @@ def producers(model: keras.Model, layer: Any) -> list[Any]:
     return [producer for producer in parents if producer in operations]
 
 
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return a layer and all layers inside it."""
+    return layer._flatten_layers()
+
+
 def optimized_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """Return the variables that a built optimizer updates, in its order."""
     return optimizer._trainable_variables

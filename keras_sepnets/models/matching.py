@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_sepnets.models.weight_files import HEAD, LayerWeights
+from keras_sepnets.models.heads import classifiers
+from keras_sepnets.models.locating import backbone_of, find_backbone, shapes_of
+from keras_sepnets.models.weight_files import HEAD, FileLayers
 
 if TYPE_CHECKING:
     from keras_sepnets.models.weights import Published
@@ -34,28 +36,42 @@ class Match(NamedTuple):
     found: dict[str, Sequence[Any]]  # the file's arrays by our names
     filled: dict[str, str]  # layers that take the file's weights, and how they are adapted ("": as they are)
     fresh: tuple[str, ...]  # layers of the classifier that keep their random weights
+    unused: tuple[str, ...]  # layers of the file that fill none
     misfit: Misfit | None
 
 
-def match_layers(model: keras.Model, found: list[LayerWeights], published: "Published") -> Match:
-    """Compare a file's layers with a network's; arrays need nothing but a shape."""
-    named = _by_our_names(model, found, published)
+def match_layers(model: keras.Model, file: FileLayers, published: "Published") -> Match:
+    """Compare a file's layers with a network's; arrays need nothing but a shape.
+
+    The backbone may be anywhere in the file. The classifier is taken over only if the file's network has nothing
+    else besides the backbone, so that it says the same as that network.
+    """
+    places = find_backbone(model, file, published)
+    found = {name: arrays for place in places for name, arrays in place.arrays.items()}
     filled: dict[str, str] = {}
-    fresh = []
-    for layer in (layer for layer in model.layers if layer.weights):
-        arrays, shapes = named.get(layer.name, ()), shapes_of(layer)
-        if layer.name in HEAD and _has_background(arrays, shapes):
-            filled[layer.name] = WITHOUT_BACKGROUND
-        elif layer.name == published.first_layer and _differ_in_channels(arrays, shapes):
+    for layer in backbone_of(model):
+        arrays, shapes = found.get(layer.name, ()), shapes_of(layer)
+        if layer.name == published.first_layer and _differ_in_channels(arrays, shapes):
             filled[layer.name] = f"from {arrays[0].shape[2]} to {shapes[0][2]} channels"
         elif _shapes(arrays, shapes) == shapes:
             filled[layer.name] = ""
-        elif layer.name in HEAD:
-            fresh.append(layer.name)
         else:
             misfit = Misfit(layer.name, shapes, [tuple(array.shape) for array in arrays])
-            return Match(named, filled, tuple(fresh), misfit)
-    return Match(named, filled, tuple(fresh), None)
+            return Match(found, filled, (), (), misfit)
+    used = {id(place.layer) for place in places}
+    for ours, theirs in classifiers(model, file, used):
+        shapes = shapes_of(ours)
+        if ours.name in HEAD[-1:] and _has_background(theirs.arrays, shapes):
+            filled[ours.name] = WITHOUT_BACKGROUND
+        elif _shapes(theirs.arrays, shapes) == shapes:
+            filled[ours.name] = ""
+        else:
+            break
+        found[ours.name] = theirs.arrays
+        used.add(id(theirs))
+    fresh = tuple(layer.name for layer in model.layers if layer.weights and layer.name not in filled)
+    unused = tuple(layer.name for layer in file.layers if layer.arrays and id(layer) not in used)
+    return Match(found, filled, fresh, unused, None)
 
 
 def values_of(model: keras.Model, match: Match) -> dict[str, list[np.ndarray]]:
@@ -70,26 +86,6 @@ def values_of(model: keras.Model, match: Match) -> dict[str, list[np.ndarray]]:
             arrays = [_adapt_channels(arrays[0], shapes[0][2])]
         values[name] = [array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True)]
     return values
-
-
-def shapes_of(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
-    """Return the shapes of a layer's variables."""
-    return [tuple(variable.shape) for variable in layer.weights]
-
-
-def _by_our_names(
-    model: keras.Model, found: list[LayerWeights], published: "Published"
-) -> dict[str, Sequence[Any]]:
-    """Return a file's layers under our names: as they are, or mapped by the published order of the layers."""
-    ours = [layer.name for layer in model.layers if layer.weights and layer.name not in HEAD]
-    order = published.layers or [*((name,) for name in ours), ("predictions",)]
-    if {*ours} <= {name for name, _ in found} or len(found) not in (len(order), len(order) - 1):
-        return dict(found)
-    result: dict[str, Sequence[Any]] = {}
-    for names, (_, arrays) in zip(order, found, strict=False):
-        first, *second = names  # a separable convolution is two layers here
-        result |= {first: arrays[:1], second[0]: arrays[1:]} if second else {first: arrays}
-    return result
 
 
 def _shapes(arrays: Sequence[Any], like: list[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -77,7 +77,9 @@ def build_mobilenet(
         dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .001 by default, as in
             keras.applications.
         include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
-        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications. Under
+            `model.fit` from random weights, validation stands at chance until the averages have forgotten their
+            initial values, for hundreds of steps; a short training needs .9.
         bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
         separable: True (the paper) for depthwise-separable blocks; False for blocks of one standard 3x3
             convolution, as in the Conv MobileNet of Table 4.

@@ -89,8 +89,9 @@ def build_mobilenet_v2(
         dropout: Dropout rate before the classifier, from 0 up to, not including, 1; 0 by default, as the paper
             mentions none.
         include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
-        bn_momentum: Momentum of batch norm's moving averages; .99 by default (.999 in keras.applications, which
-            takes thousands of steps to forget the initial statistics).
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default (.999 in keras.applications). Under
+            `model.fit` from random weights, validation stands at chance until the averages have forgotten their
+            initial values, for hundreds of steps (thousands with .999); a short training needs .9.
         bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
         residual: "bottleneck" (the paper) for a shortcut around each block that keeps its shape; "expansion" for
             shortcuts between the wide layers of these blocks, from the expansion of one block to that of the next,

@@ -89,7 +89,7 @@ def _probable(layers: Layers) -> Iterator[str]:
     weighted = sum("use_bias" in config or "center" in config for config in layers.values())
     for network in marked or NETWORKS:
         order = NETWORKS[network].published.layers
-        if marked or not weighted or order is None or len(order) - 1 <= weighted <= len(order):
+        if marked or not weighted or order is None or len(order) - 1 <= weighted:
             yield network
 
 
@@ -99,7 +99,7 @@ def _fit(file: Path, network: str, layers: Layers) -> ModelConfig | None:
     with contextlib.suppress(SepnetsError), ExitStack() as stack:
         widest = build_shapes(_make(network, settings))
         published = NETWORKS[network].published
-        found = read_shapes(file, widest, stack)
+        found = read_shapes(file, stack)
         if found is None:
             return None
         alpha = find_alpha(
@@ -109,7 +109,7 @@ def _fit(file: Path, network: str, layers: Layers) -> ModelConfig | None:
             return None
         config = _make(network, {"alpha": alpha, **settings})
         model = build_shapes(config)
-        if match_layers(model, read_shapes(file, model, stack) or [], published).misfit is None:
+        if match_layers(model, found, published).misfit is None:
             return config
     return None
 

@@ -16,7 +16,8 @@ import keras
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
 from keras_sepnets.base.results import Result
-from keras_sepnets.base.text import counted, one_line
+from keras_sepnets.base.text import counted, one_line, printable_text
+from keras_sepnets.models.archives import check_finite
 from keras_sepnets.models.hashes import HASHES
 from keras_sepnets.models.loading import check_run_folder, network_file
 from keras_sepnets.models.matching import Match, match_layers, values_of
@@ -56,7 +57,7 @@ class LoadReport(Result):
         parts += [f"{name} adapted ({how})" for name, how in self.adapted.items()]
         parts += [f"left random: {', '.join(self.fresh)}"] if self.fresh else []
         parts += [f"in the file, not used: {', '.join(self.unused)}"] if self.unused else []
-        return f"weights of {self.source}: {'; '.join(parts)}"
+        return printable_text(f"weights of {self.source}: {'; '.join(parts)}")
 
 
 def load_weights(
@@ -64,17 +65,18 @@ def load_weights(
 ) -> keras.Model:
     """Load weights into a newly built network; on an error, nothing is loaded.
 
-    A classifier with another number of classes keeps its random weights. For another number of input channels,
-    the first kernel is adapted: for grey pictures summed over the channels, otherwise repeated channel by channel
-    and scaled to keep the sum. The background class of a 1001-class file is dropped. Every other layer must be in
-    the file with the right shape. `model.load_report` is a `LoadReport` (None without weights); the logger
-    "keras_sepnets" warns with it unless all layers were loaded unchanged.
+    A classifier keeps its random weights if it has another number of classes, or if it is not the file's whole
+    head (see `match_layers`). For another number of input channels, the first kernel is adapted: for grey pictures
+    summed over the channels, otherwise repeated channel by channel and scaled to keep the sum. The background
+    class of a 1001-class file is dropped. Every other layer must be in the file with the right shape.
+    `model.load_report` is a `LoadReport` (None without weights); the logger "keras_sepnets" warns with it unless
+    all layers were loaded unchanged.
 
     Args:
         model: The network.
         weights: None for random initialization; "imagenet" for the published weights of keras.applications; or the
             path of a run folder, ".keras", ".weights.h5" or Keras 2 ".h5" file of this network, as built by this
-            package or keras.applications (Xception's ".weights.h5" by this package only).
+            package or keras.applications, alone or as the backbone of another network.
         published: The network's published files.
         alpha: The network's width multiplier.
 
@@ -90,9 +92,12 @@ def load_weights(
         return model
     file = _published_file(model, published, alpha) if weights == "imagenet" else _file(weights)
     with _readable(file) as stack:
-        match = match_layers(model, read_layers(file, model, stack), published)
+        match = match_layers(model, read_layers(file, stack), published)
         _refuse_misfit(match, model, file)
         values = values_of(model, match)
+        for name, arrays in values.items():
+            for array in arrays:
+                check_finite(name, array, file)
     for name, arrays in values.items():
         model.get_layer(name).set_weights(arrays)
     model.load_report = report = _report(match, model, file)
@@ -107,7 +112,7 @@ def check_weights_fit(model: keras.Model, weights: str | os.PathLike, published:
     """
     file = _file(weights)
     with _readable(file) as stack:
-        found = read_shapes(file, model, stack)
+        found = read_shapes(file, stack)
         if found is not None:
             _refuse_misfit(match_layers(model, found, published), model, file)
 
@@ -145,7 +150,7 @@ def _report(match: Match, model: keras.Model, file: Path) -> LoadReport:
         loaded=tuple(name for name in names if match.filled.get(name) == ""),
         adapted={name: way for name, way in match.filled.items() if way},
         fresh=match.fresh,
-        unused=tuple(name for name in match.found if name not in names),
+        unused=match.unused,
     )
 
 

@@ -83,7 +83,9 @@ def build_xception(
         dropout: Dropout rate before the classifier, from 0 up to, not including, 1; .5 (the paper)
             by default.
         include_preprocessing: Whether the first layer scales pixels from 0..255 to -1..1; True by default.
-        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications.
+        bn_momentum: Momentum of batch norm's moving averages; .99 by default, as in keras.applications. Under
+            `model.fit` from random weights, validation stands at chance until the averages have forgotten their
+            initial values, for hundreds of steps; a short training needs .9.
         bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
         intermediate_activation: Between the depthwise and the pointwise step: "linear" (no activation), "relu" or
             "elu" (section 4.7, Figure 10). None (the default) follows the paper for each `order`: "linear" if the

@@ -50,12 +50,12 @@ class Run:
     evaluation-SPLIT.json, predictions-SPLIT.csv, confusion-SPLIT.csv and .png, after an evaluation
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         """Refer to a run folder without checking it; use `create` or `open` instead."""
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: Path | None, config: RunConfig) -> "Run":
+    def create(cls, path: str | Path | None, config: RunConfig) -> "Run":
         """Create a run folder and write its settings.
 
         Args:
@@ -78,7 +78,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
+    def open(cls, path: str | Path) -> "Run":
         """Return the run in a folder; raise SepnetsError if the folder holds none."""
         check_run_folder(path)
         return cls(path)
@@ -231,7 +231,7 @@ class Run:
             latest.unlink()
 
 
-def check_output(path: Path) -> None:
+def check_output(path: str | Path) -> None:
     """Raise SepnetsError unless the output folder is new or empty."""
     path = Path(path)
     if Run(path).has("config.json"):

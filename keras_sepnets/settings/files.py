@@ -1,6 +1,7 @@
 """Settings from TOML files and options, validated, and back into a TOML file with comments."""
 
 import json
+import os
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -26,7 +27,7 @@ OTHER_NAMES = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"} 
 
 
 def load_config(
-    file: Path | None = None,
+    file: str | os.PathLike | None = None,
     options: dict[str, Any] | None = None,
     assignments: tuple[str, ...] = (),
     *,
@@ -50,18 +51,18 @@ def load_config(
     return make_config(with_rate_for_weights(merged).tree())
 
 
-def read_given(file: Path | None, options: Layer, assignments: tuple[str, ...]) -> Layer:
+def read_given(file: str | os.PathLike | None, options: Layer, assignments: tuple[str, ...]) -> Layer:
     """Return what a user set: a TOML file, overridden by options, overridden by `dotted.key=value` texts.
 
     Raises:
         SepnetsError: The file cannot be read, or a text is not of this form.
     """
-    tables = read_toml(file) if file else {}
+    tables = read_toml(Path(file)) if file else {}
     for key in tables:
         if key not in RunConfig.model_fields:
             make_config({key: tables[key]})  # refuses it, even if it is empty or has a dot
     given = options.over(Layer.of(flatten(tables), str(file)).over(NOTHING))
-    for text in assignments:
+    for text in [assignments] if isinstance(assignments, str) else assignments:
         given = _parse_assignment(text).over(given)
     return given
 

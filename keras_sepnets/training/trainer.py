@@ -34,7 +34,7 @@ MINUTE = 60.0
 def train(
     config: RunConfig,
     *,
-    output: Path | None = None,
+    output: str | Path | None = None,
     download: bool = False,
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,

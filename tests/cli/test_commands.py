@@ -1,7 +1,9 @@
 import csv
+import itertools
 import json
 import sys
 
+import keras
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -76,9 +78,9 @@ MISTAKES = [
     (("ablate", "--dataset", "cifr10"), 'Did you mean "cifar10"'),
     (("ablate", "--image-size", "6"), "at least 7x7 px"),
     (("cost", "--model", "mobilnet"), 'Did you mean "mobilenet"'),
-    (("cost", "nowhere"), "neither a run folder nor a .keras file"),
+    (("cost", "nowhere"), "neither a run folder nor a .keras or .h5 file"),
     (("cost", "taken"), "not a run folder"),
-    (("cost", "taken/thesis.txt"), "neither a run folder nor a .keras file"),
+    (("cost", "taken/thesis.txt"), "neither a run folder nor a .keras or .h5 file"),
     (("cost", "nowhere", "--alpha", "0.5"), "leave out the other options of a network. Received: --alpha"),
     (("cost", "--grid", "--classes", "5"), "--grid draws the 16 MobileNets"),
     (("cost", "--grid", "--sort"), "leave them out here"),
@@ -251,3 +253,29 @@ def test_unexpected_failures_exit_1_and_debug_shows_where(monkeypatch, finished)
     assert "Error: RuntimeError: boom bang (--debug shows where)" in result.stderr
     assert "Traceback" not in result.stderr
     assert "Traceback" in run("evaluate", finished.run.path, "--debug").stderr
+
+
+def test_the_widest_network_is_counted_without_its_weights():
+    """4.2 M parameters grow by nearly 100 * 100, to 126 GB, and the classifier's by 100."""
+    result = run("cost", "--model", "mobilenet", "--alpha", "100", "--json")
+    widths = (3, 32, 64, 128, 128, 256, 256, *6 * (512,), 1024, 1024)
+    pointwise = sum(before * after for before, after in itertools.pairwise(widths[1:]))
+    kernels = 10_000 * pointwise + 100 * (27 * 32 + 9 * sum(widths[1:-1]) + 1000 * 1024) + 1000
+    assert json.loads(result.stdout)["parameters"]["without_bn"] == kernels
+
+
+def test_names_from_a_file_do_not_control_the_terminal(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense\x1b[31m")], name="red\x1b[2J")
+    model.save(tmp_path / "a.keras")
+    result = run("cost", tmp_path / "a.keras", "--by", "layer")
+    assert result.exit_code == 0
+    assert "red\\x1b[2J" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_another_backend_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    result = run("cost", "--model", "mobilenet")
+    assert result.exit_code == 2
+    assert "need Keras on TensorFlow; change KERAS_BACKEND" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

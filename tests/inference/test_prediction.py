@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from keras_sepnets import Run, SepnetsError, evaluate, predict
+from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.cli import main
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
@@ -172,3 +173,59 @@ def test_top_must_be_positive(finished, tmp_path):
 
 def test_no_picture_gives_no_prediction(finished):
     assert predict(finished.run, []) == []
+
+
+def test_a_path_is_enough_for_a_run_and_for_pictures(finished, test_pictures):
+    folder, file = str(finished.run.path), str(next(test_pictures.iterdir()))
+    assert predict(folder, file) == predict(finished.run, [file])
+    assert len(predict(folder, str(test_pictures), top=1)) == 360
+    assert evaluate(folder).top1 == finished.test.top1
+
+
+def test_arrays_are_pictures_and_get_the_answers_of_their_files(finished, tmp_path):
+    random = np.random.default_rng(5)
+    arrays = [random.integers(0, 256, (50, 60, channels), dtype=np.uint8) for channels in (3, 4)]
+    arrays.append(random.integers(0, 256, (40, 30), dtype=np.uint8))
+    for number, array in enumerate(arrays):
+        Image.fromarray(array).save(tmp_path / f"{number}.png")
+    expected = [prediction.probabilities for prediction in predict(finished.run, tmp_path)]
+    assert [prediction.probabilities for prediction in predict(finished.run, arrays)] == expected
+    images = [Image.fromarray(array) for array in arrays]
+    assert [prediction.probabilities for prediction in predict(finished.run, images)] == expected
+    assert [prediction.path for prediction in predict(finished.run, arrays)] == ["0", "1", "2"]
+    one = predict(finished.run, arrays[0])
+    assert one == predict(finished.run, arrays[0][None]) == predict(finished.run, (arrays[0],))
+    assert predict(finished.run, arrays[2]) == predict(finished.run, arrays[2][..., None])
+
+
+@pytest.mark.parametrize(
+    ("pictures", "sentence"),
+    [
+        (np.zeros((8, 8, 3)), r"array of uint8, .*Received: float64 \(8, 8, 3\) as picture 0"),
+        (np.zeros((8, 8, 8), np.uint8), r"Received: uint8 \(8, 8, 8\)"),
+        (["a.png", np.zeros((8, 8), np.uint8)], "Give paths or arrays, not both.*Received: str as picture 0"),
+        (3, "Received: int"),
+        (b"a.png", "Received: bytes"),
+        ([None], "Received: NoneType as picture 0"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_one_sentence(finished, pictures, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        predict(finished.run, pictures)
+
+
+def test_what_is_no_run_is_refused_in_one_sentence():
+    with pytest.raises(SepnetsError, match="path of a run folder, or a Run. Received: int"):
+        predict(3, "a.png")
+
+
+def test_probabilities_that_are_nan_are_an_error_and_no_prediction(finished, tmp_path):
+    """The weights are finite, but their products are not."""
+    run = Run.open(shutil.copytree(finished.run.path, tmp_path / "run"))
+    model = run.load_model()
+    for name in ("stem_bn", "predictions"):
+        layer = model.get_layer(name)
+        layer.set_weights([np.full(weight.shape, 3e38, np.float32) for weight in layer.get_weights()])
+    run.save_model(model, "final")
+    with pytest.raises(FailedRunError, match="probabilities are NaN"):
+        predict(run, np.full((32, 32, 3), 200, np.uint8))

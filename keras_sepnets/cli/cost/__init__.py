@@ -16,7 +16,7 @@ GRID = Path("mobilenet_grid.png")
 
 
 @click.command(cls=Command)
-@click.argument("target", required=False, type=click.Path(path_type=Path), metavar="[RUN|FILE.keras]")
+@click.argument("target", required=False, type=click.Path(path_type=Path), metavar="[RUN|FILE]")
 @network_options
 @rho_option
 @click.option(
@@ -61,7 +61,7 @@ def cost(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Count parameters, multiply-adds and activation memory of a network, a run or a .keras file.
+    """Count parameters, multiply-adds and activation memory of a network, a run, or a .keras or .h5 file.
 
     The counts are exact integers for one picture; a multiply-add counts 1, in convolutions and dense layers only.
 

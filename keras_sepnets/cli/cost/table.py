@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.machine import without_values
 from keras_sepnets.base.results import Result
 from keras_sepnets.cli.command import quiet_imports
 from keras_sepnets.cli.cost.answer import Answer
-from keras_sepnets.models.loading import load_network
+from keras_sepnets.models.loading import load_architecture
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.settings.schema import RunConfig
 
@@ -30,25 +31,26 @@ def count_named(settings: RunConfig, classes: int) -> tuple[str, "Cost"]:
         from keras_sepnets.models.registry import NETWORKS, build_network
 
     size = settings.data.image_size or NETWORKS[settings.model.name].default_size
-    model = build_network(settings.model, image_size=size, classes=classes, seed=None)
+    with without_values():  # a wide network may not fit into memory
+        model = build_network(settings.model, image_size=size, classes=classes, seed=None)
     changed = settings.model.model_dump(exclude={"name"}, exclude_defaults=True)
     options = "".join(f", {name}={value}" for name, value in changed.items())
     return f"{settings.model.name}{options}, {classes} classes", count_cost(model)
 
 
 def count_file(target: Path, image_size: int | None) -> tuple[str, "Cost"]:
-    """Return title and cost of the network of a run folder or a .keras file.
+    """Return title and cost of the network of a run folder or of a whole model's .keras or .h5 file.
 
     Raises:
-        SepnetsError: It cannot be loaded, or does not work at this image size.
+        SepnetsError: It cannot be read, or does not work at this image size.
     """
-    if not target.is_dir() and not (target.is_file() and target.suffix == ".keras"):
-        raise SepnetsError(f"This is neither a run folder nor a .keras file. Received: {str(target)!r}")
+    if not target.is_dir() and not (target.is_file() and target.suffix in (".keras", ".h5", ".hdf5")):
+        raise SepnetsError(f"This is neither a run folder nor a .keras or .h5 file. Received: {str(target)!r}")
     file = Run.open(target).network_file() if target.is_dir() else target
     with quiet_imports():
         from keras_sepnets.cost.counting import count_cost
 
-    model = load_network(file)
+    model = load_architecture(file)
     if image_size is None:
         return f"{target} ({model.name})", count_cost(model)
     built_for = getattr(model, "input_shape", None)

@@ -120,6 +120,7 @@ def free_bytes(folder: Path) -> int:
 
 def make_cache_folder(folder: Path) -> Path:
     """Make a folder for decoded pictures and return its absolute path; raise SepnetsError if that fails."""
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -136,7 +136,7 @@ def _read_legacy_h5(group: h5py.Group) -> Iterator[FileLayer]:
             yield from (FileLayer(part.rpartition("/")[2], arrays) for part, arrays in parts.items())
         else:
             kind = re.sub(r"_\d+$", "", name)
-            yield FileLayer(name, *parts.values(), kind=kind if kind in _KINDS else "")
+            yield FileLayer(name, next(iter(parts.values()), []), kind=kind if kind in _KINDS else "")
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:

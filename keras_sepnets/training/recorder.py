@@ -148,7 +148,7 @@ class Recorder(keras.callbacks.Callback):
         network = self._plan.network
         return keras.Model(network.inputs, network.outputs, name=network.name)
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Any]:
         """Return the best epoch, the seconds of all training, and the images per second of its steps."""
         return {
             "best_epoch": self._best_epoch,

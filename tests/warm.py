@@ -112,6 +112,7 @@ def run_code(code, *arguments, **options):
 def _run(out, err, cwd, environment, target, arguments):
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
@@ -131,7 +132,7 @@ def _sepnets(quick, *arguments):
 
 
 def _module(name, stdin, stderr):
-    sys.stdin = os.fdopen(os.dup(stdin.fileno()))
+    os.dup2(stdin.fileno(), 0)
     os.dup2(os.open(stderr, os.O_WRONLY), 2)
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 

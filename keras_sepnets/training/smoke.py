@@ -75,6 +75,7 @@ def _try_parts(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
     yield "validate", f"one batch, loss {result['loss']:.4f}"
 
     run = Run.create(folder / "run", plan.config)
+    run.write_json("labels.json", list(plan.splits.class_names))
     checkpoints = Checkpoints(run.checkpoints_folder)
     saved = _to_bytes(model)
     checkpoints.save(1, training_state(model), {"step": 1})

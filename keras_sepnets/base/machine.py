@@ -64,9 +64,9 @@ def check_backend() -> None:
             file = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
             backend = json.loads(file.read_bytes()).get("backend")
     if backend not in (None, "", "tensorflow"):
-        where = "KERAS_BACKEND, unset it or set it to tensorflow" if file is None else f'"backend" in {file}'
+        advice = "unset KERAS_BACKEND or set it to" if file is None else f'change "backend" in {file} to'
         raise SepnetsError(
-            f"Training, networks and their cost need Keras on TensorFlow; change {where}. Received: {backend!r}"
+            f"Networks and training need Keras on TensorFlow; {advice} tensorflow. Received: {backend!r}"
         )
 
 

@@ -17,10 +17,7 @@ def load_network(file: Path) -> Any:
 
     from keras_sepnets.models.archives import check_finite, check_sizes
 
-    if not zipfile.is_zipfile(file):  # for which Keras reports a missing file
-        raise SepnetsError(
-            f"The network cannot be loaded: this is not a .keras file, or it is damaged. Received: {str(file)!r}"
-        )
+    _check_is_archive(file)
     try:
         check_sizes(file)
         model = keras.models.load_model(file, compile=False)
@@ -31,6 +28,14 @@ def load_network(file: Path) -> Any:
     for variable in model.weights:
         check_finite(variable.path, keras.ops.convert_to_numpy(variable), file)
     return model
+
+
+def _check_is_archive(file: Path) -> None:
+    """Refuse what is no zip file, for which Keras reports a missing file."""
+    if not zipfile.is_zipfile(file):
+        raise SepnetsError(
+            f"The network cannot be loaded: this is not a .keras file, or it is damaged. Received: {str(file)!r}"
+        )
 
 
 def load_architecture(file: Path) -> Any:
@@ -47,6 +52,8 @@ def load_architecture(file: Path) -> Any:
     from keras_sepnets.models.old_formats import upgraded
 
     file = network_file(file) if file.is_dir() else file
+    if file.name.endswith(".keras"):
+        _check_is_archive(file)
     try:
         description = read_description(file)
         if description is not None:

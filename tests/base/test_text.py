@@ -58,7 +58,7 @@ def test_another_backend_gives_one_sentence_before_keras_is_imported(by, monkeyp
         monkeypatch.setenv("KERAS_BACKEND", "jax")
     else:
         (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    with pytest.raises(SepnetsError, match=r"need Keras on TensorFlow; change .*Received: 'jax'"):
+    with pytest.raises(SepnetsError, match=r"need Keras on TensorFlow; .* to tensorflow. Received: 'jax'"):
         _ = keras_sepnets.build_mobilenet
     assert keras_sepnets.load_config
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")

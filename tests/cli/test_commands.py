@@ -277,5 +277,5 @@ def test_another_backend_is_one_sentence(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     result = run("cost", "--model", "mobilenet")
     assert result.exit_code == 2
-    assert "need Keras on TensorFlow; change KERAS_BACKEND" in result.stderr
+    assert "need Keras on TensorFlow; unset KERAS_BACKEND" in result.stderr
     assert len(result.stderr.splitlines()) == 1

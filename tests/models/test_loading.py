@@ -72,7 +72,7 @@ def test_layers_that_need_far_more_than_the_file_has_are_refused(file):
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))
     config["config"]["layers"][-1]["config"]["units"] = 2**26
-    with pytest.raises(SepnetsError, match="would become 1.1 GB in memory"):
+    with pytest.raises(SepnetsError, match="would become 1.3 GB in memory"):
         load_network(rewritten(file, config=json.dumps(config)))
 
 

@@ -58,8 +58,8 @@ def evaluate(
     if (run / "experiment.json").is_file():
         if split != "test" or checkpoint or dataset:
             raise SepnetsError(
-                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint, as "
-                f"well as --dataset, or name one of its runs. Received: {str(run)!r}"
+                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint, "
+                f"as well as --dataset, or name one of its runs. Received: {str(run)!r}"
             )
         evaluate_folds(run, cache_folder=cache_folder, as_json=as_json)
         return

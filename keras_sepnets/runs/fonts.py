@@ -21,13 +21,19 @@ def fonts_for(*texts: str) -> Iterator[Callable[[str], str]]:
     needed = frozenset(char for text in texts for char in text if char.isprintable())
     families, missing = _choose(needed - _characters(findfont(FontProperties())))
     if missing:
-        warnings.warn(
-            "No installed font has some letters of the class names, so pictures show their codes, such as "
-            "\\u732b; install a font that has them, such as Noto Sans CJK.",
-            stacklevel=1,
-        )
+        _warn_once()
     with mpl.rc_context({"font.family": [*mpl.rcParams["font.family"], *families]}):
         yield lambda text: "".join(_code(char) if char in missing else char for char in text)
+
+
+@functools.cache
+def _warn_once() -> None:
+    """Say that letters are missing, once for all pictures of a process."""
+    warnings.warn(
+        "No installed font has some letters of the class names, so pictures show their codes, such as \\u732b; "
+        "install a font that has them, such as Noto Sans CJK.",
+        stacklevel=1,
+    )
 
 
 def _code(char: str) -> str:

@@ -101,6 +101,7 @@ def test_letters_without_a_font_are_shown_as_codes_with_one_sentence(figures, mo
 
     monkeypatch.setattr(fonts.fontManager, "ttflist", [])
     fonts._choose.cache_clear()
+    fonts._warn_once.cache_clear()
 
     def draw_both():
         draw_confusion(np.eye(2, dtype=int), ["猫", "собака"], "猫")
@@ -109,7 +110,7 @@ def test_letters_without_a_font_are_shown_as_codes_with_one_sentence(figures, mo
 
     with pytest.warns(UserWarning, match="No installed font has some letters") as caught:
         draw_both()
-    assert {str(warning.message) for warning in caught} == {str(caught[0].message)}
+    assert len(caught) == 1
     names = [label.get_text() for label in figures[0].axes[0].get_xticklabels()]
     assert names == [r"\u732b", "собака"]
     assert figures[1].axes[0].texts[0].get_text() == "\\u732b 60%\nis собака"

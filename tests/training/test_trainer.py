@@ -40,7 +40,9 @@ def test_run_folder_explains_itself(finished):
     open_settings = {
         key for section in config.values() for key, value in section.items() if value in (None, "auto")
     }
-    assert open_settings == {"base_batch_size", "weights", "freeze"}  # None is a choice here
+    assert open_settings == {  # None is a choice here
+        "base_batch_size", "weights", "freeze", "sixteen_bit_black", "sixteen_bit_white", "max_megapixels",
+    }  # fmt: skip
     policy = config["data"].pop("augmentation")
     assert {key: value for key, value in policy.items() if value} == {
         "smallest_crop": 1.0, "crop_aspect": 4 / 3, "rotation": 10.0, "zoom": 0.1, "shift": 0.1,
@@ -48,7 +50,8 @@ def test_run_folder_explains_itself(finished):
     }  # fmt: skip
     assert config["data"] == {
         "dataset": "digits:1.0.0", "image_size": 32, "crop_fraction": 1.0, "augment": "light",
-        "fit": "crop", "sixteen_bit": "high_byte",
+        "fit": "crop", "sixteen_bit": "high_byte", "sixteen_bit_black": None, "sixteen_bit_white": None,
+        "max_megapixels": None,
         "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0, "folds": 0, "fold": 0,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")

@@ -13,7 +13,7 @@ from PIL import Image
 from keras_sepnets.data.pictures.formats import is_deep
 from keras_sepnets.data.pictures.rules import PixelRules
 
-BAND = 1_000_000  # pixels that are converted at once
+BAND = 250_000  # pixels that are converted at once
 
 
 def picture_to_rgb(
@@ -40,19 +40,27 @@ def picture_to_rgb(
         else:
             band = _image_of(picture[top:bottom], rules)
         rows = np.asarray(image_to_rgb(band, reduction, rules))
-        stored[top // reduction :][: len(rows)] = rows
+        stored[top // reduction :][: len(rows)] = as_units(rows)
     return upright
 
 
 def upright_canvas(height: int, width: int, orientation: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return an empty picture and a view of it through which it is filled as it is stored (EXIF 2.3, tag 274)."""
-    shape = (width, height, 3) if orientation >= 5 else (height, width, 3)
-    upright = stored = np.empty(shape, np.uint8)
+    """Return an empty picture, and its pixels in the order in which they are stored (EXIF 2.3, tag 274).
+
+    Assign to these what `as_units` returns.
+    """
+    upright = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
+    stored = as_units(upright)
     if orientation in (3, 4, 7, 8):
         stored = stored[::-1]
     if orientation in (2, 3, 6, 7):
         stored = stored[:, ::-1]
-    return upright, stored.transpose(1, 0, 2) if orientation >= 5 else stored
+    return upright, stored.T if orientation >= 5 else stored
+
+
+def as_units(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (height, width, 3) as elements of three bytes (height, width), which copy faster."""
+    return pixels.view("V3")[..., 0]
 
 
 def image_to_rgb(picture: Image.Image, reduction: int = 1, rules: PixelRules | None = None) -> Image.Image:

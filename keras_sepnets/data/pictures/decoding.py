@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sepnets.base.text import one_line
-from keras_sepnets.data.pictures.colours import picture_to_rgb, upright_canvas
+from keras_sepnets.data.pictures.colours import as_units, picture_to_rgb, upright_canvas
 from keras_sepnets.data.pictures.files import CostlyPictureError, UnreadablePictureError, open_picture, read_file
 from keras_sepnets.data.pictures.formats import open_as
 from keras_sepnets.data.pictures.headers import (
@@ -160,5 +160,5 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation == 1:
         return pixels
     upright, stored = upright_canvas(pixels.shape[0], pixels.shape[1], orientation)
-    stored[:] = pixels
+    stored[:] = as_units(pixels)
     return upright

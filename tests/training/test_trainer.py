@@ -176,7 +176,7 @@ def fake_run(monkeypatch, epochs, error=None):
         if error:
             raise error
 
-    monkeypatch.setattr("keras_sepnets.training.trainer._run", run)
+    monkeypatch.setattr("keras_sepnets.training.trainer.train_to_the_end", run)
 
 
 def test_a_failure_in_training_keeps_the_newest_checkpoint(tiny_config, tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def run_code(code, *arguments, **options):
 def _run(out, err, cwd, environment, target, arguments):
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
+    sys.stdout, sys.stderr = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w", buffering=1)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -31,6 +31,7 @@ def short_networks():
         patch.setattr(mobilenet_v2, "BLOCKS", mobilenet_v2.BLOCKS[:3])
         patch.setattr(inception_v3, "MODULES", kinds)
         patch.setattr(xception, "ENTRY_FLOW", entry)
+        patch.setattr(xception, "MIDDLE_MODULE", inner._replace(filters=len(inner.filters) * one))
         patch.setattr(xception, "EXIT_MODULE", xception.EXIT_MODULE._replace(filters=one))
         patch.setattr(xception, "EXIT_FILTERS", one)
         build_shapes.cache_clear()

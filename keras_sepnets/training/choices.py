@@ -16,8 +16,9 @@ from keras_sepnets.training.optimization import LARGEST_MOMENTUM, SMALLEST_MOMEN
 from keras_sepnets.training.tuning.batch_size import choose_batch_size
 from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
 
-MOST_STEPS_PRECISE = 500  # of a run for which batch norm's statistics are computed anew before every evaluation
-FEWEST_BATCHES, MOST_BATCHES = 4, 16  # for these statistics; in between, a quarter of an epoch
+# Measured in experiments/batch_norm_statistics: up to this many steps, even the smallest momentum lags behind.
+MOST_STEPS_PRECISE = 300
+FEWEST_BATCHES, MOST_BATCHES = 4, 16  # for batch norm's statistics; in between, a quarter of an epoch
 
 
 class Chosen(NamedTuple):

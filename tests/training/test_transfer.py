@@ -120,7 +120,7 @@ def test_a_run_says_what_it_loaded_and_starts_from_it(source, emotions):
     plan = make_plan(load_config(options=options_of(source, emotions)))
     report = plan.load_report
     assert report.fresh == ("predictions",)
-    assert (report.adapted, report.unused) == ({}, ())
+    assert (report.adapted, report.unused) == ({}, ("predictions",))
     theirs = source.load_model()
     for name in report.loaded:
         for one, other in zip(plan.trained.get_layer(name).weights, theirs.get_layer(name).weights, strict=True):

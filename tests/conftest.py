@@ -34,8 +34,9 @@ LONG = [
     "test_optimization", "test_docs", "test_learning_rate", "test_recognition", "test_steps", "test_form",
 ]  # fmt: skip
 
-# A shell lets what it starts in the background ignore Ctrl-C, which some tests send.
+# A shell lets what it starts in the background ignore Ctrl-C, and nohup SIGHUP; some tests send them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects: search them less often
 
 

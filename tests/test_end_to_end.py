@@ -54,7 +54,7 @@ def test_train_evaluate_predict_ablate(work_folder):
     assert result["test"]["num_examples"] == 360
     assert result.keys() == {
         "run", "best_epoch", "train_seconds", "images_per_second", "checkpoint_seconds", "parameters",
-        "multiply_adds", "test",
+        "multiply_adds", "seconds", "test",
     }  # fmt: skip
     assert "epoch 1/1  loss" in trained.stderr
     again = warm_sepnets("train", *SHALLOW, *TINY, "--seed", "0", "--json", cwd=work_folder, quick=False)

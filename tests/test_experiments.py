@@ -25,6 +25,11 @@ def recorded_settings(folder):
     return ran
 
 
+def dotted(settings):
+    """Return the settings of a variant, which older experiments have without their section."""
+    return {f"model.{key}": value for key, value in settings.items()}
+
+
 @pytest.mark.parametrize("folder", sorted(EXPERIMENTS.iterdir()), ids=lambda folder: folder.name)
 def test_report_has_its_heads_and_names_its_command(folder):
     experiment = tomllib.loads((folder / "experiment.toml").read_text())
@@ -42,7 +47,7 @@ def test_relu_experiment_is_the_default_of_its_command():
     )
     ablation = intermediate_relu_ablation(intermediate_relu=False)
     for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
-        assert experiment[role] == variant._asdict()
+        assert (experiment[role]["name"], dotted(experiment[role]["settings"])) == variant
 
 
 def test_relu_experiment_ran_with_these_settings():
@@ -60,7 +65,7 @@ def test_residual_experiment_is_what_its_command_runs():
     ran = recorded_settings(RESIDUAL)
     assert make_config(ran["base"]) == base
     change = setting_ablation(base, ["model.residual=none"])
-    assert [ran["reference"], ran["ablated"]] == [[name, settings] for name, settings in change]
+    assert [(name, dotted(settings)) for name, settings in (ran["reference"], ran["ablated"])] == [*change]
     assert [experiment[role]["name"] for role in ("reference", "ablated")] == [variant.name for variant in change]
 
 
@@ -100,3 +105,15 @@ def test_accelerated_training_is_reported_as_recorded():
         assert recorded["interval"] == pytest.approx(found.interval)
         low, high = (f"{100 * bound:+.2f}" for bound in recorded["interval"])
         assert f"{100 * recorded['difference']:+.2f} points ({low} to {high})" in report
+
+
+def test_batch_norm_statistics_are_reported_as_recorded():
+    folder = EXPERIMENTS / "batch_norm_statistics"
+    results, report = json.loads((folder / "results.json").read_text()), (folder / "report.md").read_text()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in report.splitlines() if line[:1] == "|"}
+    runs = [ways for data in results.values() for ways in data.values()]
+    for name in ("momentum 0.9", "momentum 0.999"):
+        for cell, ways in zip(rows[name], runs, strict=True):
+            found = compare_pairs(ways["precise, 16 batches"], ways[name], higher_is_better=True)
+            low, high = (f"{100 * bound:+.1f}" for bound in found.interval)
+            assert f"({100 * found.difference:+.1f}: {low} to {high})" in cell

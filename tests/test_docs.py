@@ -256,7 +256,9 @@ def test_python_example_runs_and_prints_what_its_comment_says(page, block, capsy
     assert printed[: len(claims)] == claims
     if "load_report" in block:
         assert printed[0].startswith("weights of runs/mobilenet-digits-1/final.keras: 53 layers loaded; ")
-        assert printed[0].endswith("stem adapted (from 3 to 1 channels); left random: predictions")
+        assert printed[0].endswith(
+            "stem adapted (from 3 to 1 channels); left random: predictions; in the file, not used: predictions"
+        )
     if "result.test.top1" in block:
         assert all(0 <= float(number) <= 1 for number in printed[0].split())
 

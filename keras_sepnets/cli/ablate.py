@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.intervals import TOO_FEW
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.accuracy import describe_majority
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
@@ -129,6 +128,8 @@ def _show_plan(ablation: "Ablation", seeds: int, plan: "Plan", console: "Console
 def _show_result(result: "AblationResult", console: "Console") -> None:
     """Print the variants, then the paired differences with their verdicts."""
     from rich.table import Table
+
+    from keras_sepnets.base.intervals import TOO_FEW
 
     table = Table("variant", "test top-1", "mean training loss", "parameters", "multiply-adds", box=None)
     for role, variant in zip(("reference", "ablated"), result.ablation, strict=True):

@@ -147,8 +147,8 @@ def test_the_file_that_stopped_a_pipeline_is_found_among_many(damaged, monkeypat
 def test_the_memory_of_decoded_pictures_is_known_beforehand(picture_folder):
     source = open_source(f"folder:{picture_folder}")
     sizes = [3 * np.prod(Image.open(path).size) for split in source.splits for path in source.paths(split)]
-    assert FileStore(source, 1000, None, 2 * sum(sizes)).decodes_at_once
-    assert not FileStore(source, 1000, None, 2 * sum(sizes) - 1).decodes_at_once
+    assert FileStore(source, PixelRules(shortest=1000), None, 2 * sum(sizes)).decodes_at_once
+    assert not FileStore(source, PixelRules(shortest=1000), None, 2 * sum(sizes) - 1).decodes_at_once
 
 
 def test_a_container_gets_a_quarter_of_its_own_memory(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def describe_evaluation(evaluation: "Evaluation") -> str:
 
 def describe_majority(share: float) -> str:
     """Return the baseline of every accuracy in words."""
-    return f"always the most frequent class {share:.2%}"
+    return f"always naming the most frequent class {share:.2%}"
 
 
 def describe_top5(top5: float, classes: int) -> str:

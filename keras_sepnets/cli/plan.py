@@ -115,7 +115,7 @@ def _describe_few_steps(plan: Plan) -> list[str]:
 def describe_faults(plan: Plan) -> list[str]:
     """Say what makes a plan unlikely to work: a phase that is too short, statistics that lag behind."""
     config, last = plan.config, plan.phases[-1]
-    steps = (last.end - last.begin) * plan.steps_per_epoch
+    steps = max(0, min(last.end, plan.last_epoch) - last.begin) * plan.steps_per_epoch
     notes = []
     if last.begin and steps < FEW_STEPS_UNFROZEN:
         notes.append(
@@ -165,7 +165,8 @@ def _describe_batch_norm(plan: Plan) -> str:
     if batches := plan.config.training.precise_batch_norm:
         count = counted(int(batches), "training batch", "training batches")
         return f"batch norm evaluated with the statistics of {count}"
-    steps, momentum = (phase.end - phase.begin) * plan.steps_per_epoch, float(plan.config.model.bn_momentum or 0)
+    steps = max(0, min(phase.end, plan.last_epoch) - phase.begin) * plan.steps_per_epoch
+    momentum = float(plan.config.model.bn_momentum or 0)
     share = momentum**steps
     left = "forgotten" if share < 0.0005 else f"down to {share:.1%}"
     return f"batch norm momentum {momentum}: initial statistics {left} after {counted(steps, 'step')}"

@@ -59,6 +59,8 @@ def _is_same(key: str, given: Any, found: Any, run: Run) -> bool:
         dataset = DatasetName.parse(given)
         without_version = not dataset.is_own_pictures and found.startswith(f"{given}:")
         return found == str(dataset.resolve()) or without_version
+    if key == "training.warmup_epochs" and given > found:  # the plan has shortened it
+        return True
     if given == "auto":
         return True  # the run has what was chosen
     if key == "transfer.weights":

@@ -1,5 +1,6 @@
 """Accuracy of a run on a split: every example exactly once."""
 
+import hashlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -183,6 +184,9 @@ def _describe(run: Run, pictures: EvaluatedPictures, network: str) -> tuple[str,
     name = f"of-{other}" if other else role
     if network != run.network_file().stem:
         name += f"-{network}"
+    file = f"evaluation-{name}.json"
+    if other and run.has(file) and run.read_json(file).get("dataset") != splits.source.name:
+        name += f"-{hashlib.sha256(os.fsencode(splits.source.name)).hexdigest()[:8]}"  # of another place
     kept = kept_network(run, network)
     return name, EvaluatedRun(
         run=str(run.path),

@@ -10,7 +10,9 @@ from PIL import Image
 
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.data.batches.examples import DecodedExamples
-from keras_sepnets.data.pictures.colours import image_to_rgb
+from keras_sepnets.data.pictures.colours import image_to_rgb, picture_to_rgb
+from keras_sepnets.data.pictures.headers import orientation_of
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.runs.folder import Run
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency
@@ -25,11 +27,12 @@ def as_run(run: Run | str | os.PathLike) -> Run:
     raise SepnetsError(f"run is the path of a run folder, or a Run. Received: {type(run).__name__}")
 
 
-def as_pictures(pictures: Any) -> list[Path] | list[np.ndarray]:
+def as_pictures(pictures: Any, rules: PixelRules) -> list[Path] | list[np.ndarray]:
     """Return paths, or RGB arrays of uint8 (height, width, 3).
 
     Args:
         pictures: A path, an array, a PIL image, or several of one kind: in an iterable, or as (N, H, W, C).
+        rules: Turn the 16-bit samples of PIL images into bytes.
 
     Raises:
         SepnetsError: Something is neither a path nor a picture.
@@ -46,7 +49,7 @@ def as_pictures(pictures: Any) -> list[Path] | list[np.ndarray]:
     given = list(pictures)
     if all(isinstance(picture, str | os.PathLike) for picture in given):
         return [Path(picture) for picture in given]
-    return [_as_rgb(picture, number) for number, picture in enumerate(given)]
+    return [_as_rgb(picture, number, rules) for number, picture in enumerate(given)]
 
 
 def array_examples(arrays: list[np.ndarray]) -> DecodedExamples:
@@ -58,10 +61,10 @@ def array_examples(arrays: list[np.ndarray]) -> DecodedExamples:
     )
 
 
-def _as_rgb(picture: Any, number: int) -> np.ndarray:
+def _as_rgb(picture: Any, number: int, rules: PixelRules) -> np.ndarray:
     """Return a PIL image or an array as RGB, converted like a file of the same pixels."""
     if isinstance(picture, Image.Image):
-        return np.array(image_to_rgb(picture, 1))
+        return picture_to_rgb(picture, 1, orientation_of(picture), rules)
     if not isinstance(picture, np.ndarray):
         raise SepnetsError(
             "Give paths or arrays, not both, and nothing else. "

@@ -1,6 +1,8 @@
 """The pictures that a run is evaluated on: its own, wherever they are now, or others with labels."""
 
+import contextlib
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,10 +94,14 @@ def check_classes(run: Run, splits: Splits) -> None:
 
 
 def _open(run: Run, dataset: str, *, pooled: bool) -> Source:
-    """Open a data set, a manifest with the run's names of columns."""
+    """Open a data set, a manifest with the run's names of columns if it has them."""
     data = run.config.data
-    columns = columns_of(data) if DatasetName.parse(dataset).kind == "manifest" else Columns()
-    return open_source(dataset, columns=columns, skip_bad=data.on_bad_picture == "skip", pooled=pooled)
+    opened = partial(open_source, dataset, skip_bad=data.on_bad_picture == "skip", pooled=pooled)
+    columns = columns_of(data)
+    if columns != Columns() and DatasetName.parse(dataset).kind == "manifest":
+        with contextlib.suppress(SepnetsError):
+            return opened(columns=columns)
+    return opened()
 
 
 def _as_own(run: Run, source: Source, role: str, cache_folder: Path | None) -> Splits | None:
@@ -133,6 +139,12 @@ def _open_others(run: Run, source: Source, role: str, cache_folder: Path | None)
             )
     part = Part(split)
     sample = run.read_json("data.json")["train"].get("sample", {})
+    if not sample and DatasetName.parse(run.config.data.dataset).is_own_pictures and name.is_own_pictures:
+        warnings.warn(
+            "This run of an earlier version does not remember its training pictures, so nothing tells whether it "
+            "was trained on these.",
+            stacklevel=4,
+        )
     found = count_found(sample, source, part)
     if found:
         warnings.warn(

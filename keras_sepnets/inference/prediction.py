@@ -88,11 +88,13 @@ def predict(
     """
     if top < 1:
         raise SepnetsError(f"top is a number of classes, at least 1. Received: top={top}")
-    run, given = as_run(run), as_pictures(pictures)
+    run = as_run(run)
+    data = run.config.data
+    rules = PixelRules.of(data)
+    given = as_pictures(pictures, rules)
     arrays = [picture for picture in given if isinstance(picture, np.ndarray)]
     paths = [picture for picture in given if not isinstance(picture, np.ndarray)]
     files = [os.fspath(file) for file in find_pictures(paths)]
-    data = run.config.data
     if data.image_size is None:
         raise SepnetsError(f"The run's config.json has no data.image_size. Received: {str(run.path)!r}")
     if not given:
@@ -100,7 +102,7 @@ def predict(
     model, class_names = run.load_model(checkpoint), run.class_names
     encoded = np.array([os.fsencode(file) for file in files])
     bad = BadPictures(skip=True)
-    reader = PictureReader(encoded, bad, PixelRules.of(data))
+    reader = PictureReader(encoded, bad, rules)
     unknown = np.zeros(len(files), np.int32)
     batches = evaluation_batches(
         array_examples(arrays) if arrays else FileExamples(encoded, unknown, reader),

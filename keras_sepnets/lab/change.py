@@ -12,10 +12,13 @@ from keras_sepnets.settings.schema import RunConfig
 # What makes the tests of two runs comparable, or pairs them.
 SHARED = (
     "model.name", "data.dataset", "data.holdout_fraction", "data.on_bad_picture", "data.overfit", "data.folds",
-    "data.fold", "training.seed",
+    "data.fold", "data.path_column", "data.label_column", "data.max_megapixels", "training.seed",
 )  # fmt: skip
 # With these, the training loss of both variants is not the same quantity.
-OTHER_LOSS = ("training.label_smoothing", "training.class_weights", "training.epochs", "data.augment")
+OTHER_LOSS = (
+    "training.label_smoothing", "training.class_weights", "training.epochs", "training.min_steps",
+    "training.stop_after", "data.augment",
+)  # fmt: skip
 
 
 class Variant(NamedTuple):

@@ -140,7 +140,7 @@ def _train_once(
     run = Run(folder)
     if run.is_finished:
         if not run.has(f"evaluation-{config.data.evaluated_role}.json"):
-            evaluate(run, config.data.evaluated_role, cache_folder=cache_folder)
+            evaluate(run, config.data.evaluated_role, cache_folder=cache_folder, must_keep=True)
         return run
     options: dict[str, Any] = {"cache_folder": cache_folder, "checkpoint_every": checkpoint_every}
     if run.has_checkpoints:

@@ -21,6 +21,7 @@ from keras_sepnets.lab.experiment import (
 from keras_sepnets.lab.pooling import CrossValidation as CrossValidation
 from keras_sepnets.lab.pooling import fold_folder, pool_folds
 from keras_sepnets.runs.folder import Run, dataset_slug, runs_root
+from keras_sepnets.runs.kept import kept_network
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.choices import with_training
 from keras_sepnets.training.plan import Plan, make_plan
@@ -142,7 +143,11 @@ def settings_of_final(config: RunConfig, folds: Sequence[Path]) -> RunConfig:
 def _kept_share(run: Run) -> float:
     """Return the share of its epochs after which a run's network is kept."""
     training = run.config.training
-    kept = run.read_json("training.json")["best_epoch"] if training.keep == "best" else len(run.read_history())
+    trained = run.read_json("training.json")
+    kept = len(run.read_history())
+    if training.keep == "best":  # older folds have recorded it only in their histories
+        network = kept_network(run, "best")
+        kept = trained.get("best_epoch", network.epoch if network else kept)
     return kept / max(int(training.epochs), 1)
 
 

@@ -161,7 +161,7 @@ def _evaluation(run: Run, cache_folder: Path | None) -> dict:
     name = "evaluation-test.json"
     expected = run.network_file().stem
     if not (run.has(name) and run.has(PREDICTIONS) and run.read_json(name)["checkpoint"] == expected):
-        evaluate(run, "test", cache_folder=cache_folder)
+        evaluate(run, "test", cache_folder=cache_folder, must_keep=True)
     return run.read_json(name)
 
 

@@ -49,7 +49,7 @@ def upgraded(model: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(inside, list) or "input_layers" not in inside:
         name = {} if isinstance(inside, list) else {"name": inside.get("name")}
         return _of("keras", "Sequential", {"name": None, **name, "layers": _sequence(layers)})
-    kinds = {layer["config"]["name"]: layer["class_name"] for layer in layers if layer_descriptions(layer)}
+    kinds = {layer["name"]: layer["class_name"] for layer in layers if layer_descriptions(layer)}
     nested = [
         {**_layer(layer), "name": layer["name"], "inbound_nodes": _nodes(layer["inbound_nodes"], kinds)}
         for layer in layers

@@ -196,10 +196,10 @@ class Run:
 
     def write_bad_pictures(self, reasons: dict[str, str]) -> None:
         """Add skipped picture files and the reasons to bad_pictures.csv."""
-        noted = self._bad_pictures()
-        noted |= {printable(path): reason for path, reason in reasons.items()}
-        if reasons:
-            self.write_csv("bad_pictures.csv", [["path", "reason"], *map(list, sorted(noted.items()))])
+        if not reasons:
+            return
+        noted = self._bad_pictures() | {printable(path): reason for path, reason in reasons.items()}
+        self.write_csv("bad_pictures.csv", [["path", "reason"], *map(list, sorted(noted.items()))])
 
     def count_bad_pictures(self) -> int:
         """Return the number of skipped picture files."""

@@ -16,7 +16,7 @@ from keras_sepnets.training.optimization import LARGEST_MOMENTUM, SMALLEST_MOMEN
 from keras_sepnets.training.tuning.batch_size import choose_batch_size
 from keras_sepnets.training.tuning.form import choose_form, warn_of_slow_products
 
-# Measured in experiments/batch_norm_statistics: up to this many steps, even the smallest momentum lags behind.
+# Moving averages lag behind in runs of 50 steps and no longer in runs of 200 (experiments/batch_norm_statistics).
 MOST_STEPS_PRECISE = 300
 FEWEST_BATCHES, MOST_BATCHES = 4, 16  # for batch norm's statistics; in between, a quarter of an epoch
 
@@ -151,7 +151,7 @@ def choose_precise_batch_norm(config: RunConfig, steps_per_epoch: int) -> Chosen
     steps = steps_per_epoch * int(config.training.epochs)
     if config.transfer.batch_norm == "frozen" or steps > MOST_STEPS_PRECISE:
         return Chosen(with_training(config, precise_batch_norm=0), {})
-    reason = f"a moving average lags behind in a run of {steps:,} steps"
+    reason = f"a moving average may lag behind in a run of {steps:,} steps"
     batches = max(FEWEST_BATCHES, min(MOST_BATCHES, steps_per_epoch // 4))
     return Chosen(with_training(config, precise_batch_norm=batches), {"training.precise_batch_norm": reason})
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_sepnets.acceleration.threads import use_threads
+from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.cost.counting import Cost, count_cost
 from keras_sepnets.data.batches.labels import balanced_weights, smooth, weigh
 from keras_sepnets.data.batches.roles import ROLES
@@ -231,6 +232,11 @@ def make_plan(
     config, why = choose_which_to_keep(config, splits.num_examples("validation"))
     with clock.counting("building"):
         plan = _build(config, splits, reasons | why, load_weights=load_weights)
+    if plan.epochs and not plan.last_epoch and plan.config.transfer.classifier != "fitted":
+        raise SepnetsError(
+            "No epoch is left to train; raise training.stop_after, or add epochs. "
+            f"Received: training.stop_after={config.training.stop_after:g}, training.epochs={plan.epochs}"
+        )
     return replace(plan, seconds=clock.parts)
 
 

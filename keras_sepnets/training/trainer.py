@@ -140,8 +140,8 @@ def resume(
         if on_plan:
             on_plan(plan)
         if dataset is not None:
+            run.write_json("data.json", plan.splits.to_json())  # first: after a kill, --dataset is taken again
             run.write_json("config.json", config.model_dump(mode="json"))
-            run.write_json("data.json", plan.splits.to_json())
         return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
@@ -181,9 +181,9 @@ def extend(
         plan = plan_again(run, longer, cache_folder, moved=dataset is not None)
         if on_plan:
             on_plan(plan)
-        run.reopen(longer)
         if dataset is not None:
             run.write_json("data.json", plan.splits.to_json())
+        run.reopen(longer)
         return _carry_out(run, plan, callbacks, checkpoint_every, limit, on_progress)
 
 
@@ -249,7 +249,7 @@ def _carry_out(
     except (KeyboardInterrupt, Exception) as error:
         raise fail_run(run, error) from error
     finally:
-        with contextlib.suppress(OSError):  # the reason why the run ends says more
+        with contextlib.suppress(OSError, SepnetsError):  # the reason why the run ends says more
             if run.path.exists():
                 run.write_bad_pictures(plan.splits.bad_pictures)
     test = None if plan.config.data.trains_on_all else evaluation

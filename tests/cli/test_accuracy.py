@@ -14,7 +14,7 @@ def evaluation(labels, predicted, classes=2):
 def test_the_majority_class_is_beside_every_accuracy():
     line = describe_evaluation(evaluation([0, 0, 0, 1], [0, 0, 0, 0]))
     assert "top-1 75.00% (95 % interval" in line
-    assert "always the most frequent class 75.00%" in line
+    assert "always naming the most frequent class 75.00%" in line
 
 
 @pytest.mark.parametrize(("classes", "shown"), [(5, False), (6, True)])

@@ -193,6 +193,12 @@ def test_arrays_are_pictures_and_get_the_answers_of_their_files(finished, tmp_pa
     images = [Image.fromarray(array) for array in arrays]
     assert [prediction.probabilities for prediction in predict(finished.run, images)] == expected
     assert [prediction.path for prediction in predict(finished.run, arrays)] == ["0", "1", "2"]
+    turned, exif = Image.fromarray(arrays[0]), Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    (expected_turned,) = predict(finished.run, tmp_path / "turned.png")
+    (found,) = predict(finished.run, Image.open(tmp_path / "turned.png"))
+    assert found.probabilities == expected_turned.probabilities
     one = predict(finished.run, arrays[0])
     assert one == predict(finished.run, arrays[0][None]) == predict(finished.run, (arrays[0],))
     assert predict(finished.run, arrays[2]) == predict(finished.run, arrays[2][..., None])

@@ -196,6 +196,15 @@ def test_the_final_network_stops_where_the_folds_were_best(best, trained, keep, 
     assert (final.training.stop_after, final.training.patience, final.training.epochs) == (share, 0, 30)
 
 
+def test_the_kept_epoch_of_older_folds_is_read_from_their_histories(finished, tmp_path):
+    folder = shutil.copytree(finished.run.path, tmp_path / "fold-0")
+    run = Run(folder)
+    training = run.config.training.model_copy(update={"keep": "best"})
+    run.write_json("config.json", run.config.model_copy(update={"training": training}).model_dump(mode="json"))
+    run.write_json("training.json", {})
+    assert settings_of_final(load_config(), [folder]).training.stop_after == 1.0
+
+
 def test_evaluate_pools_the_folds_and_repeats_what_is_missing(result_and_titles, copied):
     result, _ = result_and_titles
     (copied / "results.json").unlink()

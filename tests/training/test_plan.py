@@ -247,6 +247,11 @@ def test_mistakes_are_reported_in_one_sentence(arguments, sentence):
     assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
 
 
+def test_a_run_without_an_epoch_is_refused():
+    with pytest.raises(SepnetsError, match="No epoch is left to train; raise training.stop_after"):
+        make_plan(load_config(options=TINY | {"training.epochs": 3, "training.stop_after": 0.1}))
+
+
 def test_some_pictures_can_be_learned_by_heart(tmp_path):
     """At full width, which two blocks need for it."""
     arguments = [

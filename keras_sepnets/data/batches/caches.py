@@ -24,7 +24,7 @@ from keras_sepnets.data.pictures.rules import PixelRules
 
 MEMORY_SHARE = 0.25  # of the machine's memory that decoded pictures may take
 DISK_RESERVE = 1_000_000_000  # bytes that a cache leaves free on the disk
-CACHE_VERSION = 1  # of the rules that turn a file into pixels; a new version ignores old caches
+CACHE_VERSION = 2  # of the rules that turn a file into pixels; a new version ignores old caches
 
 
 class Cache(Protocol):

@@ -77,6 +77,7 @@ def check_source(
         findings,
         source.class_names,
         [counts.get("train", 0) for counts in classes.values()],
+        is_cropped=data.fit == "crop",
         may_be_tiny=source.picture_size is not None and source.picture_size <= SMALL_PICTURE,
     )
     issues += [
@@ -125,7 +126,7 @@ def _collect(
         if finding.pixels is not None and row is not None and len(row) < SHEET_COLUMNS:
             row.append(_thumbnail(finding.pixels))
         if finding.pixels is not None:
-            finding = finding._replace(contrast=_contrast(finding.pixels, data.crop_fraction or 1.0))
+            finding = finding._replace(contrast=_contrast(finding.pixels, data))
         findings.append(finding._replace(pixels=None))
         if on_progress:
             on_progress(len(findings), total)
@@ -140,9 +141,10 @@ def _summarize(lengths: Sequence[int]) -> dict[str, int]:
     }
 
 
-def _contrast(pixels: np.ndarray, crop_fraction: float) -> float:
+def _contrast(pixels: np.ndarray, data: DataConfig) -> float:
     """Return the standard deviation of the colour channel that varies most in what the network sees."""
-    return float(_central_square(pixels, crop_fraction).std(axis=(0, 1)).max())
+    seen = _central_square(pixels, data.crop_fraction or 1.0) if data.fit == "crop" else pixels
+    return float(seen.std(axis=(0, 1)).max())
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:

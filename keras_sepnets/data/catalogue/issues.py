@@ -38,7 +38,12 @@ class Issue(Result):
 
 
 def find_issues(
-    findings: Sequence[Inspected], class_names: Sequence[str], train_counts: Sequence[int], *, may_be_tiny: bool
+    findings: Sequence[Inspected],
+    class_names: Sequence[str],
+    train_counts: Sequence[int],
+    *,
+    is_cropped: bool,
+    may_be_tiny: bool,
 ) -> list[Issue]:
     """Return the issues of a data set, of both severities.
 
@@ -46,6 +51,7 @@ def find_issues(
         findings: One per picture.
         class_names: Name of each class.
         train_counts: Number of training pictures of each class.
+        is_cropped: Whether the network sees only the central square.
         may_be_tiny: Whether small pictures are normal for this data set.
     """
     good = [finding for finding in findings if not finding.fault]
@@ -55,7 +61,7 @@ def find_issues(
         _copies(good, class_names),
         () if may_be_tiny else _tiny(good),
         _odd(good),
-        _crop(good),
+        _crop(good) if is_cropped else (),
         _mixed_colours(good),
     )
     found = [issue for issues in rules for issue in issues if issue.examples]

@@ -23,6 +23,7 @@ DECODED_IN_PYTHON = ("ppm", "ppm_plain", "bmp_rle")  # Pillow's decoders
 HEAD = 65_536  # bytes of a JPEG that usually reach to its first scan
 TAIL = 1024  # bytes of a JPEG that usually have its last marker
 EXIF_ORIENTATION = 0x0112  # EXIF 2.3, tag 274
+BITS_PER_SAMPLE = 258  # TIFF 6.0
 COLOURS = {  # Pillow's mode -> in words
     "1": "grey",
     "L": "grey",
@@ -157,6 +158,8 @@ def _read(file: BinaryIO, start: bytes) -> Header:
         is_turned = file_format == "JPEG" and "exif" in picture.info
         orientation = orientation_of(picture) if is_turned else 1
         bits = 16 if is_deep(picture.mode) else 8
+        if file_format == "TIFF" and bits == 8 and max(picture.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8:  # type: ignore[attr-defined]
+            raise ValueError("Pillow keeps only the high bytes of a TIFF's 16-bit colours; save it as PNG")
         in_python = any(tile[0] in DECODED_IN_PYTHON for tile in getattr(picture, "tile", ()))
         header = Header(file_format, picture.mode, *picture.size, orientation, bits, in_python=in_python)
     return header._replace(**markers)

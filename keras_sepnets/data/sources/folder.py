@@ -29,7 +29,7 @@ def open_folder(
         SepnetsError: The folder does not exist or has no class folders with pictures; it has fewer than two
             classes, a split has a class that train lacks, a class has no pictures, or a file is not a picture.
     """
-    root = Path(path).expanduser().resolve()
+    root = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  never raises
     name = str(DatasetName("folder", str(root)))
     if not root.is_dir():
         hint = f'; did you mean "manifest:{printable(root)}"?' if root.is_file() else "."

@@ -133,9 +133,16 @@ def _folders_below(folder: Path) -> list[str]:
     """Return the folders below a folder, the nearest first."""
     found = level = [str(folder)]
     for _ in range(DEEPEST):
-        level = [path for parent in level for path in list_folder(parent).folders]
+        level = [path for parent in level for path in _folders_in(parent)]
         found = [*found, *level][:MOST_FOLDERS]
     return found[1:]
+
+
+def _folders_in(parent: str) -> list[str]:
+    try:
+        return list_folder(parent).folders
+    except OSError:  # nothing to be found for this user
+        return []
 
 
 def _slashes(key: str) -> str:

@@ -1,6 +1,7 @@
 """The name of a data set: `folder:PATH`, `manifest:FILE` or a TFDS name. Only this module takes it apart."""
 
 import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -8,8 +9,9 @@ from typing import Literal, NamedTuple
 
 def kind_of_path(path: str) -> tuple[str, str] | None:
     """Return the kind of a data set that lies at a path, and what is there in words; None if nothing is."""
-    place = Path(path).expanduser()
-    with contextlib.suppress(OSError, ValueError):  # not a name that a file system could hold
+    # Not a name that a file system could hold; no such user's home.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        place = Path(path).expanduser()
         if place.is_dir():
             return "folder", "folder"
         if place.is_file():
@@ -57,7 +59,7 @@ class DatasetName(NamedTuple):
         """Return the name with an absolute path, if it has a path."""
         if not self.is_own_pictures:
             return self
-        return self._replace(place=str(Path(self.place).expanduser().resolve()))
+        return self._replace(place=str(Path(os.path.expanduser(self.place)).resolve()))  # noqa: PTH111  never raises
 
     def __str__(self) -> str:
         """Return the name in one piece."""

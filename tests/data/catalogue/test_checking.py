@@ -217,6 +217,10 @@ def test_a_crop_that_hides_more_than_a_third_of_typical_pictures_is_warned_of(tm
         assert len(found["crop"].examples) == 24
         whole = Splits(open_source(f"folder:{tmp_path}"), DataConfig(image_size=16, fit="pad"))
         assert whole.notes == []
+        padded = check_source(
+            open_to_check(data := DataConfig(dataset=f"folder:{tmp_path}", fit="pad")), config=data
+        )
+        assert "crop" not in {issue.kind for issue in padded.issues}
 
 
 def test_classes_of_very_different_size_are_warned_of(folder):

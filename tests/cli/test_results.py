@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from keras_sepnets.cli import main
-from keras_sepnets.cli.evaluate import SPLITS
 from keras_sepnets.cli.options import SETTINGS
+from keras_sepnets.cli.parameter_types import SPLITS
 from keras_sepnets.cli.results import RESULTS
 from keras_sepnets.data.batches.splits import ROLES
 from keras_sepnets.settings.recipes import read_recipe

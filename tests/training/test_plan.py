@@ -333,6 +333,7 @@ def planned(*phases, steps=10, weights=None, momentum=0.9, precise=0):
     return SimpleNamespace(
         phases=tuple(SimpleNamespace(begin=begin, end=end) for begin, end in zip(begins, phases, strict=False)),
         epochs=phases[-1],
+        last_epoch=phases[-1],
         steps_per_epoch=steps,
         config=SimpleNamespace(
             transfer=SimpleNamespace(weights=weights),

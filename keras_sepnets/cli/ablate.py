@@ -64,9 +64,9 @@ def ablate(
 ) -> None:
     """Train a network with and without one part or setting, over paired seeds, and compare the two.
 
-    Both networks of a pair start from the same weights and see the same pictures in the same order. Finished
-    runs are kept: repeat the command to continue, or give more seeds to add pairs. Defaults: Xception, alpha
-    0.25, 2 middle-flow modules, digits at 48 px, 8 epochs.
+    Apart from the change, both runs of a pair start from the same weights and see the same pictures in the same
+    order. Finished runs are kept: repeat the command to continue, or give more seeds to add pairs. Defaults:
+    Xception, alpha 0.25, 2 middle-flow modules, digits at 48 px, 8 epochs.
 
     \b
     sepnets ablate --no-intermediate-relu

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import one_line, printable
 from keras_sepnets.runs.folder import Run
+from keras_sepnets.runs.reading import damaged
 
 FILE = "predictions-test.csv"
 COLUMNS = ("path", "label", "predicted", "probability", "label_probability")
@@ -54,7 +54,7 @@ def read_predictions(run: Run) -> list[OutOfFold]:
         _, *rows = csv.reader(io.StringIO((run.path / FILE).read_text(encoding="utf-8"), newline=""))
         return [OutOfFold._make([*row[: len(COLUMNS)], tuple(row[len(COLUMNS) :])]) for row in rows]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise SepnetsError(f"The run folder is damaged: {FILE}: {error}") from None
+        raise damaged(run.path / FILE, one_line(error)) from None
 
 
 def to_rows(

@@ -142,13 +142,8 @@ def settings_of_final(config: RunConfig, folds: Sequence[Path]) -> RunConfig:
 
 def _kept_share(run: Run) -> float:
     """Return the share of its epochs after which a run's network is kept."""
-    training = run.config.training
-    trained = run.read_json("training.json")
-    kept = len(run.read_history())
-    if training.keep == "best":  # older folds have recorded it only in their histories
-        network = kept_network(run, "best")
-        kept = trained.get("best_epoch", network.epoch if network else kept)
-    return kept / max(int(training.epochs), 1)
+    kept = kept_network(run)
+    return kept.epoch / max(int(run.config.training.epochs), 1) if kept else 1.0
 
 
 def _check_same_pictures(first: Path, plan: Plan) -> None:

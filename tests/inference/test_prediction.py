@@ -55,19 +55,28 @@ def write_folder(root):
                     picture.save(folder / f"{number}.jpg", exif=exif if number % 4 == 2 else Image.Exif())
 
 
-@pytest.mark.parametrize("memory", [None, 0], ids=["memory", "stream"])
-def test_predict_and_evaluate_give_the_same_probabilities_to_the_bit(finished, tmp_path, monkeypatch, memory):
-    write_folder(tmp_path / "set")
-    run = Run.open(shutil.copytree(finished.run.path, tmp_path / "run"))
-    splits = Splits(open_source(f"folder:{tmp_path / 'set'}"), run.config.data, memory=memory)
+def by_both(run, folder, monkeypatch, memory=None):
+    """Return the probabilities of the test pictures from `evaluate`, and their predictions from `predict`."""
+    splits = Splits(open_source(f"folder:{folder}"), run.config.data, memory=memory)
     seen = []
     summarize = evaluation.summarize
     monkeypatch.setattr(evaluation, "summarize", lambda *given: seen.append(given[0]) or summarize(*given))
     evaluate(run, splits=splits)
-    predictions = predict(run, [tmp_path / "set" / "test"], top=10)
+    return seen[0].tolist(), predict(run, [folder / "test"], top=10)
+
+
+def in_order_of_classes(predictions, run):
     probabilities = [dict(zip(p.labels, p.probabilities, strict=True)) for p in predictions]
+    return [[row[name] for name in run.class_names] for row in probabilities]
+
+
+@pytest.mark.parametrize("memory", [None, 0], ids=["memory", "stream"])
+def test_predict_and_evaluate_give_the_same_probabilities_to_the_bit(finished, tmp_path, monkeypatch, memory):
+    write_folder(tmp_path / "set")
+    run = Run.open(shutil.copytree(finished.run.path, tmp_path / "run"))
+    evaluated, predictions = by_both(run, tmp_path / "set", monkeypatch, memory=memory)
     assert len(predictions) == 70  # more than a batch
-    assert seen[0].tolist() == [[row[name] for name in run.class_names] for row in probabilities]
+    assert evaluated == in_order_of_classes(predictions, run)
 
 
 def test_damaged_pictures_among_many_are_named_and_the_others_classified(finished, tmp_path):
@@ -110,14 +119,8 @@ def test_a_run_that_pads_predicts_as_it_evaluates(finished, tmp_path, monkeypatc
     config = run.read_json("config.json")
     config["data"]["fit"] = "pad"
     run.write_json("config.json", config)
-    splits = Splits(open_source(f"folder:{tmp_path / 'set'}"), run.config.data)
-    seen = []
-    summarize = evaluation.summarize
-    monkeypatch.setattr(evaluation, "summarize", lambda *given: seen.append(given[0]) or summarize(*given))
-    evaluate(run, splits=splits)
-    predictions = predict(run, [tmp_path / "set" / "test"], top=10)
-    probabilities = [dict(zip(p.labels, p.probabilities, strict=True)) for p in predictions]
-    assert seen[0].tolist() == [[row[name] for name in run.class_names] for row in probabilities]
+    evaluated, predictions = by_both(run, tmp_path / "set", monkeypatch)
+    assert evaluated == in_order_of_classes(predictions, run)
     cropped = predict(finished.run, [tmp_path / "set" / "test"], top=10)
     assert [p.probabilities for p in predictions] != [p.probabilities for p in cropped]
 

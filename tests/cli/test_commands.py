@@ -113,7 +113,9 @@ def test_mistakes_exit_2_with_one_sentence_and_write_nothing(arguments, sentence
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "thesis.txt"]
 
 
-@pytest.mark.parametrize(("model", "size"), [("mobilenet_v2", 64), ("inception_v3", 75)])
+@pytest.mark.parametrize(
+    ("model", "size"), [("mobilenet_v2", 64), pytest.param("inception_v3", 75, marks=pytest.mark.long)]
+)
 def test_every_network_can_be_planned_by_name(model, size, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("train", "--model", model, "--alpha", "0.25", "--set", "model.dropout=0.2", "--dry-run", "--json")

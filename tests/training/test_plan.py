@@ -69,6 +69,7 @@ def test_a_trial_that_does_not_fit_is_halved(monkeypatch):
         choose_batch_size(load_config(), classes=10, num_examples=10**6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_warm_workers")
 def test_memory_is_measured_in_a_process_and_grows_with_the_batch():
     config = load_config(options=TINY | {"data.image_size": 64})
@@ -100,6 +101,7 @@ def test_epochs_that_fit_a_time():
     assert speed.seconds_of(fitted) == pytest.approx(speed.seconds_of(work) + 1.1 * more)
 
 
+@pytest.mark.long
 def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
     asked = []
 
@@ -252,6 +254,7 @@ def test_a_run_without_an_epoch_is_refused():
         make_plan(load_config(options=TINY | {"training.epochs": 3, "training.stop_after": 0.1}))
 
 
+@pytest.mark.long
 def test_some_pictures_can_be_learned_by_heart(tmp_path):
     """At full width, which two blocks need for it."""
     arguments = [

@@ -108,6 +108,7 @@ def test_pictures_show_what_the_network_saw_and_says(finished):
             assert picture.width > 500
 
 
+@pytest.mark.long
 def test_mixed_precision_trains_and_saves_an_ordinary_network(tiny_config, tmp_path):
     plan = make_plan(changed(tiny_config, training__precision="mixed_bfloat16"))
     assert plan.trained.get_layer("block1_pointwise").compute_dtype == "bfloat16"
@@ -245,6 +246,7 @@ def test_training_stops_after_epochs_without_improvement(tiny_config, tmp_path, 
     assert len(run.read_history()) == 2
 
 
+@pytest.mark.long
 def test_training_can_stop_early_on_the_schedule_of_all_epochs(tiny_config, tmp_path):
     config = changed(tiny_config, training__epochs=2, training__stop_after=0.5, training__warmup_epochs=0)
     run = train(config, output=tmp_path / "run").run
@@ -310,6 +312,7 @@ def test_a_validation_split_without_a_readable_picture_is_an_error(tiny_config, 
             train(config, output=tmp_path / "run", cache_folder=cache_folder)
 
 
+@pytest.mark.long
 def test_what_is_held_out_after_files_were_added_is_not_the_test_of_the_run(tiny_config, picture_folder, tmp_path):
     folder = shutil.copytree(picture_folder, tmp_path / "pictures")
     config = changed(tiny_config, data__dataset=f"folder:{folder}", training__batch_size=48)

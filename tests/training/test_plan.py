@@ -128,13 +128,26 @@ def test_where_not_even_one_epoch_fits_one_sentence_says_so_and_nothing_is_writt
     result = CliRunner().invoke(main, ["train", *arguments, "--output", str(tmp_path / "run")])
     assert result.exit_code == 2
     (sentence,) = result.stderr.splitlines()[-1:]
-    # 1.1 times: 20 s of tracing twice, 40 steps, 3 + 6 batches, 16 for batch norm's statistics, saved twice, 5 s
-    needed = 1.1 * (2 * 20 + 40 + 3 + 6 + 16 + 2 + 5)
+    # 1.1 times: 20 s of tracing twice, 40 steps, 3 + 6 batches, 10 for batch norm's statistics, saved twice, 5 s
+    needed = 1.1 * (2 * 20 + 40 + 3 + 6 + 10 + 2 + 5)
     found = float(re.search(r"it takes about ([\d.]+) s", sentence)[1])
     assert needed <= found < needed + 60
     assert sentence.startswith("Error: Not even one epoch fits into the time")
     assert sentence.endswith("Received: --max-time 60s")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("seconds", "batches"), [(10_000, 0), (1000, 10)])
+def test_only_runs_with_precise_statistics_are_charged_for_them(monkeypatch, seconds, batches):
+    """An epoch has 40 steps of digits, so 1000 s are a run of less than 300 steps, whose statistics lag behind."""
+    speed = Speed(beginning=0.0, step=1.0, evaluation=10.0, saving=0.0)
+    monkeypatch.setattr("keras_sepnets.training.tuning.duration.measure_speed", lambda *_: speed)
+    options = {"training.batch_size": 32, "training.epochs": "auto", "training.precise_batch_norm": "auto"}
+    begin = TimeLimit.of(seconds)
+    plan = make_plan(load_config(options=TINY | options), max_seconds=begin)
+    once, epoch = 10 * 6 + 5, 40 + 10 * (3 + batches)
+    assert plan.config.training.precise_batch_norm == batches
+    assert plan.epochs == pytest.approx((seconds / 1.1 - once) / epoch, abs=1, rel=0.02)
 
 
 def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():

@@ -381,3 +381,34 @@ def test_a_dry_run_measures_only_if_it_is_asked_to(monkeypatch, tmp_path, argume
     assert result.exit_code == 0, result.output
     assert len(calls) == asked
     assert ("default; a run measures" in result.stdout) == (not asked)
+
+
+WITHOUT_HOME = """
+import pwd, sys, tempfile
+from keras_sepnets.cli import main
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid, tempfile.tempdir = unknown, None
+main(sys.argv[1:], prog_name="sepnets")
+"""
+
+
+def test_a_user_without_a_home_folder_plans_runs(tmp_path):
+    """As in a container with an unknown user: no HOME, and no line in /etc/passwd."""
+    unset = ("HOME", "XDG_CACHE_HOME", "KERAS_HOME", "TFDS_DATA_DIR")
+    settings = {name: value for name, value in os.environ.items() if name not in unset}
+    place, temporary = tmp_path / "place", tmp_path / "temporary"
+    place.mkdir()
+    weights = temporary / ".keras" / "models" / "mobilenet_2_5_128_tf_no_top.h5"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("not what is published")
+    plan = ["train", "--dry-run", "--alpha", "0.25", "--image-size", "128", "--epochs", "500"]
+    options = {"env": settings | {"TMPDIR": str(temporary)}, "cwd": place}
+    ready = run_code(WITHOUT_HOME, *plan, **options)
+    assert ready.returncode == 0, ready.stderr
+    for given in ("imagenet", "~/weights.h5"):
+        refused = run_code(WITHOUT_HOME, *plan, "--weights", given, **options)
+        assert refused.returncode == 2
+        *_, sentence = refused.stderr.splitlines()
+        assert sentence.startswith(("Error: This is not the file published", "Error: These weights do not exist"))
+    assert not list(place.iterdir())

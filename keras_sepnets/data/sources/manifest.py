@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.sources.columns import Columns, find_columns
 from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
@@ -39,7 +40,7 @@ def open_manifest(
         SepnetsError: The manifest cannot be read, a row lacks a path or a label, has an unknown split or repeats a
             picture; or `FileSource` refuses the files.
     """
-    file = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  never raises
+    file = whole_path(path)
     name = str(DatasetName("manifest", str(file)))
     faults = Faults() if faults is None else faults
     table = read_table(file)

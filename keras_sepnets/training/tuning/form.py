@@ -197,11 +197,15 @@ def _make_task(config: RunConfig, *, batch_size: int, classes: int) -> dict[str,
 
 
 def _cache_file(task: dict[str, Any]) -> Path:
-    """Return the file of a trial's result; relative for a user without a home folder."""
+    """Return the file of a trial's result; relative, so that it is never written, for a user without a home."""
     threads = {name: value for name, value in os.environ.items() if name.startswith("TF_NUM_")}
     known = [describe_machine("keras-sepnets", "keras", "tensorflow"), threads, task]
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
-    return platformdirs.user_cache_path("sepnets") / "form-trials" / f"{key[:32]}.json"
+    try:
+        folder = platformdirs.user_cache_path("sepnets")
+    except RuntimeError:  # older versions of platformdirs return a relative path
+        folder = Path("sepnets")
+    return folder / "form-trials" / f"{key[:32]}.json"
 
 
 def _write(cache: Path, form: Form) -> None:

@@ -20,6 +20,7 @@ from keras_sepnets.base.intervals import compare_rounds
 from keras_sepnets.base.machine import describe_machine
 from keras_sepnets.settings.schema import RunConfig, TrainingConfig
 from keras_sepnets.training.tuning.turns import least_seconds, measure_steps
+from keras_sepnets.training.tuning.workers import WorkerTimeoutError
 
 OPEN = {  # setting -> what "auto" may become
     "accelerate": ("off", "on"),
@@ -63,7 +64,7 @@ def choose_form(
 
     The forms take turns, each in its own process. The default form (accelerated on CPUs, compiled by XLA on GPUs)
     wins unless another one is faster in every round. The result is cached in the user's cache folder by machine,
-    versions, network, picture size and batch size.
+    versions, network, picture size and batch size, also if a whole minute was not enough.
 
     Args:
         config: The settings; the picture size is final.
@@ -105,7 +106,10 @@ def choose_form(
     try:
         speeds = measure_steps(tasks, rounds=ROUNDS, max_seconds=seconds, on_progress=on_progress)
     except FailedRunError as error:
-        return _KNOWN.setdefault(cache, Form(forms[default], f"default; {error}"))
+        form = Form(forms[default], f"default; {error}")
+        if seconds == MOST_SECONDS and isinstance(error.__cause__, WorkerTimeoutError):
+            _write(cache, form)  # the next run would wait as long for nothing
+        return _KNOWN.setdefault(cache, form)
     chosen, why = _fastest(speeds.images_per_second, default)
     form = Form(forms[chosen], why)
     _write(cache, form)

@@ -11,6 +11,7 @@ from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.tuning import form as form_trial
 from keras_sepnets.training.tuning.form import choose_form, form_name, warn_of_slow_products
 from keras_sepnets.training.tuning.turns import StepSpeeds
+from keras_sepnets.training.tuning.workers import WorkerError, WorkerTimeoutError
 
 LONG = 10_000  # steps
 
@@ -217,6 +218,30 @@ def test_a_trial_that_is_not_done_in_time_is_given_up(monkeypatch):
     assert time.monotonic() - begin < 10
     assert form.settings["accelerate"] == "on"
     assert form.why == "default; not accelerated could not be measured: not done after 0.2 s"
+
+
+@pytest.mark.parametrize(
+    ("cause", "limit", "measured"),
+    [
+        (WorkerTimeoutError("not done after 60 s"), None, 1),
+        (WorkerTimeoutError("not done after 30 s"), 300.0, 2),  # of a short run; a longer one may be done in time
+        (WorkerError(1, "no memory"), None, 2),
+    ],
+)
+def test_a_trial_that_used_its_whole_minute_is_not_repeated(monkeypatch, cause, limit, measured):
+    asked = []
+
+    def measure_steps(*_, **__):
+        asked.append(1)
+        raise FailedRunError(f"accelerated could not be measured: {cause}") from cause
+
+    monkeypatch.setattr(form_trial, "measure_steps", measure_steps)
+    first = choose(config(), max_seconds=limit)
+    form_trial._KNOWN.clear()  # as in the next process
+    again = choose(config(), max_seconds=limit)
+    assert len(asked) == measured
+    assert again.settings == first.settings
+    assert again.why.startswith(first.why)
 
 
 def test_nothing_is_measured_where_no_run_follows(trials):

@@ -48,7 +48,7 @@ class EvaluatedRun(Result):
     checkpoint: str
     """The network: final or best."""
     epoch: int | None
-    """Epoch of this network; 0: a fitted classifier before the first epoch."""
+    """Epoch of this network; 0: a fitted classifier before the first epoch; null: the run has lost its history."""
     predictions: str | None
     """CSV file with the prediction for each picture; null if the run folder cannot be written."""
 

@@ -105,6 +105,15 @@ def test_the_best_epoch_is_marked_and_harder_training_is_said(figures, best, wor
         assert {"train, on mixed pictures", "validation"} < lines.keys()
 
 
+def test_a_curve_without_held_out_pictures_has_no_validation(figures):
+    draw_learning_curve(HISTORY, "", held_out=False)
+    for axes in figures[0].axes:
+        assert [line.get_label() for line in axes.get_lines()] == [
+            "train",
+            "training pictures, evaluated after the epoch",
+        ]
+
+
 def test_letters_without_a_font_are_shown_as_codes_with_one_sentence(figures, monkeypatch):
     from keras_sepnets.runs import fonts
 

@@ -120,7 +120,7 @@ def _check_options_of_data(data: DataConfig, *, download: bool) -> None:
         )
     if data.on_bad_picture == "skip" and not own:
         raise SepnetsError(
-            "--on-bad-picture skip is for picture files; TFDS has verified those of its sets. "
+            "--on-bad-picture skip is for picture files; TFDS has already checked its own. "
             f"Received: --dataset {printable(data.dataset)}"
         )
 

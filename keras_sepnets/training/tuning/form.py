@@ -97,7 +97,7 @@ def choose_form(
     seconds = MOST_SECONDS if max_seconds is None else min(MOST_SECONDS, SHARE * max_seconds)
     if seconds < FEWEST_SECONDS:
         return Form(
-            forms[default], f"default; {seconds:.0f} s, a tenth of the time limit, are too little for a trial"
+            forms[default], f"default; {seconds:.0f} s, a tenth of the time limit, is too little for a trial"
         )
     on_progress(
         f"measuring which form of the network trains fastest here, for {seconds:.0f} s at most: {', '.join(forms)}"

@@ -207,7 +207,7 @@ def test_a_trial_takes_a_minute_or_a_tenth_of_the_time_limit_or_is_skipped(trial
     short = choose(config(batch_size=7), max_seconds=90.0)
     assert len(asked) == 3
     assert short.settings == {"accelerate": "on", "jit_compile": "off"}
-    assert short.why == "default; 9 s, a tenth of the time limit, are too little for a trial"
+    assert short.why == "default; 9 s, a tenth of the time limit, is too little for a trial"
 
 
 def test_a_trial_that_is_not_done_in_time_is_given_up(monkeypatch):

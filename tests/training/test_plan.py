@@ -137,9 +137,9 @@ def test_where_not_even_one_epoch_fits_one_sentence_says_so_and_nothing_is_writt
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("seconds", "batches"), [(10_000, 0), (1000, 10)])
+@pytest.mark.parametrize(("seconds", "batches"), [(10_000, 0), (600, 10)])
 def test_only_runs_with_precise_statistics_are_charged_for_them(monkeypatch, seconds, batches):
-    """An epoch has 40 steps of digits, so 1000 s are a run of less than 300 steps, whose statistics lag behind."""
+    """An epoch has 40 steps of digits, so 600 s are a run of less than 300 steps, whose statistics lag behind."""
     speed = Speed(beginning=0.0, step=1.0, evaluation=10.0, saving=0.0)
     monkeypatch.setattr("keras_sepnets.training.tuning.duration.measure_speed", lambda *_: speed)
     options = {"training.batch_size": 32, "training.epochs": "auto", "training.precise_batch_norm": "auto"}

@@ -56,8 +56,8 @@ def evaluate(
     if (run / "experiment.json").is_file():
         if split != "test" or checkpoint or dataset:
             raise SepnetsError(
-                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint, "
-                f"as well as --dataset, or name one of its runs. Received: {str(run)!r}"
+                "A cross-validation is evaluated by the tests of its folds; leave out --split, --checkpoint and "
+                f"--dataset, or name one of its runs. Received: {str(run)!r}"
             )
         evaluate_folds(run, cache_folder=cache_folder, as_json=as_json)
         return
@@ -96,7 +96,9 @@ def _show_mistakes(evaluation: "Evaluation", console: "Console") -> None:
     wrong = evaluation.num_examples - round(evaluation.top1 * evaluation.num_examples)
     shown = len(evaluation.mistakes)
     if wrong:
-        console.print(f"wrong: {counted(wrong, 'picture')}" + (f"; the surest {shown}:" if wrong > shown else ":"))
+        console.print(
+            f"wrong: {counted(wrong, 'picture')}" + (f"; the {shown} most confident:" if wrong > shown else ":")
+        )
     for mistake in evaluation.mistakes:
         words = f"{mistake.name}: {mistake.predicted} {mistake.probability:.1%}, is {mistake.label}"
         console.print(f"  {printable(words)}", markup=False)

@@ -26,8 +26,8 @@ def epochs_to_extend_to(settings: Settings) -> int:
     epochs = settings.config.training.epochs
     if settings.given - {"data.dataset"} != {"training.epochs"} or epochs == "auto":
         raise SepnetsError(
-            "Give the total number of epochs, and nothing else but the place of the pictures if they have moved: "
-            "--extend RUN --epochs N"
+            "Give only the total number of epochs and, if the pictures have moved, --dataset: "
+            "sepnets train --extend RUN --epochs N"
         )
     return epochs
 

@@ -19,6 +19,7 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.data.batches.examples import NOTHING_READ
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.split_names import split_of
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.inference.inputs import as_run
 from keras_sepnets.inference.out_of_fold import write_predictions
@@ -48,7 +49,7 @@ class EvaluatedRun(Result):
     checkpoint: str
     """The network: final or best."""
     epoch: int | None
-    """Epoch of this network; 0: a fitted classifier before the first epoch."""
+    """Epoch of this network; 0: a fitted classifier before the first epoch; null: the run has lost its history."""
     predictions: str | None
     """CSV file with the prediction for each picture; null if the run folder cannot be written."""
 
@@ -105,7 +106,7 @@ def evaluate(
 
     Args:
         run: The run, or the path of its folder.
-        split: "train", "validation" or "test", as the run or the other data set uses them.
+        split: "train", "validation" or "test", or a word like "val", as the run or the other data set uses them.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
         dataset: Where the run's pictures are now, if they have moved, or another data set with some of its
             classes: its split of this name, or all of it if it has no splits. None: as config.json says.
@@ -124,7 +125,7 @@ def evaluate(
             other classes than the run, or the run was trained on every picture.
         FailedRunError: A picture cannot be read.
     """
-    run = as_run(run)
+    run, split = as_run(run), split_of(str(split)) or split
     file, model = run.network_file(checkpoint), run.load_model(checkpoint)
     if splits is None:
         pictures = open_pictures(run, split, dataset, cache_folder)

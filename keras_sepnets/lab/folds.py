@@ -143,7 +143,9 @@ def settings_of_final(config: RunConfig, folds: Sequence[Path]) -> RunConfig:
 def _kept_share(run: Run) -> float:
     """Return the share of its epochs after which a run's network is kept."""
     kept = kept_network(run)
-    return kept.epoch / max(int(run.config.training.epochs), 1) if kept else 1.0
+    if kept is None or kept.epoch is None:
+        return 1.0
+    return kept.epoch / max(int(run.config.training.epochs), 1)
 
 
 def _check_same_pictures(first: Path, plan: Plan) -> None:

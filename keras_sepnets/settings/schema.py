@@ -1,10 +1,10 @@
 """The settings of a run: frozen and strict. `files.py` reads and writes them."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.settings.networks import DEFAULT_NETWORK as DEFAULT_NETWORK
 from keras_sepnets.settings.networks import NETWORK_SETTINGS as NETWORK_SETTINGS
 from keras_sepnets.settings.networks import InceptionV3Config as InceptionV3Config
@@ -135,7 +135,7 @@ class TransferConfig(Settings):
         """Return these settings with an absolute path of the weights, valid wherever a run is resumed."""
         if self.weights in (None, "imagenet"):
             return self
-        return self.model_copy(update={"weights": str(Path(str(self.weights)).expanduser().resolve())})
+        return self.model_copy(update={"weights": str(whole_path(str(self.weights)))})
 
 
 def _on_or_off(value: Any) -> Any:

@@ -87,7 +87,7 @@ MISTAKES = [
     (("cost", "--against", "paper", "--image-size", "96"), "Received: --image-size"),
     (("cost", "--against", "paper", "--by", "layer"), "leave them out here"),
     (("cost", "--grid", "--output", "x.csv"), "would replace x.csv"),
-    (("cost", "nowhere", "--grid"), "ask one at a time"),
+    (("cost", "nowhere", "--grid"), "Ask one question at a time"),
     (("cost", "--output", "grid.png"), "--output names the picture of --grid"),
     (("cost", "--grid", "--output", "missing/grid.png"), "in a folder that exists"),
     (("cost", "--csv", "taken"), "in a folder that exists"),

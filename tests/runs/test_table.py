@@ -50,6 +50,17 @@ def test_every_run_is_listed_once_with_its_state(runs, finished):
         assert summarize_run(runs / "b").status == "training"
 
 
+@pytest.mark.parametrize("lost", [("history.csv",), ("history.csv", "training.json")])
+def test_the_epoch_of_a_run_without_its_history_is_unknown(finished, tmp_path, lost):
+    shutil.copytree(finished.run.path, tmp_path / "copy")
+    for name in lost:
+        (tmp_path / "copy" / name).unlink()
+    (listed,) = json.loads(CliRunner().invoke(main, ["runs", str(tmp_path), "--json"]).stdout)
+    assert [listed[name] for name in ("epoch", "checkpoint_epoch", "validation_top1")] == [None] * 3
+    assert listed["test_top1"] == finished.test.top1
+    assert " unknown " in CliRunner().invoke(main, ["runs", str(tmp_path)]).stdout
+
+
 def test_runs_are_shown_and_compared(runs):
     shown = CliRunner().invoke(main, ["runs", str(runs)])
     assert shown.exit_code == 0

@@ -14,6 +14,7 @@ from keras_sepnets.base.errors import FailedRunError, InterruptedRunError
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.checks import check_callbacks
 from keras_sepnets.training.optimization import choose_momentum, compile_model
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import extend, resume, train
@@ -330,3 +331,22 @@ def paths_of_test(run):
     splits = Splits(open_source(run.config.data.dataset, skip_bad=True), run.config.data)
     split, chosen = splits.parts["test"]
     return [path.decode() for path in splits.source.paths(split)[chosen]]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "sentence"),
+    [
+        (keras.callbacks.EarlyStopping, r"did you mean EarlyStopping\(\)\? Received: type"),
+        ([keras.callbacks.EarlyStopping(), "early"], "or a list of them. Received: str"),
+    ],
+)
+def test_what_is_no_callback_is_refused_before_anything_is_written(tiny_config, tmp_path, callbacks, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        train(tiny_config, output=tmp_path / "run", callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_single_callback_needs_no_list():
+    one = keras.callbacks.TerminateOnNaN()
+    assert check_callbacks(one) == check_callbacks((one,)) == [one]
+    assert check_callbacks(None) == []

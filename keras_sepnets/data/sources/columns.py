@@ -8,7 +8,7 @@ from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.pictures.formats import SUFFIXES, has_suffix
 from keras_sepnets.data.sources.class_names import composed
-from keras_sepnets.data.sources.split_names import UNLABELLED, understand_splits
+from keras_sepnets.data.sources.split_names import FLAGS, NO, UNLABELLED, YES, understand_splits
 from keras_sepnets.data.sources.table import Row, Table
 from keras_sepnets.settings.schema import DataConfig
 
@@ -81,8 +81,10 @@ def find_columns(table: Table, given: Columns, name: str) -> tuple[Columns, list
     rest = [name for name in table.columns if name not in ("", path, split, group)]
     labels = _best(rest, LABELS) or [name for name in rest if _plain(name) not in IDS.split()]
     columns = Columns(path, choose(given.label, labels, "label"), split, group)
+    flagged = flagged_split(split)
     unusual = [
         f"the {what} from the column {_quoted(column)}"
+        + (f" ({flagged} or train)" if what == "split" and flagged else "")
         for what, column in columns._asdict().items()
         if column is not None and column != what
     ]
@@ -99,10 +101,21 @@ def _find_paths(table: Table) -> list[str]:
 
 
 def _find_split(table: Table) -> str | None:
-    """Return the column called split, or the only other one that has the name and the values of splits."""
+    """Return the column called split, or the only other one with the name and the values of splits or flags."""
     found = _called(table, SPLITS[:1])
     found = found or [name for name in _called(table, SPLITS[1:]) if _has_splits(table.rows, name)]
+    found = found or [name for name in _called(table, tuple(FLAGS)) if _has_flags(table.rows, name)]
     return found[0] if len(found) == 1 else None
+
+
+def flagged_split(column: str | None) -> str | None:
+    """Return the split of which a column such as is_valid says yes or no; None for another column."""
+    return FLAGS.get(_plain(column or ""))
+
+
+def _has_flags(rows: Sequence[Row], column: str) -> bool:
+    values = {str(row.values.get(column)).strip().casefold() for row in rows} - {"", "none"}
+    return bool(values) and values <= {*YES, *NO}
 
 
 def _has_splits(rows: Sequence[Row], column: str) -> bool:

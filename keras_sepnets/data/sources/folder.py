@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.pictures.formats import KINDS
 from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
@@ -29,7 +30,7 @@ def open_folder(
         SepnetsError: The folder does not exist or has no class folders with pictures; it has fewer than two
             classes, a split has a class that train lacks, a class has no pictures, or a file is not a picture.
     """
-    root = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  never raises
+    root = whole_path(path)
     name = str(DatasetName("folder", str(root)))
     if not root.is_dir():
         hint = f'; did you mean "manifest:{printable(root)}"?' if root.is_file() else "."

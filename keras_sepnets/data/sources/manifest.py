@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.sources.columns import Columns, find_columns
+from keras_sepnets.data.sources.columns import Columns, find_columns, flagged_split
 from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
 from keras_sepnets.data.sources.locating import locate_pictures
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.data.sources.split_names import UNLABELLED, understand_splits
+from keras_sepnets.data.sources.split_names import UNLABELLED, YES, understand_splits
 from keras_sepnets.data.sources.table import FORM, Row, read_table
 
 
@@ -39,7 +40,7 @@ def open_manifest(
         SepnetsError: The manifest cannot be read, a row lacks a path or a label, has an unknown split or repeats a
             picture; or `FileSource` refuses the files.
     """
-    file = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  never raises
+    file = whole_path(path)
     name = str(DatasetName("manifest", str(file)))
     faults = Faults() if faults is None else faults
     table = read_table(file)
@@ -95,7 +96,10 @@ def _read_rows(
 
 
 def _split(row: Row, columns: Columns) -> str:
-    return str(row.values.get(columns.split) or "train").strip()
+    value = str(row.values.get(columns.split) or "train").strip()
+    if flagged := flagged_split(columns.split):
+        return flagged if value.casefold() in YES else "train"
+    return value
 
 
 def _text(row: Row, column: str | None, what: str, where: str) -> str:

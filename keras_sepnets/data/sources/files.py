@@ -171,9 +171,9 @@ class FileSource:
                 yield future.result()
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a source lives as long as its run
-    def deep_values(self) -> np.ndarray | None:
+    def deep_values(self, rules: PixelRules) -> np.ndarray | None:
         """Return values of some 16-bit training pictures; see `Source`."""
-        return sample_values([os.fsdecode(path) for path in self.paths("train")])
+        return sample_values([os.fsdecode(path) for path in self.paths("train")], rules)
 
     def _paths_and_labels(self, part: Part) -> Iterator[tuple[bytes, int]]:
         keep = slice(None) if part.chosen is None else part.chosen

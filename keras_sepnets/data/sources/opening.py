@@ -16,12 +16,13 @@ from keras_sepnets.settings.schema import DataConfig
 
 def open_data(config: DataConfig, *, download: bool = False, **opening: Unpack[Opening]) -> Source:
     """Open the data set of a run as its settings say, except where `opening` says otherwise; see `open_source`."""
-    by_settings: Opening = {
+    merged: Opening = {
         "skip_bad": config.on_bad_picture == "skip",
         "pooled": config.folds > 0,
         "as_written": config.class_names == "as_written",
     }
-    return open_source(config.dataset, columns=columns_of(config), download=download, **{**by_settings, **opening})
+    merged.update(opening)
+    return open_source(config.dataset, columns=columns_of(config), download=download, **merged)
 
 
 def open_to_check(config: DataConfig) -> Source:

@@ -111,6 +111,8 @@ def _describe_pictures(result: "Check") -> str:
         return words
     sides = ", ".join(
         f"{side} {length['smallest']:,} to {length['largest']:,} px (median {length['median']:,})"
+        if length["smallest"] < length["largest"]
+        else f"{side} {length['median']:,} px"
         for side, length in result.sizes.items()
     )
     colours = ", ".join(f"{count:,} {colour}" for colour, count in result.colours.items())

@@ -186,10 +186,11 @@ class FileSource:
             for label in sorted({file.label for file in self._files[split]}.difference(self.class_names)):
                 unknown.add(label)
                 near = did_you_mean(label, self.class_names)
-                self.faults.add(
-                    f'The {split} pictures have the class "{printable(label)}", which train does not '
-                    f"have.{printable(near)} {received}"
-                )
+                if "train" in self.splits:
+                    self.faults.add(
+                        f'The {split} pictures have the class "{printable(label)}", which train does not '
+                        f"have.{printable(near)} {received}"
+                    )
         self.class_names = tuple(sorted({*self.class_names, *unknown}))  # of a check, which goes on
 
     def _check_remaining_classes(self) -> None:

@@ -107,7 +107,7 @@ def test_damage_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ([], "not a JSON object"),
+        ([], "it is not a JSON object"),
         ({"dataset": None}, "dataset: .*string"),
         ({"dataset": "x", "train": 3}, "train: Input should be a valid dictionary"),
         ({"dataset": "x", "train": {}}, "train.num_examples: Field required"),

@@ -66,7 +66,7 @@ def _is_same(key: str, given: Any, found: Any, run: Run) -> bool:
     if key == "transfer.weights":
         return found == TransferConfig(weights=given).with_whole_path().weights
     if key == "training.batch_size" and given > found:  # it was lowered to the number of pictures
-        return found == run.read_json("data.json")["train"]["num_examples"]
+        return found == run.read_data()["train"]["num_examples"]
     return given == found
 
 

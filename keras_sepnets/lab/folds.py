@@ -152,7 +152,7 @@ def _check_same_pictures(first: Path, plan: Plan) -> None:
     """Refuse to continue with other pictures: the folds would be other ones, too."""
     if not Run(first).has("data.json"):
         return
-    recorded, now = Run(first).read_json("data.json"), plan.splits.to_json()
+    recorded, now = Run(first).read_data(), plan.splits.to_json()
     if describe_change(recorded, {role: now[role] for role in ROLES}):
         raise SepnetsError(
             f"The pictures of {printable(plan.splits.source.name)} have changed since the cross-validation began, "

@@ -33,7 +33,7 @@ def kept_network(run: Run, name: str | None = None) -> KeptNetwork | None:
         return KeptNetwork(name, None, None)
     epoch = len(history)
     if name == "best" and (history or start):
-        epoch = best_epoch(history, start, run.read_json("data.json")["validation"]["num_examples"])
+        epoch = best_epoch(history, start, run.read_data()["validation"]["num_examples"])
     if run.config.data.trains_on_all:
         return KeptNetwork(name, epoch, None)
     if epoch:

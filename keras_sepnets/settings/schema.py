@@ -75,6 +75,8 @@ class DataConfig(Settings):
     """column of a manifest with the pictures; default: path, or the one that is clearly meant"""
     label_column: Annotated[str, Field(min_length=1)] | None = None
     """column of a manifest with the classes; default: label, or the one that is clearly meant"""
+    class_names: Literal["composed", "as_written"] = "composed"
+    """of picture files: in composed Unicode (NFC), or as_written, as in runs of version 0.1.0"""
     image_size: Annotated[int, Field(ge=1)] | None = None
     """height and width in px; default: the paper's, or twice that of small pictures (at least 64)"""
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -86,9 +86,9 @@ def test_runs_are_shown_and_compared(runs):
         ("history.csv", "epoch,val_top1,val_loss\n1,x,3\n", "history.csv: could not convert"),
         ("history.csv", "epoch,val_top1\n1\n", "history.csv: row 1 has another number of columns"),
         ("history.csv", "epoch\n1\x002\n", "history.csv: "),
-        ("evaluation-test.json", "[]", "do not fit together"),
-        ("environment.json", "{}", "do not fit together"),
-        ("training.json", "3", "do not fit together"),
+        ("evaluation-test.json", "[]", "evaluation-test.json: it is not a JSON object"),
+        ("environment.json", "{}", "environment.json: it has no started"),
+        ("training.json", "3", "training.json: it is not a JSON object"),
     ],
 )
 def test_a_damaged_run_is_named_and_hides_no_other(finished, tmp_path, file, content, fault):

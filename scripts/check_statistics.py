@@ -2,7 +2,8 @@
 
 Usage: python scripts/check_statistics.py [--experiments 20000] [--part seeds|examples|sequences|holm]
 
-Prints the tables of docs/statistics.md, in about 15 minutes on one core. tests/base/test_coverage.py runs 2,000 experiments of the main settings.
+Prints the tables of docs/statistics.md. tests/base/test_coverage.py runs 2,000 experiments of the main
+settings.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from keras_sepnets.base.comparisons import equivalence, holm, probability_of_gain
-from keras_sepnets.base.resampling import RESAMPLES, Crossed, bootstrap_interval
+from keras_sepnets.base.intervals import wilson_interval
+from keras_sepnets.base.resampling import RESAMPLES, Crossed, bootstrap_interval, resample_means
 from keras_sepnets.base.sequences import confidence_sequence
 
 SPREAD = 0.003  # standard deviation of a paired difference, as large as that of two arms on 10,000 test pictures
@@ -49,6 +51,7 @@ class OverSeeds(NamedTuple):
 
     interval_covers: float  # the t interval contains the true difference
     probability_covers: float  # its interval contains the true probability of a gain
+    wins_cover: float  # so does Wilson's interval of the share of seeds that gained
     false_difference: float  # p < 5 % without a difference
     false_equivalence: float  # "equivalent" although the true difference is the margin
 
@@ -62,11 +65,14 @@ def check_seeds(rng: Generator, experiments: int, seeds: int, shape: str, effect
     low, high = found.confidence_interval(0.95)
     _, least, most = probability_of_gain(noise + effect * SPREAD)
     truth = above(-effect)
+    wilson = np.array([wilson_interval(wins, seeds) for wins in range(seeds + 1)])
+    fewest, highest = wilson[(noise + effect * SPREAD > 0).sum(axis=1)].T
     margin = 1.67 * SPREAD  # half a point
     null = stats.ttest_rel(reference + noise, reference, axis=1).pvalue
     return OverSeeds(
         interval_covers=np.mean((low <= effect * SPREAD) & (effect * SPREAD <= high)),
         probability_covers=np.mean((least <= truth) & (truth <= most)),
+        wins_cover=np.mean((fewest <= truth) & (truth <= highest)),
         false_difference=np.mean(null < 0.05),
         false_equivalence=max(
             np.mean([equivalence(row + sign * margin, margin) < 0.05 for row in noise]) for sign in (-1, 1)
@@ -79,6 +85,7 @@ class OverExamples(NamedTuple):
 
     bootstrap: float  # `bootstrap_interval`
     closed_form: float  # mean +- t * error of `Crossed`
+    percentiles: float  # those of the same bootstrap, as they are
     over_seeds: float  # the t interval, which takes the test set as it is
     seed_share: float  # of the squared error that new seeds account for, on average
 
@@ -107,7 +114,9 @@ def check_examples(
         over_seeds = table.mean(axis=1).std(ddof=1) / math.sqrt(seeds)
         low, high = bootstrap_interval(table, resamples=resamples, seed=number)
         halves = [stats.t.ppf(0.975, found.freedom) * found.error, stats.t.ppf(0.975, seeds - 1) * over_seeds]
-        hits.append([low <= 0 <= high, *(abs(found.mean) <= half for half in halves)])
+        start, end = np.quantile(resample_means(table, resamples, np.random.default_rng(number)), [0.025, 0.975])
+        closed_form, t_test = (abs(found.mean) <= half for half in halves)
+        hits.append([low <= 0 <= high, closed_form, start <= 0 <= end, t_test])
         shares.append((over_seeds / found.error) ** 2)
     return OverExamples(*np.mean(hits, axis=0), float(np.mean(shares)))
 
@@ -122,7 +131,7 @@ class Peeking(NamedTuple):
 
 
 def check_sequences(rng: Generator, experiments: int, most: int, shape: str) -> Peeking:
-    """Simulate `--until-decided` with at most so many seeds."""
+    """Simulate experiments that go on until they are decided, with at most so many seeds."""
     noise = SPREAD * SHAPES[shape].draw(rng, (experiments, most))
     low, high = confidence_sequence(noise)
     apart = (low > 0) | (high < 0)

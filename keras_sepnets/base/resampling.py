@@ -31,7 +31,7 @@ class Crossed(NamedTuple):
         means beyond what noise explains, if there is any, divided by their number. So it is never smaller than the
         t test's. The degrees of freedom count the seeds, because there are few of them. This is the analysis of
         readers and cases in radiology: Obuchowski and Rockette 1995, with the degrees of freedom of Hillis 2007
-        (doi:10.1002/sim.2532).
+        (Statistics in Medicine 26).
 
         Args:
             table: Differences, of shape (seeds, examples), two or more of each.
@@ -62,7 +62,7 @@ def bootstrap_interval(table: NDArray, *, resamples: int = RESAMPLES, seed: int 
         seed: Of the drawing, which does not depend on the data: swapping the arms negates the interval.
     """
     found = Crossed.of(table)
-    means = _resample(np.asarray(table, np.float32), resamples, np.random.default_rng(seed))
+    means = resample_means(table, resamples, np.random.default_rng(seed))
     spread = means.std()
     if spread == 0:
         return found.mean, found.mean
@@ -73,8 +73,9 @@ def bootstrap_interval(table: NDArray, *, resamples: int = RESAMPLES, seed: int 
     return float(low), float(high)
 
 
-def _resample(table: NDArray[np.float32], resamples: int, rng: np.random.Generator) -> NDArray:
-    """Return the mean of each resample; counts below 2**24 are exact in float32."""
+def resample_means(table: NDArray, resamples: int, rng: np.random.Generator) -> NDArray:
+    """Return the mean of each resample of seeds and examples."""
+    table = np.asarray(table, np.float32)  # whole numbers below 2**24 are exact
     seeds, examples = table.shape
     means = []
     for start in range(0, resamples, step := max(1, _AT_ONCE // examples)):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from keras_sepnets.base.resampling import Crossed, _resample, bootstrap_interval
+from keras_sepnets.base.resampling import Crossed, bootstrap_interval, resample_means
 
 
 def test_error_over_seeds_and_examples_is_computed_by_hand():
@@ -42,12 +42,12 @@ def test_error_is_unbiased_for_crossed_effects():
     assert np.mean(squared) == pytest.approx(1 / 6 + 9 / 30 + 4 / 180, rel=0.03)
 
 
-def test_resamples_are_those_of_a_plain_loop():
-    table = np.random.default_rng(1).integers(-1, 2, (3, 5)).astype(np.float32)
+def testresample_meanss_are_those_of_a_plain_loop():
+    table = np.random.default_rng(1).integers(-1, 2, (3, 5))
     rng = np.random.default_rng(2)
     examples, seeds = rng.integers(5, size=(4, 5)), rng.integers(3, size=(4, 3))
     expected = [table[np.ix_(rows, columns)].mean() for rows, columns in zip(seeds, examples, strict=True)]
-    assert _resample(table, 4, np.random.default_rng(2)) == pytest.approx(expected)
+    assert resample_means(table, 4, np.random.default_rng(2)) == pytest.approx(expected)
 
 
 def test_large_samples_give_the_closed_form():

@@ -106,6 +106,7 @@ def check_examples(
     picture (`example_sd`), of this seed (`seed_sd`), and noise of variance 1.
     """
     hits, shares = [], []
+    t_of_seeds = stats.t.ppf(0.975, seeds - 1)
     for _ in range(experiments):
         ease = 1.3 + rng.standard_normal(examples) + example_sd * rng.standard_normal((2, 1, examples))
         score = ease + seed_sd * rng.standard_normal((2, seeds, 1)) + rng.standard_normal((2, seeds, examples))
@@ -114,7 +115,7 @@ def check_examples(
         over_seeds = table.mean(axis=1).std(ddof=1) / math.sqrt(seeds)
         means = resample_means(table, resamples, rng)  # with the next line, what `bootstrap_interval` does
         low, high = scaled_interval(found, means)
-        halves = [stats.t.ppf(0.975, found.freedom) * found.error, stats.t.ppf(0.975, seeds - 1) * over_seeds]
+        halves = [stats.t.ppf(0.975, found.freedom) * found.error, t_of_seeds * over_seeds]
         start, end = np.quantile(means, [0.025, 0.975])
         closed_form, t_test = (abs(found.mean) <= half for half in halves)
         hits.append([low <= 0 <= high, closed_form, start <= 0 <= end, t_test])

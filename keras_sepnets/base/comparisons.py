@@ -198,7 +198,8 @@ def probability_of_gain(gains: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
 
     For normal gains, sqrt(n) * mean / sd is noncentral t with noncentrality sqrt(n) * mu / sigma, and the
     probability is Phi(mu / sigma): both are exact then. The share of seeds that gained, with Wilson's interval,
-    knows only the signs: it is up to a third wider, and covers anything from 88 to 99 % at 4 to 12 seeds.
+    needs no normality, but knows only the signs: it covers from 90 to 98.5 % at 4 to 12 seeds
+    (docs/statistics.md).
 
     Args:
         gains: One per seed along the last axis, two or more that are not all the same.

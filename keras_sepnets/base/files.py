@@ -19,6 +19,7 @@ from keras_sepnets.base.errors import SepnetsError
 
 UNFINISHED = ".writing-"  # begins the name of a file that is still being written
 MOST_LINKS = 40  # in a row, as Linux follows them
+TEMPORARY = tempfile.gettempdir()  # before a command gets a temporary folder of its own, which goes with it
 
 
 def whole_path(path: str | os.PathLike) -> Path:
@@ -35,7 +36,7 @@ def user_folder(name: str) -> Path:
     own = os.path.join(home, name)  # noqa: PTH118
     if os.path.isdir(own) or (os.path.isabs(home) and os.access(home, os.W_OK)):  # noqa: PTH112, PTH117
         return Path(own)
-    return Path(tempfile.gettempdir(), name)
+    return Path(TEMPORARY, name)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,7 +83,7 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
 
 @pytest.mark.parametrize("home", ["/proc/none", "relative"])
 def test_a_user_without_a_home_to_write_to_has_folders_in_the_temporary_one(home, monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("keras_sepnets.base.files.TEMPORARY", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     assert user_folder("sets") == tmp_path / "home" / "sets"

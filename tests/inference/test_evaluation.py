@@ -83,7 +83,7 @@ def test_every_example_of_a_split_counts_once(run, split, count):
     assert (run.path / f"confusion-{split}.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("split", ["training", "dataset", "order", ""])  # two of them are keys of data.json
+@pytest.mark.parametrize("split", ["unknown", "dataset", "order", ""])  # two of them are keys of data.json
 def test_a_split_that_does_not_exist_is_named(run, split):
     with pytest.raises(SepnetsError, match="A split is train, validation or test. Received"):
         evaluate(run, split)
@@ -174,8 +174,8 @@ def test_best_network_can_be_chosen(run):
 
 
 def test_unknown_split_is_named(run):
-    with pytest.raises(SepnetsError, match="train, validation or test. Received: 'dev'"):
-        evaluate(run, "dev")
+    with pytest.raises(SepnetsError, match="train, validation or test. Received: 'fold'"):
+        evaluate(run, "fold")
 
 
 @pytest.mark.draws

@@ -243,7 +243,7 @@ def test_the_final_network_has_the_accuracy_of_the_folds_and_no_test(result_and_
     assert (row.status, row.validation_top1, row.test_top1) == ("finished", None, None)
     for split in ("test", "validation"):
         done = CliRunner().invoke(main, ["evaluate", str(final.path), "--split", split])
-        assert (done.exit_code, f"that of the folds: sepnets evaluate {result.output}" in done.stderr) == (2, True)
+        assert (done.exit_code, f"which sepnets evaluate {result.output} shows" in done.stderr) == (2, True)
     picture = next(Run(dataset.removeprefix("manifest:")).path.parent.rglob("*.png"))
     assert len(predict(final, [picture])) == 1
 
@@ -349,4 +349,4 @@ def test_an_ablation_is_no_cross_validation(tmp_path):
     done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "a")])
     assert (done.exit_code, "This folder holds an ablation" in done.stderr) == (2, True)
     done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "a"), "--split", "train"])
-    assert (done.exit_code, "leave out --split and --checkpoint" in done.stderr) == (2, True)
+    assert (done.exit_code, "leave out --split, --checkpoint, --dataset and --set" in done.stderr) == (2, True)

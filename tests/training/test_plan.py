@@ -388,10 +388,12 @@ def test_a_dry_run_measures_only_if_it_is_asked_to(monkeypatch, tmp_path, argume
 
 WITHOUT_HOME = """
 import pwd, sys, tempfile
+from keras_sepnets.base import files
 from keras_sepnets.cli import main
 def unknown(uid):
     raise KeyError(f"getpwuid(): uid not found: {uid}")
 pwd.getpwuid, tempfile.tempdir = unknown, None
+files.TEMPORARY = tempfile.gettempdir()
 main(sys.argv[1:], prog_name="sepnets")
 """
 

@@ -201,7 +201,7 @@ def test_a_finished_run_is_extended_on_the_longer_schedule(finished, tmp_path):
     assert run.is_finished  # what is refused changes nothing
     assert run.config.training.epochs == 2
     result = CliRunner().invoke(main, ["train", "--extend", str(run.path), "--epochs", "3", "--alpha", "1"])
-    assert (result.exit_code, "and nothing else" in result.stderr) == (2, True)
+    assert (result.exit_code, "sepnets train --extend RUN --epochs N" in result.stderr) == (2, True)
 
 
 def test_a_signal_before_the_first_step_ends_at_once_and_leaves_nothing(tmp_path, monkeypatch):

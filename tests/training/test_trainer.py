@@ -53,7 +53,7 @@ def test_run_folder_explains_itself(finished):
     assert config["data"] == {
         "dataset": "digits:1.0.0", "image_size": 32, "crop_fraction": 1.0, "augment": "light",
         "fit": "crop", "sixteen_bit": "high_byte", "sixteen_bit_black": None, "sixteen_bit_white": None,
-        "max_megapixels": None, "path_column": None, "label_column": None,
+        "max_megapixels": None, "path_column": None, "label_column": None, "class_names": "composed",
         "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0, "folds": 0, "fold": 0,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")

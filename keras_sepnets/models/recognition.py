@@ -187,5 +187,6 @@ def _options_of_xception(layers: Layers) -> dict[str, Any]:
         "segments": 1 if standard else max(segments.values(), default=None),
         "order": order,
         "intermediate_activation": None if activation == usual else activation,
+        "intermediate_batch_norm": "block2_sepconv1_intermediate_bn" in layers,
         "fully_connected": "fc1" in names,
     }

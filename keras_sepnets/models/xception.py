@@ -58,6 +58,7 @@ def build_xception(
     bn_momentum: float = 0.99,
     bn_epsilon: float = 1e-3,
     intermediate_activation: str | None = None,
+    intermediate_batch_norm: bool = False,
     residual: bool = True,
     middle_repeats: int = 8,
     segments: int | None = None,
@@ -89,7 +90,9 @@ def build_xception(
         bn_epsilon: Added to the variance in batch norm; .001 by default, as in keras.applications.
         intermediate_activation: Between the depthwise and the pointwise step: "linear" (no activation), "relu" or
             "elu" (section 4.7, Figure 10). None (the default) follows the paper for each `order`: "linear" if the
-            spatial step comes first, "relu" if the pointwise step does. There is no batch norm between the steps.
+            spatial step comes first, "relu" if the pointwise step does.
+        intermediate_batch_norm: Whether there is batch norm between the two steps, before that activation; False
+            (the paper) by default. MobileNet has both.
         residual: Whether modules have shortcuts; True (the paper) by default, False in section 4.6 and Figure 9.
         middle_repeats: Number of middle-flow modules, 0 or more; 8 (the paper) by default.
         segments: Number of channel groups in each spatial step, on the spectrum of section 5: 1 is a standard 3x3
@@ -137,6 +140,7 @@ def build_xception(
         alpha=alpha,
         batch_norm=batch_norm,
         intermediate_activation=intermediate_activation,
+        intermediate_batch_norm=intermediate_batch_norm,
         segments=segments,
         order=order,
     )
@@ -195,10 +199,11 @@ def separable_convolution(
     alpha: float,
     batch_norm: Callable,
     intermediate_activation: str | None,
+    intermediate_batch_norm: bool,
     segments: int | None,
     order: str,
 ) -> Tensor:
-    """Spatial and pointwise step in either order, an optional activation between them, batch norm; no biases."""
+    """Spatial and pointwise step in either order, what may stand between them, batch norm; no biases."""
     filters = scale_filters(filters, alpha)
     if intermediate_activation is None:
         intermediate_activation = "relu" if order == "pointwise_first" else "linear"
@@ -206,6 +211,8 @@ def separable_convolution(
         x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_pointwise")(x)
     else:
         x = segmented_convolution(x, segments, name=name)
+    if intermediate_batch_norm:
+        x = batch_norm(name=f"{name}_intermediate_bn")(x)
     if intermediate_activation != "linear":
         x = layers.Activation(intermediate_activation, name=f"{name}_intermediate")(x)
     if order == "pointwise_first":

@@ -76,6 +76,8 @@ class XceptionConfig(_NetworkConfig):
         None
     )
     """between the two steps (Figure 10): linear, relu or elu; default: linear, or relu if pointwise_first"""
+    intermediate_batch_norm: bool = False
+    """true: batch norm between the two steps, before their activation, as in MobileNet"""
     residual: bool = True
     """shortcuts around the modules; false: none (Figure 9)"""
     middle_repeats: Annotated[int, Field(ge=0)] = 8

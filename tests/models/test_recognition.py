@@ -33,7 +33,8 @@ OURS = [
         build_xception,
         {
             "alpha": 0.125, "middle_repeats": 1, "segments": 3, "order": "pointwise_first",
-            "intermediate_activation": "elu", "residual": False, "fully_connected": True,
+            "intermediate_activation": "elu", "intermediate_batch_norm": True, "residual": False,
+            "fully_connected": True,
         },
         marks=pytest.mark.long,
     ),

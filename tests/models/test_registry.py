@@ -14,6 +14,7 @@ CHANGES = {
     "xception": [
         "intermediate_activation=relu",
         "intermediate_activation=elu",
+        "intermediate_batch_norm=true",
         "residual=false",
         "middle_repeats=2",
         "segments=3",

@@ -89,6 +89,18 @@ def test_intermediate_activation_stands_in_every_separable_convolution(activatio
     assert model.count_params() == build_xception(**SMALL).count_params()
 
 
+def test_intermediate_batch_norm_stands_before_the_activation_in_every_separable_convolution():
+    model = build_xception(**SMALL, intermediate_activation="relu", intermediate_batch_norm=True)
+    depthwise = [layer.name for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    channels = 0
+    for name in depthwise:
+        norm = model.get_layer(name.replace("depthwise", "intermediate_bn"))
+        assert norm.input is model.get_layer(name).output
+        assert model.get_layer(name.replace("depthwise", "intermediate")).input is norm.output
+        channels += norm.output.shape[-1]
+    assert model.count_params() == build_xception(**SMALL).count_params() + 4 * channels
+
+
 def test_without_residuals_there_is_no_shortcut():
     model = build_xception(**SMALL, residual=False)
     assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]

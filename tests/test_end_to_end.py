@@ -85,9 +85,9 @@ def test_train_evaluate_predict_ablate(work_folder):
         cwd=work_folder,
     )
     answer = json.loads(ablated.stdout)
-    assert answer["comparison"]["reference"] == "intermediate_relu"
-    assert answer["comparison"]["verdict"] == "one seed: no interval"
-    assert Path(work_folder, answer["experiment"], "learning_curves.png").exists()
+    assert answer["comparisons"][0]["reference"] == "intermediate_relu"
+    assert answer["comparisons"][0]["verdict"] == "one seed: no interval"
+    assert Path(work_folder, answer["experiment"], "report.html").exists()
 
 
 def test_own_pictures_from_the_first_command_to_the_last(work_folder, picture_folder):

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from keras_sepnets.runs.plots import draw_ablation, draw_confusion, draw_grid, draw_learning_curve, draw_pictures
+from keras_sepnets.runs.plots import draw_confusion, draw_grid, draw_learning_curve, draw_pictures
 
 HISTORY = [
     {"epoch": epoch, "loss": 5 / epoch, "top1": 0.1 * epoch, "val_loss": 6 / epoch, "val_top1": 0.09 * epoch}
@@ -23,7 +23,6 @@ def size_of(png):
 def test_curves_are_pictures():
     assert size_of(draw_learning_curve(HISTORY, "a title")) == (1000, 400)
     assert size_of(draw_learning_curve(HISTORY[:1], "one epoch")) == (1000, 400)
-    assert size_of(draw_ablation({"a": [HISTORY, HISTORY], "b": [HISTORY]}, "two variants")) == (1000, 400)
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 300])
@@ -132,5 +131,4 @@ def test_loss_axis_shows_the_whole_curve(monkeypatch):
     limits = []
     monkeypatch.setattr(plots, "_to_png", lambda figure: limits.append(figure.axes[0].get_ylim()) or b"")
     draw_learning_curve(HISTORY, "")
-    draw_ablation({"a": [HISTORY]}, "")
     assert all(low == 0 and high >= 5 for low, high in limits)

@@ -1,5 +1,6 @@
 """All runs of a matrix, one after the other or in parallel processes; a failure ends one run, not the others."""
 
+import contextlib
 import json
 import queue
 import sys
@@ -28,6 +29,7 @@ from keras_sepnets.training.tuning.workers import Worker, WorkerError, start_wor
 PROGRAM = (sys.executable, "-m", "keras_sepnets.lab.worker")
 STOPPING = 60.0  # seconds in which the other processes save their runs after Ctrl-C
 OnEvent: TypeAlias = Callable[[Event], None]
+Numbered: TypeAlias = tuple[int, PlannedRun]  # a run with its place among all runs
 
 
 class Running(NamedTuple):
@@ -72,9 +74,7 @@ def is_complete(planned: PlannedRun) -> bool:
     return run.is_finished and run.has(f"evaluation-{planned.config.data.evaluated_role}.json")
 
 
-def _in_turn(
-    missing: Sequence[tuple[int, PlannedRun]], running: Running, finished: int, total: int
-) -> list[Failure]:
+def _in_turn(missing: Sequence[Numbered], running: Running, finished: int, total: int) -> list[Failure]:
     failures = []
     for number, run in missing:
         keras.backend.clear_session()
@@ -113,11 +113,9 @@ def interrupted(kind: type[InterruptedRunError], where: str, finished: int, tota
     )
 
 
-def _in_parallel(
-    missing: Sequence[tuple[int, PlannedRun]], running: Running, finished: int, total: int
-) -> list[Failure]:
+def _in_parallel(missing: Sequence[Numbered], running: Running, finished: int, total: int) -> list[Failure]:
     """Share the runs out among processes; events arrive in this thread, which only waits."""
-    waiting: queue.SimpleQueue[tuple[int, PlannedRun]] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Numbered] = queue.SimpleQueue()
     for one in missing:
         waiting.put(one)
     pool = _Pool(waiting, running)
@@ -145,7 +143,7 @@ def _in_parallel(
 class _Pool:
     """Threads that each keep a process at work."""
 
-    def __init__(self, waiting: "queue.SimpleQueue[tuple[int, PlannedRun]]", running: Running) -> None:
+    def __init__(self, waiting: "queue.SimpleQueue[Numbered]", running: Running) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.workers: dict[int, Worker] = {}
         self._waiting, self._running = waiting, running
@@ -171,20 +169,30 @@ class _Pool:
             worker.kill()
 
     def _work(self, place: int) -> None:
-        """Give a process one run after the other; after a crash, or for other threads, begin another process."""
+        """Train one run after the other."""
         following = self._next()
         while following:
-            threads = threads_of(following[1], self._running.jobs)
-            with start_worker(PROGRAM, _task(self._running), _environment(threads)) as worker:
-                self.workers[place] = worker
-                while following and threads_of(following[1], self._running.jobs) == threads:
-                    if not self._train(worker, *following, threads):
-                        following = self._next()
-                        break
-                    following = self._next()
+            try:
+                following = self._keep_at_work(place, following)
+            except Exception as error:  # otherwise nobody would hear of it, and the others would wait
+                self.events.put(failed(following[0], error))
+                following = self._next()
             self.workers.pop(place, None)
 
-    def _next(self) -> tuple[int, PlannedRun] | None:
+    def _keep_at_work(self, place: int, following: Numbered) -> Numbered | None:
+        """Give a process one run after the other; return the first that needs another, or other threads."""
+        threads = threads_of(following[1], self._running.jobs)
+        with start_worker(PROGRAM, _task(self._running), _environment(threads)) as worker:
+            self.workers[place] = worker
+            goes_on, after = True, following
+            while goes_on and threads_of(after[1], self._running.jobs) == threads:
+                goes_on = self._train(worker, *after, threads)
+                if (found := self._next()) is None:
+                    return None
+                after = found
+        return after
+
+    def _next(self) -> Numbered | None:
         if self._stopped.is_set():
             return None
         try:
@@ -194,6 +202,8 @@ class _Pool:
 
     def _train(self, worker: Worker, number: int, run: PlannedRun, threads: int) -> bool:
         """Have a run trained; return whether the process goes on."""
+        if self._stopped.is_set():
+            return False
         config = with_training(run.config, intra_op_threads=threads)
         self.events.put(Event("start", number))
         worker.send(json.dumps(_as_json(run._replace(config=config))))
@@ -203,9 +213,15 @@ class _Pool:
                     self.events.put(event)
                 if event.kind == "failed":
                     return False
-        except WorkerError as error:
+        except Exception as error:
             if not self._stopped.is_set():
-                self.events.put(Event("failed", number, text=f"its process ended: {error}"))
+                is_end = isinstance(error, WorkerError)
+                event = (
+                    Event("failed", number, text=f"its process ended: {error}")
+                    if is_end
+                    else failed(number, error)
+                )
+                self.events.put(event)
             return False
         return True
 
@@ -221,7 +237,10 @@ def _answers(worker: Worker, number: int) -> Iterator[Event]:
 
 def threads_of(run: PlannedRun, jobs: int) -> int:
     """Return the threads per operation of a run: those that it began with, or its share of the cores."""
-    config = Run(run.folder).config if Run(run.folder).has("config.json") else run.config
+    config = run.config
+    if Run(run.folder).has("config.json"):
+        with contextlib.suppress(SepnetsError):  # a damaged run says so when it is trained
+            config = Run(run.folder).config
     threads = config.training.intra_op_threads
     return max(1, (psutil.cpu_count() or 1) // jobs) if threads == "auto" else threads
 

@@ -15,7 +15,7 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.lab.drawing import Drawing, drawn_with
 from keras_sepnets.lab.forest import Group, draw_forest
 from keras_sepnets.lab.markdown import code, marked, plain, replace_parts, table
-from keras_sepnets.lab.results_models import ArmComparison, ExperimentResult
+from keras_sepnets.lab.results_models import ExperimentResult
 from keras_sepnets.lab.wording import accuracies, interval, margin_in_points, points
 
 ROOT = Path(__file__).parents[1]
@@ -88,18 +88,16 @@ def draw_all(results: dict[str, ExperimentResult]) -> Drawing | None:
     with drawn_with(*questions, *names) as shown:
         for result in results.values():
             found = accuracies(result)
-            labels = [label(pair, shown) for pair in found]
+            labels = [f"{shown(pair.arm)} - {shown(pair.reference)}" for pair in found]
             groups.append(Group(shown(result.question, LONGEST_QUESTION), result.margin, labels, found))
         return draw_forest(groups, "the arm after the minus")
-
-
-def label(found: ArmComparison, shown) -> str:
-    return f"{shown(found.arm)} - {shown(found.reference)}"
 
 
 def main() -> None:
     """Write the page and its figure."""
     results = read_results()
+    if not results:
+        return
     write_file(PAGE, render_page(PAGE.read_bytes() if PAGE.exists() else b"", results))
     if drawing := draw_all(results):
         FIGURE.parent.mkdir(exist_ok=True)

@@ -58,7 +58,7 @@ def invent(
         "dataset": "folder:cifar10-jpeg",
         "num_test_examples": 2000,
         "majority_top1": 0.1,
-        "environment": {"cpu": "Intel Xeon", "cpu_cores": 2, "devices": ["/device:CPU:0"]},
+        "environment": {"cpu": "Intel Xeon", "cpu_cores": 2, "memory_bytes": 24_000_000_000},
         "versions": {"python": "3.11.7", "keras": "3.15.1", "tensorflow": "2.21.0"},
         "date": "2026-11-27",
         "seconds": 2411.0,

@@ -44,7 +44,7 @@ def drawn_with(*texts: str) -> Iterator[Callable[..., str]]:
         A function that returns a text as figures show it: in characters that a font has, and without its middle if
         it has more letters than a second argument says; names often differ at their ends.
     """
-    style = {
+    style: Any = {
         "axes.spines.right": False, "axes.spines.top": False, "axes.grid": True, "grid.alpha": 0.3,
         "font.size": 9, "legend.frameon": False, "svg.hashsalt": "sepnets", "text.parse_math": False,
     }  # fmt: skip
@@ -75,18 +75,12 @@ def point_of(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "markersize": 6}
 
 
-def legend_rows(names: Sequence[str], width: float) -> tuple[int, int]:
-    """Return the columns and rows of a legend below a figure of this width in inches."""
-    longest = max(map(len, names), default=1) / LETTERS_PER_INCH + 0.8
-    columns = max(1, min(len(names), int(width / longest)))
-    return columns, -(-len(names) // columns)
-
-
 def draw_legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
     """Put a legend below a figure, whose height grows by it."""
     width, height = figure.get_size_inches()
-    columns, rows = legend_rows(names, width)
-    figure.set_size_inches(width, height + LINE_HEIGHT * rows)
+    longest = max(map(len, names)) / LETTERS_PER_INCH + 0.8
+    columns = max(1, min(len(names), int(width / longest)))
+    figure.set_size_inches(width, height + LINE_HEIGHT * -(-len(names) // columns))
     # Labels that begin with an underscore would be left out.
     places = list(map(str, range(len(names))))
     legend = figure.legend(handles, places, loc="outside lower center", ncols=columns, handlelength=3.5)
@@ -102,7 +96,7 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, float
     frame = axes.get_window_extent(renderer).padded(-2)
     corners = [axes.transData.transform(point[:2]) for point in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in corners]
-    looks = {
+    looks: dict[str, Any] = {
         "textcoords": "offset points", "fontsize": 8, "zorder": 4,
         "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
         "arrowprops": {"arrowstyle": "-", "color": "grey", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from keras_sepnets.base.text import counted
@@ -70,11 +70,11 @@ def _draw_panel(axes: Axes, arms: Sequence[NDArray[np.float64]], *, has_bands: b
         if len(curves):
             epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
             axes.plot(epochs, mean, **line_of(place))
-            if has_bands:
+            if has_bands and len(curves) > 1:
                 spread = curves.std(axis=0, ddof=1)
                 colour = line_of(place)["color"]
                 axes.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_cost(result: "ExperimentResult") -> Drawing | None:

@@ -47,7 +47,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int
     """
     rules = ["---" if column in left else "---:" for column in range(len(head))]
     # A bar would end a cell, in code too; the bars of plain text are escaped already.
-    lines = ([re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in row] for row in (head, rules, *rows))
+    lines = (
+        [re.sub(r"(?<!\\)\|", r"\\|", " ".join(cell.split())) for cell in row] for row in (head, rules, *rows)
+    )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
@@ -36,7 +37,7 @@ def render_page(title: str, report: bytes, figures: Mapping[str, Drawing]) -> by
         "table_close": lambda *_: "</table></div>\n",
         "image": partial(_show_image, figures),
     }.items():
-        markdown.renderer.rules[rule] = render
+        cast(RendererHTML, markdown.renderer).rules[rule] = render
     body = markdown.render(MARKER.sub(b"\n", report).decode(errors="replace"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined

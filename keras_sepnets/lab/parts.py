@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from keras_sepnets.base.text import counted
+from keras_sepnets.base.text import counted, in_bytes
 from keras_sepnets.lab.markdown import bullets, code, fence, plain, table
 from keras_sepnets.lab.wording import (
     VARYING,
@@ -133,13 +133,18 @@ def _machine(result: "ExperimentResult") -> str:
     runs = counted(sum(len(arm.runs) for arm in result.arms), "training")
     about = {
         "the last one began": result.date,
-        "machine": ", ".join(
-            f"{key.replace('_', ' ')} {_say(value)}" for key, value in result.environment.items()
-        ),
-        "versions": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
+        "machine:": ", ".join(_part(name, value) for name, value in result.environment.items()),
+        "versions:": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
     }
-    words = "; ".join(f"{name} {plain(value)}" for name, value in about.items() if value)
-    return f"**Run:** {runs} of {duration(result.seconds)} in all; {words}."
+    words = [f"{name} {plain(value)}" for name, value in about.items() if value]
+    return f"**Run:** {'; '.join([f'{runs} of {duration(result.seconds)} in all', *words])}."
+
+
+def _part(name: str, value: Any) -> str:
+    """Return what the environment says of the machine."""
+    if name.endswith("_bytes"):
+        name, value = name.removesuffix("_bytes"), in_bytes(value)
+    return f"{name.replace('_', ' ')} {_say(value)}"
 
 
 def _changes(arms: list["ArmResult"]) -> list[str]:

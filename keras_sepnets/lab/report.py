@@ -48,7 +48,7 @@ def write_reports(result: "ExperimentResult", folder: Path) -> None:
             write_file(folder / path, drawing.svg)
             write_file((folder / path).with_suffix(".png"), drawing.png)
         write_file(file, report)
-        write_file(folder / "report.html", render_page(result.question, report, figures))
+        write_file(folder / "report.html", render_page(result.question or folder.resolve().name, report, figures))
     except OSError as error:
         raise SepnetsError(f"The report cannot be written: {error}") from error
 

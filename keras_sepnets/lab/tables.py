@@ -1,5 +1,6 @@
 """The generated results and limits of an experiment's report, as Markdown."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,7 @@ def _verdicts(result: "ExperimentResult") -> str:
     found = accuracies(result)
     if len(found) <= MOST_SENTENCES:
         return bullets(map(sentence, found))
-    counts: dict[str, int] = {}
-    for comparison in found:
-        counts[comparison.verdict] = counts.get(comparison.verdict, 0) + 1
+    counts = Counter(comparison.verdict for comparison in found)
     return bullets(f"**{verdict}:** {counted(count, 'comparison')}" for verdict, count in counts.items())
 
 
@@ -78,7 +77,7 @@ def _differences(result: "ExperimentResult") -> str:
         return ""
     over_seeds = "always-valid interval" if result.until_decided else "t interval"
     p_name = "Holm's p of equivalence" if result.claim == "equivalence" else "Holm's p"
-    rows = _columns(
+    columns, rows = _columns(
         found,
         {
             "difference": lambda pair: points(pair.difference),
@@ -88,13 +87,13 @@ def _differences(result: "ExperimentResult") -> str:
             "verdict": lambda pair: pair.verdict,
         },
     )
-    legend = "" if "bootstrap" not in rows else "; *bootstrap*: over seeds and test pictures, drawn together"
+    legend = "" if "bootstrap" not in columns else "; *bootstrap*: over seeds and test pictures, drawn together"
     return f"Differences in points, with 95 % intervals; *{over_seeds}*: over the seeds{legend}.\n\n{rows}"
 
 
 def _pairs(result: "ExperimentResult") -> str:
     """Return the table of what else the pairs of accuracies tell."""
-    rows = _columns(
+    columns, rows = _columns(
         accuracies(result),
         {
             "beats it": _chance,
@@ -110,24 +109,22 @@ def _pairs(result: "ExperimentResult") -> str:
         "variance": "of the differences, relative to that of arms with different seeds",
         "seeds needed": f"for a 95 % interval within {margin_in_points(result.margin or 0)}, at the spread found",
     }
-    legend = "; ".join(f"*{name}*: {words}" for name, words in keys.items() if name in rows)
+    legend = "; ".join(f"*{name}*: {words}" for name, words in keys.items() if name in columns)
     return rows and f"What else the pairs tell; {legend}.\n\n{rows}"
 
 
-def _columns(found: Sequence["ArmComparison"], columns: Mapping[str, Callable[["ArmComparison"], str]]) -> str:
-    """Return a table of pairs without the columns that are empty; nothing if all are."""
+def _columns(
+    found: Sequence["ArmComparison"], columns: Mapping[str, Callable[["ArmComparison"], str]]
+) -> tuple[list[str], str]:
+    """Return the columns that are not empty, and a table of pairs with them; nothing if all are empty."""
     cells = {name: [column(pair) for pair in found] for name, column in columns.items()}
     shown = {name: column for name, column in cells.items() if set(column) - {NONE}}
+    if not shown:
+        return [], ""
     head = ["pair", *shown]
-    rows = (
-        [f"{code(pair.arm)} - {code(pair.reference)}", *row]
-        for pair, *row in zip(found, *shown.values(), strict=True)
-    )
-    return (
-        table(head, rows, left=[0, *(place for place, name in enumerate(head) if name == "verdict")])
-        if shown
-        else ""
-    )
+    pairs = [f"{code(pair.arm)} - {code(pair.reference)}" for pair in found]
+    words = [place for place, name in enumerate(head) if name in ("pair", "verdict")]
+    return [*shown], table(head, zip(pairs, *shown.values(), strict=True), left=words)
 
 
 def _chance(found: "ArmComparison") -> str:
@@ -138,7 +135,7 @@ def _chance(found: "ArmComparison") -> str:
 
 
 def _losses(result: "ExperimentResult") -> str:
-    rows = _columns(
+    _, rows = _columns(
         [found for found in result.comparisons if found.metric == "training_loss"],
         {
             "difference": lambda pair: f"{pair.difference:+.4f}",

@@ -203,7 +203,7 @@ def test_the_report_says_what_a_reviewer_asks(tmp_path, undrawn):
         "the same to within ±0.5 points if two one-sided tests",
         "Holm's adjustment for 2 comparisons of test accuracy and 2 comparisons of training loss",
         "24 trainings of 40 minutes 11 seconds in all; the last one began 2026-11-27",
-        "python 3.11.7, keras 3.15.1, tensorflow 2.21.0",
+        "cpu cores 2, memory 24.0 GB; versions: python 3.11.7, keras 3.15.1, tensorflow 2.21.0",
         f"- `relu` against `none`: **worse**, {100 * relu.difference:+.2f} points (95 % interval "
         f"{100 * relu.interval[0]:+.2f} to {100 * relu.interval[1]:+.2f})",
         "5 of 8 runs of `relu` never reached a validation accuracy of 70.5%",

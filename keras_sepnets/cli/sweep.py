@@ -88,7 +88,6 @@ def sweep(
         from keras_sepnets.lab import sweep as lab
         from keras_sepnets.lab.change import given_settings
         from keras_sepnets.runs.folder import dataset_slug, runs_root
-        from keras_sepnets.settings.files import parse_assignment
 
     if over and (alphas or image_sizes):
         raise SepnetsError("Sweep over widths and sizes, or over the settings of --over; leave one of them out.")
@@ -96,10 +95,7 @@ def sweep(
         lab.parse_conditions(pick)  # refuses them before anything is trained
     grid: dict[str, list[Any]] = {"model.alpha": alphas or ALPHAS, "data.image_size": image_sizes or SIZES}
     if over:
-        grid = {}
-        for text in over:
-            key, _, values = text.partition("=")
-            grid |= parse_assignment(f"{key}=[{values}]").values
+        grid = dict(map(lab.parse_values, over))
     settings = read_settings(options, config=config, assignments=assignments, recipe=recipe)
     for key in settings.given.intersection(grid):
         raise SepnetsError(f"The sweep itself changes {key}; leave it out.")

@@ -197,7 +197,8 @@ def folder_name(name: str) -> str:
 
 def _explain(error: ValidationError) -> str:
     """Describe the first fault in one sentence, with the nearest valid key."""
-    fault = error.errors(include_url=False)[0]
+    faults = error.errors(include_url=False)
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     path = [str(part) for part in fault["loc"]]
     if fault["type"] == "extra_forbidden":
         tables: dict[str, type[Settings]] = {"variants": Variant, "tune": Tune}

@@ -14,6 +14,7 @@ from keras_sepnets.base.text import did_you_mean
 from keras_sepnets.lab.comparing import mean_interval
 from keras_sepnets.lab.definition import Experiment, Variant
 from keras_sepnets.lab.results_models import ArmResult, ExperimentResult
+from keras_sepnets.settings.files import parse_assignment
 
 NETWORK = "network"  # the only variant
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -93,6 +94,13 @@ def sweep_experiment(base: Mapping[str, Any], over: Mapping[str, Sequence[Any]],
     question = f"What do {' and '.join(grid)} cost and buy on these pictures?"
     variants = [Variant(name=NETWORK)]
     return Experiment(question=question, base=fixed_by_grid, variants=variants, grid=grid, **others)
+
+
+def parse_values(text: str) -> tuple[str, list[Any]]:
+    """Return the setting and the values of a text such as model.dropout=0,0.2."""
+    key, _, values = text.partition("=")
+    parsed = [parse_assignment(f"{key}={value}") for value in values.split(",")]
+    return key.strip(), [next(iter(one.values.values())) for one in parsed]
 
 
 def parse_conditions(text: str) -> list[Condition]:

@@ -14,6 +14,7 @@ from keras_sepnets.lab.sweep import (
     find_points,
     pareto_front,
     parse_conditions,
+    parse_values,
     pick_point,
     sweep_experiment,
     training_command,
@@ -25,6 +26,12 @@ BASE = {"model.name": "mobilenet", "training.epochs": 2}
 def test_the_front_has_what_no_other_point_beats():
     points = [(1, 0.5), (2, 0.7), (3, 0.7), (2, 0.6), (4, 0.9), (4, 0.9)]
     assert pareto_front(points) == [True, True, False, False, True, True]
+
+
+def test_values_are_read_as_toml_or_words():
+    assert parse_values("model.dropout=0,0.2") == ("model.dropout", [0, 0.2])
+    assert parse_values("model.residual = true,false") == ("model.residual", [True, False])
+    assert parse_values("training.optimizer=sgd,adamw") == ("training.optimizer", ["sgd", "adamw"])
 
 
 def test_conditions_are_read_with_their_units():

@@ -1,13 +1,13 @@
 """The statistics of `base` applied to the arms of an experiment."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from keras_sepnets.base.comparisons import compare_arms, from_bits, holm, judge
+from keras_sepnets.base.comparisons import Compared, compare_arms, from_bits, holm, judge
 from keras_sepnets.base.convergence import area_under, first_reached, median_reached
 from keras_sepnets.base.intervals import CONFIDENCE
 from keras_sepnets.base.sequences import Decision, current_interval, decided
@@ -41,57 +41,66 @@ def compare_all(experiment: Experiment, arms: Sequence[Arm], results: Sequence[A
     ]
 
 
+class _Measured(NamedTuple):
+    """A comparison before its p-values are adjusted."""
+
+    compared: Compared
+    differences: NDArray  # one per seed
+    widest: float
+
+
 def _compare(
     metric: Metric, pairs: Sequence[tuple[ArmResult, ArmResult]], experiment: Experiment
 ) -> list[ArmComparison]:
-    margin = experiment.margin if metric == "top1" else None
-    higher = metric == "top1"
-    found = []
-    for reference, arm in pairs:
-        ours, theirs = shared_runs(reference, arm)
-        widest = WIDEST if higher else WIDEST_LOSS * float(np.mean([run.training_loss for run in ours]))
-        before, after = ([getattr(run, metric) for run in runs] for runs in (ours, theirs))
-        correct = _answers(ours, theirs) if higher else None
-        compared = compare_arms(
-            before, after, higher_is_better=higher, margin=margin, correct=correct, widest=widest
-        )
-        found.append((compared, np.subtract(after, before), widest))
-    adjusted = holm([one.p for one, _, _ in found])
-    adjusted_equivalence = holm([one.equivalence_p for one, _, _ in found])
+    higher, margin = metric == "top1", experiment.margin if metric == "top1" else None
+    found = [_measure(metric, *pair, margin) for pair in pairs]
+    adjusted = holm([one.compared.p for one in found])
+    adjusted_equivalence = holm([one.compared.equivalence_p for one in found])
     comparisons = []
-    for (reference, arm), (one, differences, widest), p, equivalence_p in zip(
-        pairs, found, adjusted, adjusted_equivalence, strict=True
-    ):
-        sequence = None
+    for (reference, arm), one, p, equivalence_p in zip(pairs, found, adjusted, adjusted_equivalence, strict=True):
         if experiment.until_decided:
-            sequence = current_interval(differences, comparisons=len(pairs))
-            verdict = _decision_in_words(
-                decided(differences, margin, comparisons=len(pairs), higher_is_better=higher),
-                margin,
-                len(differences),
-            )
-            # What holds for a number of seeds that was fixed does not hold for one that the results decided.
-            one = one._replace(interval=sequence, bootstrap_interval=None, p=None, equivalence_p=None)
-            equivalent = None if margin is None else verdict.startswith("the same")
-            p = equivalence_p = None
+            said = _say_at_any_time(one, margin, higher=higher, comparisons=len(pairs))
         else:
             verdict = judge(
-                one, p=p, equivalence_p=equivalence_p, higher_is_better=higher, margin=margin, widest=widest
+                one.compared,
+                p=p,
+                equivalence_p=equivalence_p,
+                higher_is_better=higher,
+                margin=margin,
+                widest=one.widest,
             )
             equivalent = None if equivalence_p is None else equivalence_p < 1 - CONFIDENCE
-        comparisons.append(
-            ArmComparison(
-                metric=metric,
-                reference=reference.name,
-                arm=arm.name,
-                **{key: value for key, value in one._asdict().items() if key not in ("verdict", "equivalent")},
-                equivalent=equivalent,
-                p_holm=equivalence_p if experiment.claim == "equivalence" and higher else p,
-                sequence=sequence,
-                verdict=verdict,
-            )
-        )
+            p_holm = equivalence_p if experiment.claim == "equivalence" and higher else p
+            said = {"verdict": verdict, "equivalent": equivalent, "p_holm": p_holm}
+        about = one.compared._asdict() | said
+        comparisons.append(ArmComparison(metric=metric, reference=reference.name, arm=arm.name, **about))
     return comparisons
+
+
+def _measure(metric: Metric, reference: ArmResult, arm: ArmResult, margin: float | None) -> _Measured:
+    ours, theirs = shared_runs(reference, arm)
+    higher = metric == "top1"
+    widest = WIDEST if higher else WIDEST_LOSS * float(np.mean([run.training_loss for run in ours]))
+    before, after = ([getattr(run, metric) for run in runs] for runs in (ours, theirs))
+    correct = _answers(ours, theirs) if higher else None
+    compared = compare_arms(before, after, higher_is_better=higher, margin=margin, correct=correct, widest=widest)
+    return _Measured(compared, np.subtract(after, before), widest)
+
+
+def _say_at_any_time(one: _Measured, margin: float | None, *, higher: bool, comparisons: int) -> dict[str, Any]:
+    """Return what holds whenever one stops, in place of what holds for a number of seeds that was fixed before."""
+    interval = current_interval(one.differences, comparisons=comparisons)
+    decision = decided(one.differences, margin, comparisons=comparisons, higher_is_better=higher)
+    return {
+        "interval": interval,
+        "sequence": interval,
+        "bootstrap_interval": None,
+        "p": None,
+        "p_holm": None,
+        "equivalence_p": None,
+        "equivalent": None if margin is None else decision == "equivalent",
+        "verdict": _decision_in_words(decision, margin, len(one.differences)),
+    }
 
 
 def _not_comparable(reference: ArmResult, arm: ArmResult) -> ArmComparison:

@@ -172,10 +172,11 @@ class _Pool:
         """Train one run after the other."""
         following = self._next()
         while following:
+            number = following[0]
             try:
                 following = self._keep_at_work(place, following)
             except Exception as error:  # otherwise nobody would hear of it, and the others would wait
-                self.events.put(failed(following[0], error))
+                self.events.put(failed(number, error))
                 following = self._next()
             self.workers.pop(place, None)
 

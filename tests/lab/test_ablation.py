@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from keras_sepnets import Run, SepnetsError
 from keras_sepnets.base.errors import DivergedError, FailedRunError, InterruptedRunError
 from keras_sepnets.base.files import locked
 from keras_sepnets.lab.ablation import Planning, ablate
+from keras_sepnets.lab.budget import Duration
 from keras_sepnets.lab.definition import make_experiment, read_definition
 from keras_sepnets.lab.jobs import Running
 from keras_sepnets.lab.opening import find_experiment
@@ -178,6 +180,7 @@ def test_runs_that_were_stopped_are_resumed_and_unfinished_ones_trained_again(tr
     def finish(run, **_):
         resumed.append(run.path)
         shutil.copy(tmp_path / "kept" / "training.json", run.path)
+        return SimpleNamespace(run=run)
 
     monkeypatch.setattr("keras_sepnets.lab.experiment.resume", finish)
     monkeypatch.setattr(Run, "has_checkpoints", property(lambda run: run.path == stopped.path))
@@ -292,9 +295,21 @@ def test_a_budget_takes_as_many_seeds_as_fit(trainer, tmp_path):
     result = ablate(experiment(seeds=8), output=tmp_path / "x", planning=planning)
     assert result.seeds == [0, 1, 2, 3]  # three more seeds of two runs
     assert said == ["4 seeds of 8 fit into 1 min, about 1 min"]
+
+
+def test_a_budget_that_is_too_small_for_five_seeds_takes_fewer_epochs(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.lab.ablation.measure", lambda *_: Duration(once=1.0, epoch=10.0))
+    said = []
+    planning = Planning(budget=150.0, on_progress=said.append)  # a seed of both arms takes 42 s
+    result = ablate(experiment(seeds=8), output=tmp_path / "x", planning=planning)
+    assert result.seeds == [0, 1, 2, 3, 4]
+    assert {len(run.history) for arm in result.arms for run in arm.runs} == {1}
+    assert said[-1].startswith("5 seeds of 1 epoch fit into 2 min")
+    again = ablate(experiment(seeds=8), output=tmp_path / "x", planning=planning)
+    assert {len(run.history) for arm in again.arms for run in arm.runs} == {1}
     with pytest.raises(SepnetsError, match="not even one seed"):
-        ablate(experiment(base=BASE | {"training.epochs": 3}), output=tmp_path / "y",
-               planning=Planning(budget=1.0))  # fmt: skip
+        ablate(experiment(), output=tmp_path / "y", planning=Planning(budget=5.0))
+    assert not (tmp_path / "y").exists()
 
 
 @pytest.mark.usefixtures("_warm_workers")

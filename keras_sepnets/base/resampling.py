@@ -39,11 +39,15 @@ class Crossed(NamedTuple):
         seeds, examples = table.shape
         mean, rows, columns = float(table.mean()), table.mean(axis=1), table.mean(axis=0)
         residual = float(np.square(table - rows[:, None] - columns + mean).sum()) / ((seeds - 1) * (examples - 1))
+        noise = residual / (seeds * examples)
         # Sums, because they are whole numbers: the variance of equal ones is exactly 0.
-        by_seed = (float(table.sum(axis=1).var(ddof=1)) / examples or residual) / (seeds * examples)
+        by_seed = float(table.sum(axis=1).var(ddof=1)) / (seeds * examples**2) or noise
         by_example = max(float(columns.var(ddof=1)) - residual / seeds, 0) / examples
         squared = by_seed + by_example
-        return cls(mean, math.sqrt(squared), (seeds - 1) * (squared / by_seed) ** 2 if by_seed else math.inf)
+        # At least the noise: where the seeds lie closer together by chance, they must not seem to matter less.
+        uncertain = max(by_seed, noise)
+        freedom = (seeds - 1) * max(squared / uncertain, 1) ** 2 if uncertain else math.inf
+        return cls(mean, math.sqrt(squared), freedom)
 
 
 def bootstrap_interval(table: NDArray, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
@@ -52,17 +56,21 @@ def bootstrap_interval(table: NDArray, *, resamples: int = RESAMPLES, seed: int 
     Seeds are drawn with replacement, and so are examples, independently: the same examples for all seeds and both
     arms (the pigeonhole bootstrap of Owen 2007, doi:10.1214/07-AOAS122). Its plain percentiles are wrong twice
     over. They count the noise of single answers three times, which is most of the spread between trainings
-    (arXiv:2304.01910), and they treat the spread of a few seeds as known. In simulation they cover 94 to 99.8 %
-    instead of 95 %. So the bootstrap gives the shape of the interval, and `Crossed` its scale: the distribution is
-    brought to the standard error above, and stretched as Student's t is wider than the normal distribution.
+    (arXiv:2304.01910), and they treat the spread of a few seeds as known. So the bootstrap gives the shape of the
+    interval, and `Crossed` its scale: the distribution is brought to the standard error above, and stretched as
+    Student's t is wider than the normal distribution.
 
     Args:
         table: Differences, of shape (seeds, examples), two or more of each.
         resamples: How many times both are drawn.
         seed: Of the drawing, which does not depend on the data: swapping the arms negates the interval.
     """
-    found = Crossed.of(table)
     means = resample_means(table, resamples, np.random.default_rng(seed))
+    return scaled_interval(Crossed.of(table), means)
+
+
+def scaled_interval(found: Crossed, means: NDArray) -> tuple[float, float]:
+    """Return the interval with the shape of resampled means and the scale of the standard error."""
     spread = means.std()
     if spread == 0:
         return found.mean, found.mean

@@ -13,7 +13,7 @@ The left side is a Bayes factor, a test martingale under mu whatever sigma is (W
 after Lai 1976), and Ville's inequality bounds the probability that it ever reaches 1 / alpha. Sequences for
 bounded values (empirical Bernstein, betting) need no normality, but differences of accuracies vary by a few
 thousandths of the range from -1 to 1 that those must allow for: they would stay wider than the margin for hundreds
-of seeds. Boundaries for a maximum number of seeds (group-sequential designs) are a little narrower, but end with
+of seeds. Boundaries for a maximum number of seeds (group-sequential designs) could be narrower, but end with
 it.
 """
 
@@ -25,8 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 
 SIGNIFICANCE = 0.05
 # g: the variance of the effects that are mixed, in those of a difference. 0.5 gives no bound before the sixth
-# seed, which keeps the error of skewed differences below 5 %; 1 would decide a seed earlier, at skewness 1 with
-# 4.8 instead of 4.2 %.
+# seed, which keeps the error of skewed differences below 5 % (docs/statistics.md); 1 would decide about a seed
+# earlier, with more errors.
 _EFFECTS = 0.5
 _NO_SPREAD = 1e-12
 

@@ -32,6 +32,8 @@ class Duration(NamedTuple):
 def measure(plan: Plan, budget: float, arms: int) -> Duration:
     """Measure how long a run of a plan takes, in a share of the budget; the weights of its network change."""
     speed, work = measure_run(plan, plan.config, MEASURED_SHARE * budget / arms)
+    precise = int(plan.config.training.precise_batch_norm)  # batches before each validation; a plan has a number
+    work = work._replace(validation_batches=work.validation_batches + precise)
     once = speed.seconds_of(work, 0)
     return Duration(once, speed.seconds_of(work, 1) - once)
 

@@ -16,7 +16,7 @@ from keras_sepnets.training.choices import with_training
 # What makes the tests of all runs comparable, or pairs them; an arm cannot change it.
 SHARED = (
     "data.dataset", "data.holdout_fraction", "data.on_bad_picture", "data.overfit", "data.folds", "data.fold",
-    "data.path_column", "data.label_column", "data.max_megapixels",
+    "data.path_column", "data.label_column", "data.class_names", "data.max_megapixels",
 )  # fmt: skip
 SEEDS = (
     "training.seed", "training.weights_seed", "training.order_seed", "training.augmentation_seed",

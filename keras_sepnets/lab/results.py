@@ -80,7 +80,7 @@ def summarize(
 
 def _check_same_tests(runs: Sequence[Run]) -> None:
     """Refuse to compare runs that were tested on different pictures."""
-    recorded = [run.read_json("data.json") for run in runs]
+    recorded = [run.read_data() for run in runs]
     for run, data in zip(runs, recorded, strict=True):
         change = describe_change({"test": recorded[0]["test"]}, {"test": data["test"]})
         if change:
@@ -121,7 +121,7 @@ def summarize_run(run: Run) -> RunResult:
     """Return what results.json says of a finished run."""
     config, history, kept = run.config, run.read_history(), kept_network(run)
     evaluation, training = run.read_json("evaluation-test.json"), run.read_json("training.json")
-    steps = run.read_json("data.json")["train"]["num_examples"] // int(config.training.batch_size)
+    steps = run.read_data()["train"]["num_examples"] // int(config.training.batch_size)
     return RunResult(
         seed=config.training.seed,
         top1=evaluation["top1"],

@@ -161,7 +161,8 @@ def _changed(settings: RunConfig, base: Mapping[str, Any], changes: Sequence[str
             raise SepnetsError(f"This changes nothing, or the same setting again. Received: {text!r}")
         changed |= values
     before = flatten(settings.model_dump())
-    reference = {key: before[key] for key in changed if key in before}
+    # What is open stays open; in a file, "none" would be a choice.
+    reference = {key: before[key] for key in changed if before.get(key) is not None}
     return [Variant(name="reference", settings=reference), variant_of(changed)]
 
 

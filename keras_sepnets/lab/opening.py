@@ -11,6 +11,7 @@ from keras_sepnets.lab.definition import FILE, WRITTEN, Experiment, make_experim
 from keras_sepnets.lab.experiment import FILE as OLD_FILE
 from keras_sepnets.lab.experiment import check_is_empty, read_experiment, refuse_another
 from keras_sepnets.lab.matrix import arms_of, configure
+from keras_sepnets.settings.files import make_config
 from keras_sepnets.settings.layers import flatten
 
 LENGTH = ("training.epochs", "training.warmup_epochs")  # what a budget changes
@@ -32,7 +33,9 @@ def find_experiment(folder: Path) -> Experiment | None:
             "This folder holds a cross-validation, not an ablation; continue it with sepnets train --folds. "
             f"Received: {str(folder)!r}"
         )
-    base = {key: value for key, value in flatten(found["base"]).items() if value is not None}
+    whole = flatten(found["base"])
+    defaults = flatten(make_config({"model": {"name": whole["model.name"]}}).model_dump(mode="json"))
+    base = {key: value for key, value in whole.items() if value is not None or defaults.get(key) is not None}
     variants = [{"name": name, "settings": settings} for name, settings in (found["reference"], found["ablated"])]
     seeds = {path.name for variant in variants for path in folder.glob(f"{variant['name']}/seed-*")}
     content = {"base": base, "variants": variants, "seeds": max(1, len(seeds)), "fixed": ["split"]}

@@ -4,7 +4,7 @@ import pytest
 
 from keras_sepnets import SepnetsError
 from keras_sepnets.lab.change import CHANGES, default_output, experiment_of_options, output_of_file, usual_network
-from keras_sepnets.lab.definition import WRITTEN
+from keras_sepnets.lab.definition import WRITTEN, read_definition, to_toml
 from keras_sepnets.lab.matrix import arms_of
 from keras_sepnets.models.registry import build_network
 from keras_sepnets.settings.files import load_config
@@ -76,7 +76,7 @@ def test_any_setting_can_be_the_change():
         ("model.alpha=0.5", "model.alpha", 1.0, 0.5),
     ):
         reference, changed = experiment_of_options(given, changes=[text]).variants
-        assert (reference.name, reference.settings) == ("reference", {key: before})
+        assert (reference.name, reference.settings) == ("reference", {} if before is None else {key: before})
         assert (changed.name, changed.settings) == (f"{key.removeprefix('model.')}={after}", {key: after})
     mixed = experiment_of_options(given, changes=["data.augmentation.mixup=0.2"])
     arms = arms_of(mixed)
@@ -144,3 +144,11 @@ def test_folders_are_found_again_by_the_same_command(tmp_path, monkeypatch):
     assert output_of_file(tmp_path / "mine") == tmp_path / "mine"
     (tmp_path / "width.toml").write_text("seeds = 3\n")
     assert str(output_of_file(tmp_path / "width.toml")) == "runs/width"
+
+
+def test_what_is_left_open_is_open_in_the_file(tmp_path):
+    experiment = experiment_of_options(settings("mobilenet"), changes=["data.augment=strong"])
+    (tmp_path / "experiment.toml").write_text(to_toml(experiment))
+    read, strong = arms_of(read_definition(tmp_path))
+    assert (read.config.data.augment, strong.config.data.augment) == (None, "strong")
+    assert [arm.config for arm in arms_of(experiment)] == [read.config, strong.config]

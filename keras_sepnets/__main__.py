@@ -4,7 +4,7 @@ import sys
 
 from keras_sepnets.acceleration.huge_pages import restart_with_huge_pages
 
-TRAIN = ("train", "ablate")  # commands that train for long
+TRAIN = ("train", "ablate", "sweep")  # commands that train for long
 
 
 def run() -> None:

@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("experiments/*/report.md"))]
 # Commands that take long; other tests run smaller forms of them.
-EXPENSIVE = ("tune", "train", "ablate", "benchmark", "data prepare", "data show", "cost --grid")
+EXPENSIVE = ("tune", "train", "ablate", "sweep", "benchmark", "data prepare", "data show", "cost --grid")
 
 
 def name_of(page):
@@ -371,7 +371,7 @@ def test_json_is_as_documented(finished, tmp_path):
     ).to_json())  # fmt: skip
     check_documented("models", [describe_network("mobilenet").to_json()])
     for file in ROOT.glob("experiments/*/results.json"):
-        if "variants" in (results := json.loads(file.read_text())):
+        if "comparisons" in (results := json.loads(file.read_text())):
             check_documented("ablate", results)
     point = GridPoint(alpha=1.0, image_size=224, multiply_adds=1, parameters=1, top1=0.5, top1_paper=None)
     check_documented("cost --grid", [point.to_json()])

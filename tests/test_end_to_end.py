@@ -80,9 +80,9 @@ def test_train_evaluate_predict_ablate(work_folder):
         cwd=work_folder,
     )
     answer = json.loads(ablated.stdout)
-    assert answer["comparison"]["reference"] == "intermediate_relu"
-    assert answer["comparison"]["verdict"] == "one seed: no interval"
-    assert Path(work_folder, answer["experiment"], "learning_curves.png").exists()
+    assert answer["comparisons"][0]["reference"] == "intermediate_relu"
+    assert answer["comparisons"][0]["verdict"] == "one seed: no interval"
+    assert Path(work_folder, answer["experiment"], "report.html").exists()
 
 
 @pytest.mark.long

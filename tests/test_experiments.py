@@ -1,6 +1,7 @@
 """The commands in experiments/ still run what was run, and the reports' figures follow from the results."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 
 from keras_sepnets.base.intervals import compare_pairs
 from keras_sepnets.cli.ablate import DEFAULTS, NETWORK_DEFAULTS
-from keras_sepnets.lab.change import intermediate_relu_ablation, setting_ablation
+from keras_sepnets.lab.change import experiment_of_options
+from keras_sepnets.lab.definition import read_definition
+from keras_sepnets.lab.matrix import arms_of
+from keras_sepnets.lab.opening import find_experiment
 from keras_sepnets.settings.files import load_config, make_config
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -16,18 +20,6 @@ HEADS = ["Question", "Source", "Setting", "Results", "Reading", "Limits"]
 RELU = EXPERIMENTS / "xception_intermediate_relu"
 NOT_ACCELERATED = {"training.accelerate": "off"}  # true of every experiment but the newest
 RESIDUAL = EXPERIMENTS / "mobilenet_v2_residual"
-
-
-def recorded_settings(folder):
-    """Return what an experiment recorded about itself; both are older than accelerated training."""
-    ran = json.loads((folder / "experiment.json").read_text())
-    ran["base"]["training"].setdefault("accelerate", "off")
-    return ran
-
-
-def dotted(settings):
-    """Return the settings of a variant, which older experiments have without their section."""
-    return {f"model.{key}": value for key, value in settings.items()}
 
 
 @pytest.mark.parametrize("folder", sorted(EXPERIMENTS.iterdir()), ids=lambda folder: folder.name)
@@ -40,33 +32,22 @@ def test_report_has_its_heads_and_names_its_command(folder):
     make_config(experiment["base"])
 
 
-def test_relu_experiment_is_the_default_of_its_command():
-    experiment = tomllib.loads((RELU / "experiment.toml").read_text())
-    assert make_config(experiment["base"]) == load_config(
-        options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]
-    )
-    ablation = intermediate_relu_ablation(intermediate_relu=False)
-    for role, variant in (("reference", ablation.reference), ("ablated", ablation.ablated)):
-        assert (experiment[role]["name"], dotted(experiment[role]["settings"])) == variant
+def test_relu_experiment_is_the_default_of_the_command():
+    experiment = read_definition(RELU)
+    base = load_config(options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"])
+    usual = experiment_of_options(base, option="no_intermediate_relu")
+    assert [arm.config for arm in arms_of(experiment)] == [arm.config for arm in arms_of(usual)]
 
 
-def test_relu_experiment_ran_with_these_settings():
-    ran = recorded_settings(RELU)
-    assert make_config(ran["base"]) == load_config(
-        options=NOT_ACCELERATED, defaults=DEFAULTS | NETWORK_DEFAULTS["xception"]
-    )
-
-
-def test_residual_experiment_is_what_its_command_runs():
-    experiment = tomllib.loads((RESIDUAL / "experiment.toml").read_text())
-    options = {"model.name": "mobilenet_v2"} | NOT_ACCELERATED
-    base = load_config(options=options, defaults=DEFAULTS)
-    assert make_config(experiment["base"]) == base
-    ran = recorded_settings(RESIDUAL)
-    assert make_config(ran["base"]) == base
-    change = setting_ablation(base, ["model.residual=none"])
-    assert [(name, dotted(settings)) for name, settings in (ran["reference"], ran["ablated"])] == [*change]
-    assert [experiment[role]["name"] for role in ("reference", "ablated")] == [variant.name for variant in change]
+@pytest.mark.parametrize("folder", [RELU, RESIDUAL], ids=lambda folder: folder.name)
+def test_ablations_are_what_version_0_1_0_ran(folder, tmp_path):
+    shutil.copy(folder / "experiment.json", tmp_path)
+    ran, now = find_experiment(tmp_path), read_definition(folder)
+    assert ran.fixed == now.fixed == ["split"]
+    for old, new in zip(arms_of(ran), arms_of(now), strict=True):
+        assert old.name == new.name
+        training = old.config.training.model_copy(update={"accelerate": "off"})  # older than accelerated training
+        assert old.config.model_copy(update={"training": training}) == new.config
 
 
 @pytest.mark.parametrize("folder", [RELU, RESIDUAL], ids=lambda folder: folder.name)

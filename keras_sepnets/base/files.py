@@ -15,9 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import filelock
+
 from keras_sepnets.base.errors import SepnetsError
 
 UNFINISHED = ".writing-"  # begins the name of a file that is still being written
+LOCK = ".lock"
+LOCK_SECONDS = 1.0  # longer than a process that only checks the state of a folder locks it
 MOST_LINKS = 40  # in a row, as Linux follows them
 TEMPORARY = tempfile.gettempdir()  # before a command gets a temporary folder of its own, which goes with it
 
@@ -105,6 +109,20 @@ def read_regular_file(path: Path, most: int) -> bytes:
         if status.st_size > most:
             raise OSError(f"it has more than {most:,} bytes")
         return file.read(most)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, sentence: str) -> Iterator[None]:
+    """Lock a folder against other processes within a block; raise SepnetsError(sentence) if one has locked it."""
+    lock = filelock.FileLock(folder / LOCK, timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise SepnetsError(sentence) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_ordinary(path: Path) -> bool:

@@ -12,6 +12,7 @@ from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
 from keras_sepnets.cli.recipes import recipes
 from keras_sepnets.cli.runs import runs
+from keras_sepnets.cli.sweep import sweep
 from keras_sepnets.cli.train import train
 from keras_sepnets.cli.tune import tune
 
@@ -29,6 +30,7 @@ def main() -> None:
     sepnets runs                                     runs so far: state, accuracy, cost
     sepnets recipes                                  sets of settings, with their sources
     sepnets ablate --no-intermediate-relu            compare a network with and without a part
+    sepnets sweep --dataset folder:pictures          accuracy against cost over widths and picture sizes
     sepnets cost --model mobilenet                   parameters, multiply-adds, memory
     sepnets models                                   networks and their options
     sepnets data check folder:pictures               find faults in pictures before training on them
@@ -40,5 +42,5 @@ def main() -> None:
     """
 
 
-for command in (train, tune, evaluate, predict, runs, recipes, ablate, cost, models, data, benchmark):
+for command in (train, tune, evaluate, predict, runs, recipes, ablate, sweep, cost, models, data, benchmark):
     main.add_command(command)

@@ -62,7 +62,7 @@ def evaluate(
     """
     from keras_sepnets.runs.folder import Run
 
-    if (run / "experiment.json").is_file():
+    if any((run / name).is_file() for name in ("experiment.json", "experiment.toml")):
         if split != "test" or checkpoint or dataset or assignments:
             raise SepnetsError(
                 "A cross-validation is evaluated by the tests of its folds; leave out --split, --checkpoint, "

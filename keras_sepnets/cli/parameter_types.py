@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from keras_sepnets.base.text import did_you_mean
 from keras_sepnets.data.sources.split_names import split_of
 
 SPLITS = ("train", "validation", "test")
@@ -70,3 +71,46 @@ class Duration(click.ParamType):
         if seconds <= 0:
             self.fail(f"{value!r} is not a time; write it as 2h, 90m, 1h30m or 45s", param, ctx)
         return float(seconds)
+
+
+class Values(click.ParamType):
+    """Several values with commas between them, such as 0.25,0.5,1."""
+
+    name = "values"
+
+    def __init__(self, kind: type = float, word: str | None = None) -> None:
+        """Read each value as `kind`; `word` may stand for the last one."""
+        self._kind, self._word = kind, word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a list."""
+        if isinstance(value, list):
+            return value
+        try:
+            return [self._word if part.strip() == self._word else self._kind(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers; write it as 1,4,16", param, ctx)
+
+
+class Words(click.ParamType):
+    """Several words with commas between them, of those that are known."""
+
+    name = "words"
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        """Know some words."""
+        self._known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a list."""
+        if isinstance(value, list):
+            return value
+        words = [part.strip() for part in value.split(",")]
+        for word in words:
+            if word not in self._known:
+                self.fail(
+                    f"{word!r} is not one of {', '.join(self._known)}.{did_you_mean(word, self._known)}",
+                    param,
+                    ctx,
+                )
+        return words

@@ -8,6 +8,7 @@ from keras_sepnets.cli.accuracy import UNEVEN
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.stages import BACKBONE
+from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.optimization import scaled_learning_rate
 from keras_sepnets.training.plan import Plan
 
@@ -98,10 +99,17 @@ def _describe_training(plan: Plan) -> list[tuple[str, str]]:
         _describe_optimizer(plan),
         *_describe_extras(plan),
         f"augmentation {config.data.augment} ({plan.splits.policy.describe() or 'no change'})",
-        f"{_describe_batch_norm(plan)}; seed {training.seed}",
+        f"{_describe_batch_norm(plan)}; {describe_seeds(training)}",
         f"keeps {_KEPT[training.keep]}" + (f": {why}" if (why := plan.chosen.get("training.keep")) else ""),
     ]
     return [("training", lines[0]), *(("", line) for line in lines[1:])]
+
+
+def describe_seeds(training: TrainingConfig) -> str:
+    """Name the seed, and those of single sources of randomness that are others."""
+    seeds = {source: training.seed_of(source) for source in ("weights", "order", "augmentation", "dropout")}
+    others = [f"{source} {seed}" for source, seed in seeds.items() if seed != training.seed]
+    return f"seed {training.seed}" + (f" ({', '.join(others)})" if others else "")
 
 
 def _describe_few_steps(plan: Plan) -> list[str]:

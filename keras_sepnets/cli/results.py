@@ -23,8 +23,9 @@ from keras_sepnets.data.catalogue.checking import Check
 from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
 from keras_sepnets.inference.evaluation import EvaluatedRun, Evaluation
 from keras_sepnets.inference.prediction import Prediction
-from keras_sepnets.lab.ablation import AblationResult
 from keras_sepnets.lab.pooling import CrossValidation
+from keras_sepnets.lab.results_models import ExperimentResult
+from keras_sepnets.lab.sweep import SweepResult
 from keras_sepnets.runs.table import RunsDifference, RunSummary
 from keras_sepnets.settings.recipes import Recipe
 from keras_sepnets.settings.schema import DataConfig
@@ -64,7 +65,8 @@ RESULTS: dict[str, Any] = {
     "runs": list[RunSummary],
     "runs --diff": RunsDifference,
     "recipes": list[Recipe],
-    "ablate": AblationResult,
+    "ablate": ExperimentResult,
+    "sweep": SweepResult,
     "cost": _joined(CountedNetwork, Cost),
     "cost --against": list[Comparison],
     "cost --grid": list[GridPoint],

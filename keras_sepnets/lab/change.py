@@ -1,144 +1,201 @@
-"""A change under test: two variants of a run's settings that differ in it."""
+"""The changes that have an option of their own, each the question of a paper, as variants of an experiment."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.settings.files import make_config, override
-from keras_sepnets.settings.layers import Layer, flatten
-from keras_sepnets.settings.schema import RunConfig
+from keras_sepnets.lab.definition import FILE, WRITTEN, Experiment, Variant, folder_name
+from keras_sepnets.lab.matrix import check_free, configure, variant_of
+from keras_sepnets.runs.folder import dataset_slug, runs_root
+from keras_sepnets.settings.files import parse_assignment
+from keras_sepnets.settings.layers import flatten
+from keras_sepnets.settings.schema import NETWORK_SETTINGS, RunConfig
 
-# What makes the tests of two runs comparable, or pairs them.
-SHARED = (
-    "model.name", "data.dataset", "data.holdout_fraction", "data.on_bad_picture", "data.overfit", "data.folds",
-    "data.fold", "data.path_column", "data.label_column", "data.class_names", "data.max_megapixels",
-    "training.seed",
-)  # fmt: skip
-# With these, the training loss of both variants is not the same quantity.
-OTHER_LOSS = (
-    "training.label_smoothing", "training.class_weights", "training.epochs", "training.min_steps",
-    "training.stop_after", "data.augment",
-)  # fmt: skip
+ACTIVATION = "model.intermediate_activation"
+RELU = Variant(name="intermediate_relu", settings={ACTIVATION: "relu"})
+NO_RELU = Variant(name="no_intermediate_relu", settings={ACTIVATION: "linear"})
 
 
-class Variant(NamedTuple):
-    """A name and the settings, by dotted key, that make the variant."""
+class Change(NamedTuple):
+    """What an option compares: the reference first."""
 
-    name: str
-    settings: dict[str, Any]
-
-
-class Ablation(NamedTuple):
-    """A change under test, from the reference to the ablated variant."""
-
-    reference: Variant
-    ablated: Variant
-
-    @property
-    def changes_network(self) -> bool:
-        """Whether only settings of the network change."""
-        return all(key.startswith("model.") for key in self.ablated.settings)
-
-    @property
-    def changes_loss(self) -> bool:
-        """Whether the training losses of both variants cannot be compared."""
-        return any(key.startswith(OTHER_LOSS) for key in self.ablated.settings)
+    question: str
+    source: str
+    variants: tuple[Variant, ...]
+    network: str = "xception"  # whose paper asks, and which is trained unless another is named
 
 
-def intermediate_relu_ablation(*, intermediate_relu: bool) -> Ablation:
-    """Return the ablation of the ReLU between the depthwise and the pointwise step (Xception, Figure 10).
+CHANGES = {
+    "intermediate_relu": Change(
+        "Should there be a ReLU between the depthwise and the pointwise step?",
+        "Xception, arXiv:1610.02357, section 4.7 and Figure 10",
+        (NO_RELU, RELU),
+    ),
+    "no_intermediate_relu": Change(
+        "Should there be a ReLU between the depthwise and the pointwise step?",
+        "Xception, arXiv:1610.02357, section 4.7 and Figure 10",
+        (RELU, NO_RELU),
+    ),
+    "no_residual": Change(
+        "What do the shortcuts around the modules do?",
+        "Xception, arXiv:1610.02357, Figure 9; MobileNetV2, arXiv:1801.04381, Figure 6b",
+        (
+            Variant(name="residual", settings={"model.residual": True}),
+            Variant(name="no_residual", settings={"model.residual": False}),
+        ),
+    ),
+    "standard_convolution": Change(
+        "What do depthwise-separable convolutions cost in accuracy?",
+        "MobileNets, arXiv:1704.04861, Table 4",
+        (
+            Variant(name="separable", settings={"model.separable": True}),
+            Variant(name="standard_convolution", settings={"model.separable": False}),
+        ),
+        "mobilenet",
+    ),
+    "shallow": Change(
+        "What do the five inner blocks of 512 filters do?",
+        "MobileNets, arXiv:1704.04861, Table 5",
+        (
+            Variant(name="deep", settings={"model.shallow": False}),
+            Variant(name="shallow", settings={"model.shallow": True}),
+        ),
+        "mobilenet",
+    ),
+    "nonlinear_bottleneck": Change(
+        "Should bottlenecks be linear?",
+        "MobileNetV2, arXiv:1801.04381, Figure 6a",
+        (
+            Variant(name="linear_bottleneck", settings={"model.bottleneck_activation": "none"}),
+            Variant(name="nonlinear_bottleneck", settings={"model.bottleneck_activation": "relu6"}),
+        ),
+        "mobilenet_v2",
+    ),
+    "order": Change(
+        "Which step of a separable convolution should come first?",
+        "Xception, arXiv:1610.02357, section 2 and Figure 4",
+        (
+            Variant(name="spatial_first", settings={"model.order": "spatial_first"}),
+            Variant(name="pointwise_first", settings={"model.order": "pointwise_first"}),
+        ),
+    ),
+}
+# Xception has a standard convolution as one segment of all channels.
+STANDARD_XCEPTION = (
+    Variant(name="separable", settings={"model.segments": "none"}),
+    Variant(name="standard_convolution", settings={"model.segments": 1}),
+)
+LISTS = {  # option with a list of values -> setting
+    "segments": "model.segments",
+    "alphas": "model.alpha",
+    "image_sizes": "data.image_size",
+}
+
+
+def usual_network(option: str | None) -> str:
+    """Return the network that an option is about."""
+    return CHANGES[option].network if option else "xception"
+
+
+def experiment_of_options(
+    settings: RunConfig,
+    *,
+    given: Collection[str] = (),
+    option: str | None = None,
+    changes: Sequence[str] = (),
+    lists: Mapping[str, Sequence[Any]] | None = None,
+    **others: Any,
+) -> Experiment:
+    """Return the experiment that options ask for.
 
     Args:
-        intermediate_relu: True to test adding the ReLU to the paper's network, which has none; False to test
-            removing it from the network with it.
-    """
-    with_relu = Variant("intermediate_relu", {"model.intermediate_activation": "relu"})
-    without = Variant("no_intermediate_relu", {"model.intermediate_activation": "linear"})
-    return Ablation(without, with_relu) if intermediate_relu else Ablation(with_relu, without)
-
-
-def setting_ablation(base: RunConfig, changes: Sequence[str]) -> Ablation:
-    """Return the ablation of any settings: the base against the base with these changes.
-
-    Args:
-        base: The settings of the reference.
-        changes: Texts such as `model.residual=false` or `training.label_smoothing=0.1`.
+        settings: The settings of all runs.
+        given: Dotted keys that the user set.
+        option: A key of `CHANGES`.
+        changes: Texts such as `model.residual=false`, which make one variant.
+        lists: Values by a key of `LISTS`. Without another change, the first one makes the variants; the others
+            cross with them.
+        others: Further keys of the experiment.
 
     Raises:
-        SepnetsError: A change changes nothing, or what both variants need in common.
+        SepnetsError: Several changes are asked for, or one that changes nothing.
     """
-    if not changes:
-        raise SepnetsError("An ablation needs a change to test, such as model.residual=false.")
-    reference: dict[str, Any] = {}
-    ablated: dict[str, Any] = {}
+    base = given_settings(settings)
+    grid = {LISTS[name]: list(values) for name, values in (lists or {}).items() if values}
+    if option and changes:
+        raise SepnetsError("Test one change at a time: --change or an option such as --no-residual, not both.")
+    asked: dict[str, Any] = {}
+    if option:
+        change = CHANGES[option]
+        variants = list(change.variants)
+        if option == "standard_convolution" and settings.model.name == "xception":
+            variants = list(STANDARD_XCEPTION)
+        asked = {"question": change.question, "source": change.source}
+    elif changes:
+        variants = _changed(settings, base, changes)
+    elif grid:
+        key, values = next(iter(grid.items()))
+        del grid[key]
+        name = key.rpartition(".")[2]
+        if any(value in values[:place] for place, value in enumerate(values)):
+            raise SepnetsError(f"A value of {key} is named twice. Received: {values}")
+        variants = [Variant(name=f"{name}={_said(value)}", settings={key: value}) for value in values]
+    else:
+        raise SepnetsError("An ablation needs a change to test, such as --change model.residual=false.")
+    _check_not_given(settings, given, variants, grid)
+    return Experiment(base=base, variants=variants, grid=grid, **(asked | others))
+
+
+def _said(value: Any) -> str:
+    return "all" if value in (None, "none") else f"{value:g}"
+
+
+def _changed(settings: RunConfig, base: Mapping[str, Any], changes: Sequence[str]) -> list[Variant]:
+    """Return the base, and the base with these changes."""
+    changed: dict[str, Any] = {}
     for text in changes:
-        key = text.partition("=")[0].strip()
-        if key in SHARED:
-            raise SepnetsError(
-                "An ablation compares two variants of one network on the same test pictures, so it cannot change "
-                f"{key}; choose another setting, such as training.label_smoothing=0.1. Received: {text!r}"
-            )
-        before, after = values_of(base), values_of(override(base, text))
-        changed = {one: value for one, value in after.items() if value != before.get(one)}
-        if not changed or changed.keys() & ablated.keys():
+        values = parse_assignment(text).values
+        check_free(values)
+        if configure(base, values) == settings or values.keys() & changed.keys():
             raise SepnetsError(f"This changes nothing, or the same setting again. Received: {text!r}")
-        reference |= {one: before.get(one) for one in changed}
-        ablated |= changed
-    words = {
-        key.removeprefix("model."): "none" if value is None else str(value).lower()
-        for key, value in ablated.items()
-    }
-    name = ",".join(f"{setting}={word}" for setting, word in words.items())
-    return Ablation(Variant("reference", reference), Variant(re.sub(r"[^\w.,=-]+", "-", name), ablated))
+        changed |= values
+    before = flatten(settings.model_dump())
+    # What is open stays open; in a file, "none" would be a choice.
+    reference = {key: before[key] for key in changed if before.get(key) is not None}
+    return [Variant(name="reference", settings=reference), variant_of(changed)]
 
 
-def apply_variant(variant: Variant, base: RunConfig) -> RunConfig:
-    """Return the settings of a variant; raise SepnetsError if its network does not have the changed settings."""
-    values = values_of(base)
-    missing = [key for key in variant.settings if key.startswith("model.") and key not in values]
-    if missing:
-        raise SepnetsError(
-            f"{base.model.name} cannot be ablated this way: it has no {missing[0].removeprefix('model.')}; name a "
-            "setting that it has, as in --change model.alpha=0.5, or another network. "
-            f"Received: --model {base.model.name}"
-        )
-    tree = base.model_dump(exclude_unset=True)  # settings that the user left open stay open
-    tree["model"] = base.model.model_dump()
-    changed = {key: value for key, value in variant.settings.items() if value != values.get(key)}
-    return make_config(Layer.of(changed).over(Layer.of(flatten(tree))).tree())
-
-
-def check_is_free(base: RunConfig, ablation: Ablation) -> None:
-    """Refuse settings that the ablation itself changes, and settings with which its runs would differ."""
-    for variant in ablation:
-        training = apply_variant(variant, base).training
-        for key, value in (("batch_size", training.batch_size), ("epochs", training.epochs)):
-            if value == "auto":
-                raise SepnetsError(
-                    f"The runs of an ablation have the same batch size and number of epochs; set training.{key}. "
-                    f"Received: training.{key}='auto'"
-                )
-        if training.patience:
+def _check_not_given(
+    settings: RunConfig, given: Collection[str], variants: Sequence[Variant], grid: Mapping[str, Any]
+) -> None:
+    """Refuse settings that the ablation itself changes."""
+    values = flatten(settings.model_dump())
+    defaults = flatten({"model": NETWORK_SETTINGS[settings.model.name]().model_dump()})
+    for key in (*variants[0].settings, *grid):
+        fitting = (variants[0].settings.get(key, grid.get(key)), defaults.get(key))
+        if key in given and values.get(key) not in fitting:
             raise SepnetsError(
-                "The runs of an ablation have the same number of epochs; leave training.patience out. "
-                f"Received: training.patience={training.patience}"
+                f"This ablation itself changes {key}; leave it out. Received: {key}={values.get(key)!r}"
             )
-    if base.training.seed:
-        raise SepnetsError(
-            "An ablation trains with the seeds 0, 1, ...; set their number with --seeds and leave training.seed "
-            f"out. Received: training.seed={base.training.seed}"
-        )
-    values, defaults = values_of(base), flatten({"model": type(base.model)().model_dump()})
-    for key, own in ablation.reference.settings.items():
-        given = values.get(key)
-        if given not in (own, defaults.get(key)):
-            raise SepnetsError(f"This ablation itself changes {key}; leave it out. Received: {key}={given!r}")
 
 
-def values_of(config: RunConfig) -> dict[str, Any]:
-    """Return every setting by dotted key; of the amounts of augmentation, those that override the preset's."""
-    amounts = config.data.augmentation
-    tree = config.model_dump()
-    tree["data"]["augmentation"] = amounts.model_dump(exclude_unset=True) if amounts else {}
-    return flatten(tree)
+def given_settings(settings: RunConfig) -> dict[str, Any]:
+    """Return the settings that are not left open, by dotted key."""
+    return flatten(settings.model_dump(mode="json", exclude_unset=True))
+
+
+def default_output(experiment: Experiment, settings: RunConfig, lists: Mapping[str, Any] | None = None) -> Path:
+    """Return the default folder of an experiment that options ask for, where the same command finds it again."""
+    names = [name for name, values in (lists or {}).items() if values]
+    if not (names and LISTS[names[0]] in experiment.variants[0].settings):
+        names.insert(0, folder_name(experiment.variants[-1].name))
+    return runs_root() / f"ablate-{settings.model.name}-{dataset_slug(settings)}-{'-'.join(names)}"
+
+
+def output_of_file(path: Path) -> Path:
+    """Return the folder of an experiment from a file: its own if `sepnets ablate` wrote it, else one in runs/."""
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file() or file.read_text(encoding="utf-8", errors="replace").startswith(WRITTEN):
+        return file.parent
+    return runs_root() / (file.resolve().parent.name if file.name == FILE else file.stem)

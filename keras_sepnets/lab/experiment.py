@@ -1,4 +1,4 @@
-"""An experiment: several runs in one folder, which the same command continues where it was interrupted."""
+"""Several runs in one folder, which the same command continues where it was interrupted."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from keras_sepnets.base.errors import InterruptedRunError, SepnetsError
-from keras_sepnets.base.files import to_json_bytes, write_file
+from keras_sepnets.base.files import LOCK, to_json_bytes, write_file
 from keras_sepnets.base.text import one_line
 from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.runs.folder import Run, check_output
@@ -20,6 +20,8 @@ from keras_sepnets.training.choices import with_training
 from keras_sepnets.training.trainer import resume, train
 
 FILE = "experiment.json"
+# What a plan chooses by measurement, which would otherwise be measured, and might differ, for each run.
+MEASURED = ("batch_size", "precision", "accelerate", "jit_compile", "intra_op_threads")
 Callbacks: TypeAlias = Callable[[str], Sequence[keras.callbacks.Callback]]  # of a run, from its title
 
 
@@ -31,30 +33,35 @@ class PlannedRun(NamedTuple):
     title: str
 
 
-def open_experiment(output: Path, base: RunConfig, **change: Any) -> None:
-    """Write experiment.json, or make sure that the existing one is of the same experiment.
-
-    Args:
-        output: The folder of the experiment.
-        base: The settings that all runs share.
-        change: What distinguishes the runs, if it is not in the settings; as JSON has it.
-    """
-    experiment = {"base": base.model_dump(mode="json"), **change}
-    file = output / FILE
-    if file.is_file():
-        found = read_experiment(output)
-        if found != experiment:
-            raise SepnetsError(
-                f"The output folder holds another experiment: {_first_difference(found, experiment)}; name a new "
-                f"folder with --output. Received: {str(output)!r}"
-            )
+def open_experiment(output: Path, base: RunConfig) -> None:
+    """Write the experiment.json of a cross-validation, or make sure that the existing one is of the same."""
+    experiment = {"base": base.model_dump(mode="json")}
+    if (output / FILE).is_file():
+        refuse_another(read_experiment(output), experiment, output)
         return
     try:
-        check_output(output)
+        check_is_empty(output)
         output.mkdir(parents=True, exist_ok=True)
-        write_file(file, to_json_bytes(experiment))
+        write_file(output / FILE, to_json_bytes(experiment))
     except OSError as error:
         raise SepnetsError(f"The output folder cannot be written: {error}") from error
+
+
+def check_is_empty(output: Path) -> None:
+    """Raise SepnetsError unless an output folder is new, or has nothing but a lock."""
+    if not output.is_dir() or any(path.name != LOCK for path in output.iterdir()):
+        check_output(output)
+
+
+def refuse_another(found: dict[str, Any], wanted: dict[str, Any], output: Path) -> None:
+    """Raise SepnetsError if a folder's experiment is not the one that is wanted."""
+    for key in wanted:
+        if found.get(key) != wanted[key]:
+            difference = _first_difference(found.get(key), wanted[key], key)
+            raise SepnetsError(
+                f"The output folder holds another experiment: {difference}; name a new folder with --output. "
+                f"Received: {str(output)!r}"
+            )
 
 
 def read_experiment(output: Path) -> dict[str, Any]:
@@ -129,7 +136,7 @@ def train_all(
     for run in planned:
         keras.backend.clear_session()
         try:
-            finished.append(_train_once(run, callbacks, cache_folder, checkpoint_every))
+            finished.append(train_once(run, callbacks(run.title), cache_folder, checkpoint_every))
         except InterruptedRunError as error:
             raise type(error)(
                 f"Interrupted in {run.title}, with {len(finished)} of {total} runs finished. "
@@ -138,11 +145,14 @@ def train_all(
     return finished
 
 
-def _train_once(
-    planned: PlannedRun, callbacks: Callbacks, cache_folder: Path | None, checkpoint_every: int | timedelta | None
+def train_once(
+    planned: PlannedRun,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    cache_folder: Path | None = None,
+    checkpoint_every: int | timedelta | None = None,
 ) -> Run:
     """Return the finished run; train or resume it if it is not finished."""
-    folder, config, title = planned
+    folder, config, _title = planned
     run = Run(folder)
     if run.is_finished:
         if not run.has(f"evaluation-{config.data.evaluated_role}.json"):
@@ -150,8 +160,8 @@ def _train_once(
         return run
     options: dict[str, Any] = {"cache_folder": cache_folder, "checkpoint_every": checkpoint_every}
     if run.has_checkpoints:
-        return resume(run, callbacks=callbacks(title), **options).run
+        return resume(run, callbacks=callbacks, **options).run
     if folder.exists():
         with run.locked():  # unless another process has just started it
             shutil.rmtree(folder)
-    return train(config, output=folder, callbacks=callbacks(title), **options).run
+    return train(config, output=folder, callbacks=callbacks, **options).run

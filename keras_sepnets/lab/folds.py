@@ -12,6 +12,7 @@ from keras_sepnets.base.text import printable
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.data.batches.samples import describe_change
 from keras_sepnets.lab.experiment import (
+    MEASURED,
     PlannedRun,
     open_experiment,
     train_all,
@@ -25,9 +26,6 @@ from keras_sepnets.runs.kept import kept_network
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.choices import with_training
 from keras_sepnets.training.plan import Plan, make_plan
-
-# What a plan chooses by measurement, which would otherwise be measured, and might differ, for each fold.
-MEASURED = ("batch_size", "precision", "accelerate", "jit_compile", "intra_op_threads")
 
 
 def default_output(base: RunConfig, folds: int) -> Path:

@@ -17,6 +17,7 @@ from keras_sepnets.inference.evaluation import MOST_CLASSES, evaluate, write_con
 from keras_sepnets.inference.out_of_fold import FILE as PREDICTIONS
 from keras_sepnets.inference.out_of_fold import MOST_CLASSES as MOST_IN_JSON
 from keras_sepnets.inference.out_of_fold import OutOfFold, read_predictions, to_rows
+from keras_sepnets.lab.definition import FILE as EXPERIMENT
 from keras_sepnets.lab.experiment import read_experiment
 from keras_sepnets.runs.folder import Run
 from keras_sepnets.training.outcome import RunPath
@@ -140,7 +141,8 @@ def pool_folds(output: Path, *, cache_folder: Path | None = None, must_keep: boo
 
 def _finished_runs(output: Path) -> list[Run]:
     """Return the run of each fold; raise SepnetsError if there are none, or if one is not finished."""
-    folds = read_experiment(output)["base"]["data"]["folds"]
+    is_ablation = (output / EXPERIMENT).is_file()
+    folds = 0 if is_ablation else read_experiment(output)["base"]["data"]["folds"]
     if not folds:
         raise SepnetsError(
             "This folder holds an ablation; its runs are evaluated one by one, and its result is in results.json. "

@@ -93,6 +93,7 @@ def build_network(
     image_size: int,
     classes: int,
     seed: int | None,
+    dropout_seed: int | None = None,
     weights: str | None = None,
     dtype_policy: str = "float32",
 ) -> keras.Model:
@@ -104,6 +105,7 @@ def build_network(
         classes: Number of classes.
         seed: Seed of the initial weights, which depend only on it and the layers' names, so that layers of the
             same name agree across variants; None where the weights do not matter.
+        dropout_seed: Seed of dropout; None for the same.
         weights: Weights to load afterwards, see `load_weights`; `model.load_report` lists what was loaded.
         dtype_policy: Keras dtype policy, such as "mixed_bfloat16"; the classifier is always float32.
     """
@@ -118,7 +120,7 @@ def build_network(
     finally:
         keras.config.set_dtype_policy(before)
     if seed is not None:
-        initialize_by_name(model, seed)
+        initialize_by_name(model, seed, dropout_seed=dropout_seed)
     if weights is not None:
         load_weights(model, weights, network.published, alpha=config.alpha)
     return model

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.files import replace_file, to_csv_bytes, to_json_bytes, written_aside
+from keras_sepnets.base.files import locked, replace_file, to_csv_bytes, to_json_bytes, written_aside
 from keras_sepnets.base.text import counted, one_line, printable
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.loading import check_run_folder, load_network, network_file
@@ -19,8 +17,6 @@ from keras_sepnets.runs import reading
 from keras_sepnets.runs.checkpoints import checkpoint_folders
 from keras_sepnets.runs.reading import HistoryRow, damaged
 from keras_sepnets.settings.schema import RunConfig
-
-LOCK_SECONDS = 1.0  # longer than a process that only checks the state of a run locks it
 
 
 class Run:
@@ -152,17 +148,9 @@ class Run:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the run against training by other processes; raise SepnetsError if one is training it."""
-        lock = filelock.FileLock(self.path / ".lock", timeout=LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise SepnetsError(
-                f"Another process is training this run; wait for it, or stop it. Received: {str(self.path)!r}"
-            ) from None
-        try:
+        sentence = "Another process is training this run; wait for it, or stop it."
+        with locked(self.path, f"{sentence} Received: {str(self.path)!r}"):
             yield
-        finally:
-            lock.release()
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file of the run atomically."""

@@ -30,7 +30,7 @@ def fonts_for(*texts: str) -> Iterator[Callable[[str], str]]:
 def _warn_once() -> None:
     """Say that letters are missing, once for all pictures of a process."""
     warnings.warn(
-        "No installed font has some letters of the class names, so pictures show their codes, such as \\u732b; "
+        "No installed font has some letters of the names, so pictures show their codes, such as \\u732b; "
         "install a font that has them, such as Noto Sans CJK.",
         stacklevel=1,
     )

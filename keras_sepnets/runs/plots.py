@@ -52,29 +52,6 @@ def draw_learning_curve(
         return _to_png(figure)
 
 
-def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str) -> bytes:
-    """Draw training loss and validation top-1 of each variant: the mean over seeds, and each seed as a thin line.
-
-    Args:
-        histories: One history per seed, by the name of the variant.
-        title: Text above the panels.
-    """
-    with fonts_for(title, *histories) as shown:
-        figure, (loss, top1) = _two_panels(shown(title))
-        loss.set_ylabel("training loss")
-        top1.set_ylabel("validation top-1")
-        for number, (variant, seeds) in enumerate(histories.items()):
-            for axes, name in ((loss, "loss"), (top1, "val_top1")):
-                curves = np.array([[row[name] for row in history] for history in seeds])
-                epochs = np.arange(1, curves.shape[1] + 1)
-                for curve in curves:
-                    axes.plot(epochs, curve, color=f"C{number}", alpha=0.3, linewidth=0.8)
-                axes.plot(epochs, curves.mean(axis=0), color=f"C{number}", marker=".", label=shown(variant))
-                axes.legend()
-        loss.set_ylim(bottom=0)
-        return _to_png(figure)
-
-
 def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
     """Draw top-1 accuracy over multiply-adds: a line for each alpha, a marker for each image size.
 

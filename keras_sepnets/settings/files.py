@@ -63,7 +63,7 @@ def read_given(file: str | os.PathLike | None, options: Layer, assignments: tupl
             make_config({key: tables[key]})  # refuses it, even if it is empty or has a dot
     given = options.over(Layer.of(flatten(tables), str(file)).over(NOTHING))
     for text in [assignments] if isinstance(assignments, str) else assignments:
-        given = _parse_assignment(text).over(given)
+        given = parse_assignment(text).over(given)
     return given
 
 
@@ -76,13 +76,6 @@ def check_keys(assignments: Sequence[str], allowed: Collection[str]) -> None:
                     f"Here, --set takes only settings of {', '.join(allowed)}.{did_you_mean(key, allowed)} "
                     f"Received: {text!r}"
                 )
-
-
-def override(config: RunConfig, assignment: str) -> RunConfig:
-    """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is invalid."""
-    tree = config.model_dump(exclude_unset=True)  # what is unset stays open
-    tree["model"] = config.model.model_dump()
-    return make_config(_parse_assignment(assignment).over(Layer.of(flatten(tree))).tree())
 
 
 def make_config(tree: dict[str, Any]) -> RunConfig:
@@ -149,7 +142,8 @@ def _to_toml_value(value: Any) -> str:
     return '"none"' if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _parse_assignment(text: str) -> Layer:
+def parse_assignment(text: str) -> Layer:
+    """Return the setting of a `dotted.key=value` text; raise SepnetsError if it is not of this form."""
     key, equals, value = text.partition("=")
     if not (key.strip() and equals):
         raise SepnetsError(f"A setting reads KEY=VALUE, such as model.residual=false. Received: {text!r}")

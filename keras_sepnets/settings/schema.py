@@ -11,7 +11,7 @@ from keras_sepnets.settings.networks import InceptionV3Config as InceptionV3Conf
 from keras_sepnets.settings.networks import MobileNetConfig as MobileNetConfig
 from keras_sepnets.settings.networks import MobileNetV2Config as MobileNetV2Config
 from keras_sepnets.settings.networks import ModelConfig as ModelConfig
-from keras_sepnets.settings.networks import PositiveFloat, Rate, Settings, none_word
+from keras_sepnets.settings.networks import PositiveFloat, Rate, Seed, Settings, none_word
 from keras_sepnets.settings.networks import XceptionConfig as XceptionConfig
 
 
@@ -97,6 +97,8 @@ class DataConfig(Settings):
     """amounts that override those of the preset"""
     holdout_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """share of train to hold out for validation, and for test, if the data set has none"""
+    holdout_seed: Annotated[Seed | None, BeforeValidator(none_word)] = None
+    """seed of the cut between train and validation; default: the same cut in every run"""
     on_bad_picture: Literal["stop", "skip"] = "stop"
     """stop at a picture file that cannot be read, or skip it"""
     overfit: Annotated[int, Field(ge=0)] = 0
@@ -204,8 +206,26 @@ class TrainingConfig(Settings):
     """share of the epochs after which training stops, on the learning rate schedule of all of them"""
     deterministic: bool = False
     """true: bit-identical results on GPUs too, at some cost in speed"""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """seed of the initial weights, the order and the augmentation"""
+    seed: Seed = 0
+    """seed of the initial weights, the order, the augmentation and dropout"""
+    weights_seed: Annotated[Seed | None, BeforeValidator(none_word)] = None
+    """seed of the initial weights; default: seed"""
+    order_seed: Annotated[Seed | None, BeforeValidator(none_word)] = None
+    """seed of the order of the pictures; default: seed"""
+    augmentation_seed: Annotated[Seed | None, BeforeValidator(none_word)] = None
+    """seed of the augmentation; default: seed"""
+    dropout_seed: Annotated[Seed | None, BeforeValidator(none_word)] = None
+    """seed of dropout; default: seed"""
+
+    def seed_of(self, source: str) -> int:
+        """Return the seed of the "weights", the "order", the "augmentation" or "dropout"."""
+        own = getattr(self, f"{source}_seed")
+        return self.seed if own is None else int(own)
+
+    @property
+    def seeds_of_batches(self) -> dict[str, int]:
+        """The seeds of augmentation and order, as the pipeline takes them."""
+        return {"seed": self.seed_of("augmentation"), "order_seed": self.seed_of("order")}
 
     @property
     def dtype_policy(self) -> str:

@@ -24,6 +24,7 @@ def build_trained_network(
     image_size: int,
     classes: int,
     seed: int | None,
+    dropout_seed: int | None = None,
     weights: str | None = None,
 ) -> TrainedNetwork:
     """Build a network in the form and precision that the training settings name.
@@ -34,6 +35,7 @@ def build_trained_network(
         image_size: Height and width of pictures in pixels.
         classes: Number of classes.
         seed: See `build_network`.
+        dropout_seed: See `build_network`.
         weights: See `build_network`.
     """
     network = build_network(
@@ -41,6 +43,7 @@ def build_trained_network(
         image_size=image_size,
         classes=classes,
         seed=seed,
+        dropout_seed=dropout_seed,
         weights=weights,
         dtype_policy=training.dtype_policy,
     )

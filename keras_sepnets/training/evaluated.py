@@ -111,7 +111,8 @@ def batches_for_statistics(config: RunConfig, splits: Splits, steps_per_epoch: i
 
     @functools.cache  # once: the same data set keeps its batches in memory
     def batches() -> Any:
-        found = splits.training_batches(batch_size, steps_per_epoch, config.training.seed).take(count)
+        seeds = config.training.seeds_of_batches
+        found = splits.training_batches(batch_size, steps_per_epoch, **seeds).take(count)
         is_small = count * batch_size * size**2 * 12 <= MOST_KEPT
         return found.cache() if is_small else found
 

@@ -79,12 +79,18 @@ def stop_run(run: Run, saver: Saver, interruption: Interruption, epochs: int) ->
     else:
         _remove(run)
         kept = "No step was finished, so nothing is saved."
-    what, kind = {
+    what, kind = stopped_by(number)
+    return kind(f"{what} {where}. {kept}")
+
+
+def stopped_by(number: signal.Signals | None) -> tuple[str, type[InterruptedRunError]]:
+    """Return in words what stopped work, and its error; no signal: a time limit."""
+    kinds: dict[signal.Signals | None, tuple[str, type[InterruptedRunError]]] = {
         None: ("Time ran out", TimeUpError),
         signal.SIGTERM: ("Terminated", TerminatedRunError),
         signal.SIGHUP: ("The terminal was closed", HungUpError),
-    }.get(number, ("Interrupted", InterruptedRunError))
-    return kind(f"{what} {where}. {kept}")
+    }
+    return kinds.get(number, ("Interrupted", InterruptedRunError))
 
 
 def fail_run(run: Run, error: BaseException) -> FailedRunError:

@@ -16,9 +16,9 @@ def write_train_batch(run: Run, plan: Plan) -> None:
     """Draw train_batch.png: the first training pictures as the network sees them, with their labels."""
 
     def draw() -> bytes:
-        seed = plan.config.training.seed
+        seeds = plan.config.training.seeds_of_batches
         # Not the plan's batches: label smoothing and weights would hide the labels.
-        batches = plan.splits.training_batches(plan.batch_size, plan.steps_per_epoch, seed)
+        batches = plan.splits.training_batches(plan.batch_size, plan.steps_per_epoch, **seeds)
         pictures, labels = next(batches.as_numpy_iterator())
         titles = [describe_label(label, plan.splits.class_names) for label in labels[:SHOWN]]
         policy = plan.splits.policy.describe() or "no change"

@@ -111,7 +111,8 @@ class Plan:
     def training_batches(self, start: int = 0) -> Any:
         """Return endless training batches from step `start` on, labels smoothed and weighted as configured."""
         training, splits = self.config.training, self.splits
-        batches = splits.training_batches(self.batch_size, self.steps_per_epoch, training.seed, start=start)
+        seeds = training.seeds_of_batches
+        batches = splits.training_batches(self.batch_size, self.steps_per_epoch, **seeds, start=start)
         if training.class_weights == "balanced":
             batches = weigh(batches, balanced_weights(splits.class_counts("train")))
         if training.label_smoothing:
@@ -265,7 +266,8 @@ def _build(config: RunConfig, splits: Splits, chosen: dict[str, str], *, load_we
         config.training,
         image_size=config.data.image_size or 0,
         classes=len(splits.class_names),
-        seed=config.training.seed,
+        seed=config.training.seed_of("weights"),
+        dropout_seed=config.training.seed_of("dropout"),
         weights=config.transfer.weights if load_weights else None,
     )
     report = getattr(built.network, "load_report", None)

@@ -1,330 +1,333 @@
+"""The matrix of an experiment from the first run to the results; most runs are pretended (see pretended.py)."""
+
 import json
+import multiprocessing
 import shutil
+import time
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
-from short_networks import short_networks
+from pretended import pretend_trainings
 
-from keras_sepnets import Run, SepnetsError, train
-from keras_sepnets.base.errors import InterruptedRunError
-from keras_sepnets.data.batches.resolution import resolve_data
-from keras_sepnets.lab.ablation import ablate, default_output
-from keras_sepnets.lab.change import apply_variant, intermediate_relu_ablation, setting_ablation
-from keras_sepnets.lab.experiment import open_experiment, with_choices_of_runs
-from keras_sepnets.models.registry import build_network
-from keras_sepnets.settings.files import load_config, override
+from keras_sepnets import Run, SepnetsError
+from keras_sepnets.base.errors import DivergedError, FailedRunError, InterruptedRunError
+from keras_sepnets.base.files import locked
+from keras_sepnets.lab.ablation import Planning, ablate
+from keras_sepnets.lab.budget import Duration
+from keras_sepnets.lab.definition import make_experiment, read_definition
+from keras_sepnets.lab.jobs import Running
+from keras_sepnets.lab.opening import find_experiment
+from keras_sepnets.lab.results import read_results
 
-ABLATION = intermediate_relu_ablation(intermediate_relu=False)
-
-
-def base(**settings):
-    options = {
-        "model.name": "xception", "model.alpha": 0.0625, "model.middle_repeats": 0, "data.image_size": 16,
-        "training.epochs": 1, "training.batch_size": 256, "training.accelerate": "on",
-        "training.precise_batch_norm": 0,
-    }  # fmt: skip
-    return load_config(options=options | {key.replace("__", "."): value for key, value in settings.items()})
+BASE = {"model.name": "xception", "model.alpha": 0.25, "model.middle_repeats": 0, "training.epochs": 2}
+RESIDUAL = [{"name": "with"}, {"name": "without", "settings": {"model.residual": False}}]
 
 
-def train_by_copying(config, *, output, **_):
-    """Make a run from the one with seed 0 beside it, with one more right answer; in no time."""
-    run = Run(shutil.copytree(output.parent / "seed-0", output))
-    run.write_json("config.json", run.config.model_dump(mode="json") | {"training": config.training.model_dump()})
-    evaluation = run.read_json("evaluation-test.json")
-    run.write_json("evaluation-test.json", evaluation | {"top1": evaluation["top1"] + 1 / 360})
-    return SimpleNamespace(run=run)
+def experiment(**keys):
+    return make_experiment({"base": BASE, "variants": RESIDUAL, "seeds": 2, **keys})
 
 
-@pytest.fixture(scope="module")
-def result_and_titles(tmp_path_factory):
-    """An ablation with two seeds, the second added to the first, and the titles of the runs in their order."""
-    titles = []
-
-    def callbacks(title, plan):
-        assert plan.steps_per_epoch == 5
-        titles.append(title)
-        return []
-
-    output = tmp_path_factory.mktemp("ablation") / "relu"
-    with short_networks():
-        ablate(base(), ABLATION, output=output, seeds=1, callbacks=callbacks)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_sepnets.lab.experiment.train", train_by_copying)
-        return ablate(base(), ABLATION, output=output, seeds=2, callbacks=callbacks), titles
+@pytest.fixture
+def trainer(monkeypatch):
+    return pretend_trainings(monkeypatch)
 
 
-def test_flags_name_the_change_under_test():
-    out, into = (intermediate_relu_ablation(intermediate_relu=flag) for flag in (False, True))
-    assert (out.reference.name, out.ablated.name) == ("intermediate_relu", "no_intermediate_relu")
-    assert into == (out.ablated, out.reference)
-    assert out.ablated.settings == {"model.intermediate_activation": "linear"}
-    assert out.reference.settings == {"model.intermediate_activation": "relu"}
+def test_trains_every_arm_with_every_seed_and_adds_seeds(trainer, tmp_path):
+    said = []
+    running = Running(on_event=lambda event: said.append((event.kind, event.run)))
+    ablate(experiment(seeds=1), output=tmp_path / "x", running=running)
+    assert trainer.trained == ["with/seed-0", "without/seed-0"]
+    assert said == [("start", 0), ("finished", 0), ("start", 1), ("finished", 1)]
+    result = ablate(experiment(), output=tmp_path / "x")
+    assert trainer.trained[2:] == ["with/seed-1", "without/seed-1"]
+    assert result.seeds == [0, 1]
+    assert read_definition(tmp_path / "x").seeds == 2
+    configs = [Run(run.run).config for arm in result.arms for run in arm.runs]
+    assert [config.data.holdout_seed for config in configs] == [0, 1, 0, 1]
 
 
-def test_any_setting_of_a_network_can_be_the_change():
-    v2 = load_config(options={"model.name": "mobilenet_v2", "model.alpha": 0.35})
-    change = setting_ablation(v2, ["model.residual=none", "model.bottleneck_activation=relu6"])
-    before = {"model.residual": "bottleneck", "model.bottleneck_activation": None}
-    assert change.reference == ("reference", before)
-    assert change.ablated.name == "residual=none,bottleneck_activation=relu6"
-    assert change.ablated.settings == {"model.residual": None, "model.bottleneck_activation": "relu6"}
-    assert default_output(v2, change).name == f"ablate-mobilenet_v2-digits-{change.ablated.name}"
-    narrower = setting_ablation(base(), ["model.alpha=0.125"])
-    assert narrower.ablated == ("alpha=0.125", {"model.alpha": 0.125})
+def test_results_follow_from_the_runs(trainer, tmp_path):
+    asked = experiment(seeds=4, margin=0.05, reach=[0.1, 0.99], question="Why?", command="sepnets ablate x")
+    result = ablate(asked, output=tmp_path / "x")
+    assert json.loads((tmp_path / "x" / "results.json").read_text()) == result.to_json()
+    assert read_results(tmp_path / "x") == result
+    assert (result.question, result.command, result.margin) == ("Why?", "sepnets ablate x", 0.05)
+    before, after = result.arms
+    for arm in result.arms:
+        top1 = [Run(run.run).read_json("evaluation-test.json")["top1"] for run in arm.runs]
+        assert arm.top1 == top1
+        assert arm.mean == pytest.approx(np.mean(top1))
+        assert arm.std == pytest.approx(np.std(top1, ddof=1))
+        assert [run.seed for run in arm.runs] == [0, 1, 2, 3]
+        assert [(row.epoch, row.step) for row in arm.runs[0].history] == [(1, 10), (2, 20)]
+        assert arm.runs[0].val_top1 == arm.runs[0].top1
+        assert [(one.epochs, one.censored) for one in arm.reached] == [(1.0, 0), (None, 4)]
+    top1, loss = result.comparisons
+    assert (top1.metric, top1.reference, top1.arm) == ("top1", "with", "without")
+    assert top1.difference == pytest.approx(np.mean(np.subtract(after.top1, before.top1)))
+    assert top1.bootstrap_interval is not None
+    assert top1.equivalent is not None
+    assert (loss.metric, loss.verdict) == ("training_loss", "no measurable difference")
 
 
-def test_any_setting_of_a_training_or_of_the_data_can_be_the_change():
-    given = load_config(options={"data.augmentation.flip": False, "training.epochs": 3})
-    for text, setting, before, after in (
-        ("training.label_smoothing=0.1", "training.label_smoothing", 0.0, 0.1),
-        ("training.epochs=4", "training.epochs", 3, 4),
-        ("data.augment=strong", "data.augment", None, "strong"),
-        ("data.augmentation.mixup=0.2", "data.augmentation.mixup", None, 0.2),
-        ("data.augmentation={mixup = 0.2}", "data.augmentation.mixup", None, 0.2),
-        ("transfer.batch_norm=moving", "transfer.batch_norm", "auto", "moving"),
-    ):
-        change = setting_ablation(given, [text])
-        assert change == (("reference", {setting: before}), (f"{setting}={after}", {setting: after}))
-        assert not change.changes_network
-        assert apply_variant(change.reference, given) == given
-        assert apply_variant(change.ablated, given) != given
-    both = setting_ablation(given, ["training.optimizer=sgd", "training.learning_rate=0.1"])
-    ablated = apply_variant(both.ablated, given).training
-    assert (ablated.optimizer, ablated.learning_rate, ablated.epochs) == ("sgd", 0.1, 3)
+def test_a_change_of_the_loss_leaves_only_the_test_to_compare(trainer, tmp_path):
+    smoothed = [{"name": "plain"}, {"name": "smooth", "settings": {"training.label_smoothing": 0.1}}]
+    result = ablate(experiment(variants=smoothed), output=tmp_path / "x")
+    assert result.comparisons[1].verdict.startswith("not comparable")
 
 
-def test_what_a_change_makes_differ_between_runs_is_refused(tmp_path):
-    with pytest.raises(SepnetsError, match=r"The runs of an ablation have the same.*training.batch_size"):
-        ablate(base(), setting_ablation(base(), ["training.batch_size=auto"]), output=tmp_path / "a")
+def test_several_comparisons_share_the_error(trainer, tmp_path):
+    variants = [{"name": f"a{alpha}", "settings": {"model.alpha": alpha}} for alpha in (0.25, 0.5, 1.0)]
+    result = ablate(experiment(variants=variants, seeds=6), output=tmp_path / "x")
+    for metric in ("top1", "training_loss"):
+        pairs = [one for one in result.comparisons if one.metric == metric and one.p is not None]
+        assert all(one.p_holm >= one.p for one in pairs)
+    assert len([one for one in result.comparisons if one.metric == "top1"]) == 2
 
 
-@pytest.mark.usefixtures("_short_networks")
-def test_a_change_of_the_loss_leaves_only_the_test_to_compare(result_and_titles, tmp_path, monkeypatch):
-    result, _ = result_and_titles
-    whole = result.variants["no_intermediate_relu"].runs[0]
-    settings = base(data__augment="none")
-
-    def train_by_copying_one(config, *, output, **_):
-        run = Run(shutil.copytree(whole.path, output))
-        run.write_json("config.json", config.model_dump(mode="json"))
-        return SimpleNamespace(run=run)
-
-    monkeypatch.setattr("keras_sepnets.lab.experiment.train", train_by_copying_one)
-    steps = []
-    changed = ablate(
-        settings,
-        setting_ablation(settings, ["training.batch_size=128", "training.label_smoothing=0.1"]),
-        output=tmp_path / "smoothing",
-        seeds=2,
-        callbacks=lambda _title, plan: steps.append(plan.steps_per_epoch) or [],
-    )
-    assert steps == [5, 10, 5, 10]
-    assert changed.comparison.verdict == "no measurable difference"
-    assert changed.loss_comparison.verdict.startswith("not comparable")
-    with pytest.raises(SepnetsError, match="Both variants are the same"):
-        ablate(base(), setting_ablation(base(), ["data.augment=light"]), output=tmp_path / "same")
-
-
-def test_an_experiment_of_0_1_0_is_continued(tmp_path):
-    open_experiment(tmp_path, base(), reference=list(ABLATION.reference), ablated=list(ABLATION.ablated))
-    old = (
-        (tmp_path / "experiment.json")
-        .read_text()
-        .replace("model.intermediate_activation", "intermediate_activation")
-    )
-    (tmp_path / "experiment.json").write_text(old)
-    open_experiment(tmp_path, base(), reference=list(ABLATION.reference), ablated=list(ABLATION.ablated))
-
-
-def test_open_settings_of_the_augmentation_stay_those_of_the_preset():
-    settings = load_config(options={"data.augmentation.flip": False, "model.name": "mobilenet"})
-    change = setting_ablation(settings, ["model.separable=false"])
-    for variant in change:
-        variant_settings = apply_variant(variant, settings)
-        source = SimpleNamespace(name="folder:x", picture_size=None, deep_values=lambda _rules: None)
-        policy = resolve_data(variant_settings.data, source, default_size=64)
-        assert (policy.augmentation.flip, policy.augmentation.smallest_crop) == (False, 0.35)
-    assert override(settings, "model.alpha=0.5").data.augmentation.model_fields_set == {"flip"}
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ("model.residual=true", "changes nothing"),
-        ("model.name=mobilenet", "cannot change model.name"),
-        ("data.dataset=cifar10", "same test pictures, so it cannot change data.dataset"),
-        ("training.seed=1", "cannot change training.seed"),
-        ("training.label_smoothing=0.0", "changes nothing"),
-        ("training.label_smothing=0.1", 'Did you mean "training.label_smoothing"'),
-        ("model.residul=false", 'Did you mean "model.residual"'),
-        ("model.residual", "reads KEY=VALUE"),
-    ],
-)
-def test_invalid_changes_are_refused(change, sentence):
-    with pytest.raises(SepnetsError, match=sentence):
-        setting_ablation(base(), [change])
-
-
-def test_no_change_and_one_change_twice_are_refused():
-    with pytest.raises(SepnetsError, match="needs a change"):
-        setting_ablation(base(), [])
-    with pytest.raises(SepnetsError, match="the same setting again"):
-        setting_ablation(base(), ["model.alpha=0.5", "model.alpha=0.75"])
-
-
-@pytest.mark.parametrize("change", ["model.intermediate_activation=linear", "model.alpha=0.0626"])
-def test_two_settings_of_one_network_are_not_compared(change, tmp_path):
+def test_settings_of_one_network_are_not_compared(trainer, tmp_path):
+    variants = [{"name": "open"}, {"name": "linear", "settings": {"model.intermediate_activation": "linear"}}]
     with pytest.raises(SepnetsError, match="Both networks are the same"):
-        ablate(base(), setting_ablation(base(), [change]), output=tmp_path / "a")
-    assert not (tmp_path / "a").exists()
+        ablate(experiment(variants=variants), output=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
 
 
-def test_the_relu_is_taken_out_in_either_order():
-    """With order pointwise_first, leaving the activation open would mean a ReLU."""
-    ours = load_config(options={"model.name": "xception", "model.order": "pointwise_first"})
-    models = [apply_variant(variant, ours).model for variant in ABLATION]
-    kinds = []
-    for model in models:
-        small = model.model_copy(update={"alpha": 0.0625, "middle_repeats": 0})
-        network = build_network(small, image_size=16, classes=2, seed=None)
-        kinds.append(sum(layer.name.endswith("_intermediate") for layer in network.layers))
-    assert kinds[0] > 0
-    assert kinds[1] == 0
+def test_another_experiment_in_the_folder_is_refused(trainer, tmp_path):
+    output = tmp_path / "x"
+    ablate(experiment(margin=0.01), output=output)
+    for change, sentence in (
+        ({"base": BASE | {"training.epochs": 3}}, "its base.training.epochs is 2, not 3"),
+        ({"margin": 0.02}, "its margin is 0.01, not 0.02"),
+        ({"fixed": ["split"]}, "its fixed is"),
+        ({"variants": [RESIDUAL[0], RESIDUAL[1] | {"settings": {"model.alpha": 0.5}}]}, "its arms.without.model"),
+    ):
+        with pytest.raises(SepnetsError, match="another experiment") as caught:
+            ablate(experiment(**{"margin": 0.01, **change}), output=output)
+        assert sentence in str(caught.value)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.txt").write_text("x")
+    with pytest.raises(SepnetsError, match="not empty"):
+        ablate(experiment(), output=tmp_path / "thesis")
+    assert len(trainer.trained) == 4
 
 
-def test_trains_each_variant_with_each_seed(result_and_titles):
-    result, titles = result_and_titles
-    assert titles == [
-        f"{variant}, seed {seed}" for seed in (0, 1) for variant in ("intermediate_relu", "no_intermediate_relu")
-    ]
-    for name, variant in result.variants.items():
-        assert [run.path for run in variant.runs] == [result.output / name / f"seed-{seed}" for seed in (0, 1)]
-        assert [run.config.training.seed for run in variant.runs] == [0, 1]
-        activations = {run.config.model.intermediate_activation for run in variant.runs}
-        assert activations == {"relu" if name == "intermediate_relu" else "linear"}
+def test_a_file_of_somebody_stays_as_it_is(trainer, tmp_path):
+    text = f"# mine\nseeds = 1\nbase = {{ model.name = 'xception', training.epochs = 1 }}\n"  # noqa: F541
+    text += '[[variants]]\nname = "a"\n[[variants]]\nname = "b"\nsettings.model.residual = false\n'
+    (tmp_path / "experiment.toml").write_text(text)
+    definition = read_definition(tmp_path)
+    ablate(definition.model_copy(update={"seeds": 2}), output=tmp_path)
+    assert (tmp_path / "experiment.toml").read_text() == text
 
 
-def test_results_follow_from_the_runs(result_and_titles):
-    result, _ = result_and_titles
-    written = json.loads((result.output / "results.json").read_text())
-    assert written == result.to_json()
-    means = {}
-    for name, variant in written["variants"].items():
-        per_run = [
-            json.loads((run.path / "evaluation-test.json").read_text()) for run in result.variants[name].runs
-        ]
-        assert variant["top1"] == [one["top1"] for one in per_run]
-        assert variant["mean"] == pytest.approx(np.mean(variant["top1"]))
-        assert variant["std"] == pytest.approx(np.std(variant["top1"], ddof=1))
-        assert variant["training_loss"] == [run.read_history()[0]["loss"] for run in result.variants[name].runs]
-        means[name] = variant["mean"]
-    comparison = written["comparison"]
-    assert comparison["metric"] == "top1"
-    assert comparison["difference"] == pytest.approx(means["no_intermediate_relu"] - means["intermediate_relu"])
-    assert written["loss_comparison"]["metric"] == "training_loss"
-    assert (result.output / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+def hold(folder, held):
+    with locked(folder, "held"):
+        held.set()
+        time.sleep(30)
 
 
-def test_interrupted_runs_are_trained_again_and_finished_ones_kept(result_and_titles, monkeypatch):
-    result, _ = result_and_titles
-    titles = []
-    interrupted = result.variants["intermediate_relu"].runs[1].path
-    (interrupted / "training.json").unlink()
-    (interrupted / "half").write_text("x")
-    shutil.rmtree(interrupted / "checkpoints")
-    monkeypatch.setattr("keras_sepnets.lab.experiment.train", train_by_copying)
-    again = ablate(
-        base(), ABLATION, output=result.output, seeds=2, callbacks=lambda title, _: titles.append(title) or []
-    )
-    assert titles == ["intermediate_relu, seed 1"]
-    assert not (interrupted / "half").exists()
-    assert again.to_json() == result.to_json()
+def test_two_processes_do_not_work_in_one_folder(trainer, tmp_path):
+    ablate(experiment(seeds=1), output=tmp_path / "x")
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    other = context.Process(target=hold, args=(tmp_path / "x", held), daemon=True)
+    other.start()
+    held.wait()
+    try:
+        with pytest.raises(SepnetsError, match="Another process is running this experiment"):
+            ablate(experiment(), output=tmp_path / "x")
+    finally:
+        other.kill()
+        other.join()
+    assert len(trainer.trained) == 2
 
 
-def test_a_run_that_was_stopped_is_resumed(result_and_titles, tmp_path, monkeypatch):
-    result, _ = result_and_titles
-    output = shutil.copytree(result.output, tmp_path / "relu")
-    shutil.copytree(output / "intermediate_relu" / "seed-0", tmp_path / "whole")
-    stopped = output / "intermediate_relu" / "seed-0"
-    (stopped / "training.json").unlink()
+def test_a_failed_run_does_not_end_the_others(trainer, tmp_path):
+    trainer.failing = {"without/seed-0"}
+    seen = []
+    with pytest.raises(FailedRunError, match=r"1 of 6 runs failed.*without, seed 0: the disk is full"):
+        ablate(experiment(seeds=3), output=tmp_path / "x", on_result=seen.append)
+    assert len(trainer.trained) == 5
+    (result,) = seen
+    assert [len(arm.runs) for arm in result.arms] == [3, 2]
+    trainer.failing = set()
+    again = ablate(experiment(seeds=3), output=tmp_path / "x")
+    assert trainer.trained[5:] == ["without/seed-0"]
+    assert [len(arm.runs) for arm in again.arms] == [3, 3]
+
+
+def test_an_arm_that_always_fails_is_left_out(trainer, tmp_path):
+    trainer.failing = {"without/seed-0", "without/seed-1"}
+    seen = []
+    with pytest.raises(FailedRunError, match="2 of 4 runs failed"):
+        ablate(experiment(), output=tmp_path / "x", on_result=seen.append)
+    assert [arm.name for arm in seen[0].arms] == ["with"]
+    assert not seen[0].comparisons
+
+
+def test_runs_that_were_stopped_are_resumed_and_unfinished_ones_trained_again(trainer, tmp_path, monkeypatch):
+    output = tmp_path / "x"
+    whole = ablate(experiment(), output=output)
+    stopped, begun = Run(output / "with" / "seed-0"), Run(output / "without" / "seed-1")
+    shutil.copytree(stopped.path, tmp_path / "kept")
+    for run in (stopped, begun):
+        (run.path / "training.json").unlink()
+    (stopped.checkpoints_folder / "step-00000001").mkdir(parents=True)
+    (begun.path / "half").write_text("x")
     resumed = []
 
     def finish(run, **_):
         resumed.append(run.path)
-        shutil.copy(tmp_path / "whole" / "training.json", run.path)
+        shutil.copy(tmp_path / "kept" / "training.json", run.path)
         return SimpleNamespace(run=run)
 
     monkeypatch.setattr("keras_sepnets.lab.experiment.resume", finish)
-    again = ablate(base(), ABLATION, output=output, seeds=2)
-    assert resumed == [stopped]
-    assert again.top1 == result.top1
+    monkeypatch.setattr(Run, "has_checkpoints", property(lambda run: run.path == stopped.path))
+    again = ablate(experiment(), output=output)
+    assert resumed == [stopped.path]
+    assert trainer.trained[4:] == ["without/seed-1"]
+    assert not (begun.path / "half").exists()
+    assert again == whole
 
 
-def test_another_experiment_in_the_folder_is_refused(result_and_titles, tmp_path):
-    result, _ = result_and_titles
-    with pytest.raises(SepnetsError, match="another experiment: its base.training.epochs is 1, not 2"):
-        ablate(base(training__epochs=2), ABLATION, output=result.output, seeds=2)
-    with pytest.raises(SepnetsError, match="another experiment"):
-        ablate(base(), intermediate_relu_ablation(intermediate_relu=True), output=result.output)
-    (tmp_path / "thesis.txt").write_text("x")
-    with pytest.raises(SepnetsError, match="not empty"):
-        ablate(base(), ABLATION, output=tmp_path)
+def test_ctrl_c_says_how_to_continue(trainer, tmp_path, monkeypatch):
+    train = trainer.train
+
+    def interrupt(config, *, output, **options):
+        if output.parent.name == "without":
+            raise InterruptedRunError("")
+        return train(config, output=output, **options)
+
+    monkeypatch.setattr("keras_sepnets.lab.experiment.train", interrupt)
+    with pytest.raises(InterruptedRunError, match=r"in without, seed 0, with 1 of 4 runs finished. Run the same"):
+        ablate(experiment(), output=tmp_path / "x")
 
 
-@pytest.mark.usefixtures("_short_networks")
-def test_a_run_does_not_depend_on_what_ran_before_it(result_and_titles, tmp_path):
-    """So a pair shares its weights and pictures: the paper's network alone gives the run of the ablation."""
-    result, _ = result_and_titles
-    inside = result.variants["no_intermediate_relu"].runs[0]
-    alone = train(base(), output=tmp_path / "alone").run
-    weights = [run.load_model().get_weights() for run in (inside, alone)]
-    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
-    assert inside.config.training == alone.config.training
+def test_an_experiment_of_0_1_0_is_continued_with_the_split_that_it_had(trainer, tmp_path):
+    output = tmp_path / "x"
+    settings = ({"residual": True}, {"residual": False})
+    base = {
+        "model": {"name": "xception", "alpha": 0.25, "middle_repeats": 0, "segments": None},
+        "data": {"dataset": "digits", "image_size": None},
+        "training": {"epochs": 2, "seed": 0},
+    }
+    sides = dict(zip(("reference", "ablated"), zip(("with", "without"), settings, strict=True), strict=True))
+    output.mkdir()
+    (output / "experiment.json").write_text(json.dumps({"base": base, **sides}))
+    found = find_experiment(output)
+    assert [(one.name, one.settings) for one in found.variants] == [
+        ("with", {"model.residual": True}), ("without", {"model.residual": False}),
+    ]  # fmt: skip
+    same = make_experiment({
+        "base": BASE, "seeds": 2,
+        "variants": [{"name": name, "settings": {"model.residual": value}} for name, value in
+                     (("with", True), ("without", False))],
+    })  # fmt: skip
+    result = ablate(same, output=output)
+    assert [Run(run.run).config.data.holdout_seed for arm in result.arms for run in arm.runs] == [None] * 4
+    assert result.fixed == ["split"]
+    assert not (output / "experiment.toml").exists()
+    assert find_experiment(output).seeds == 2
 
 
-class Interrupt(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        raise KeyboardInterrupt
+def test_pilots_choose_a_learning_rate_for_every_arm(trainer, tmp_path):
+    tune = {"learning_rate": [0.1, 0.03, 0.01], "seeds": 1}
+    result = ablate(experiment(tune=tune), output=tmp_path / "x")
+    pilots = [name for name in trainer.trained if "1000" in name]
+    assert len(pilots) == 6
+    assert Run(tmp_path / "x" / "pilots" / "with" / "lr-0.03" / "seed-1000").config.training.seed == 1000
+    for arm in result.arms:
+        assert list(arm.tuned.tried) == ["0.01", "0.03", "0.1"]
+        best = max(arm.tuned.tried, key=arm.tuned.tried.get)
+        assert arm.tuned.learning_rate == float(best)
+        assert arm.tuned.at_end == (best != "0.03")
+        assert {run.learning_rate for run in arm.runs} == {arm.tuned.learning_rate}
+        assert {run.seed for run in arm.runs} == {0, 1}
+    ablate(experiment(tune=tune), output=tmp_path / "x")
+    assert len(trainer.trained) == 10
 
 
-def test_ctrl_c_says_how_to_continue(result_and_titles):
-    result, _ = result_and_titles
-    with pytest.raises(
-        InterruptedRunError, match=r"in intermediate_relu, seed 2, with 4 of 6 runs finished. Run the same"
-    ):
-        ablate(base(), ABLATION, output=result.output, seeds=3, callbacks=lambda *_: [Interrupt()])
-    assert not (result.output / "intermediate_relu" / "seed-2").exists()
+def test_a_rate_that_diverges_is_not_chosen_and_ends_nothing(trainer, tmp_path, monkeypatch):
+    train = trainer.train
+
+    def diverge(config, *, output, **options):
+        if config.training.learning_rate == 0.1:
+            raise FailedRunError("the loss became NaN") from DivergedError()
+        return train(config, output=output, **options)
+
+    monkeypatch.setattr("keras_sepnets.lab.experiment.train", diverge)
+    result = ablate(experiment(tune={"learning_rate": [0.01, 0.1]}), output=tmp_path / "x")
+    assert [arm.tuned.tried["0.1"] for arm in result.arms] == [0.0, 0.0]
+    assert {arm.tuned.learning_rate for arm in result.arms} == {0.01}
 
 
-def test_networks_without_the_part_are_refused(tmp_path):
-    with pytest.raises(
-        SepnetsError, match="mobilenet cannot be ablated this way: it has no intermediate_activation"
-    ):
-        ablate(load_config(), ABLATION, output=tmp_path / "a")
-    with pytest.raises(SepnetsError, match="at least one seed"):
-        ablate(base(), ABLATION, output=tmp_path / "a", seeds=0)
-    assert not (tmp_path / "a").exists()
+def test_seeds_are_added_until_the_interval_decides(trainer, tmp_path):
+    said = []
+    result = ablate(
+        experiment(until_decided=True, seeds=30, variants=[
+            {"name": "wide", "settings": {"model.alpha": 1.0}},
+            {"name": "flat", "settings": {"model.alpha": 0.0625, "model.residual": False}},
+        ]),
+        output=tmp_path / "x",
+        planning=Planning(on_progress=said.append),
+    )  # fmt: skip
+    top1 = result.comparisons[0]
+    assert 6 <= len(result.seeds) < 30
+    assert said[-1] == f"after {len(result.seeds)} seeds: all decided"
+    assert top1.verdict == "worse"
+    assert top1.sequence == top1.interval
+    assert top1.sequence[1] < 0
+    assert (top1.p, top1.p_holm, top1.bootstrap_interval) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("training.batch_size", "auto"), ("training.epochs", "auto"), ("training.patience", 3)]
-)
-def test_what_would_make_the_runs_of_a_pair_differ_is_refused(tmp_path, key, value):
-    base = load_config(options={"model.name": "xception", key: value})
-    with pytest.raises(SepnetsError, match=f"The runs of an ablation have the same.*{key}"):
-        ablate(base, intermediate_relu_ablation(intermediate_relu=False), output=tmp_path / "a")
+def test_seeds_end_where_nothing_is_decided(trainer, tmp_path):
+    variants = [{"name": "a"}, {"name": "b", "settings": {"training.weight_decay": 0.0}}]
+    result = ablate(experiment(until_decided=True, seeds=7, variants=variants), output=tmp_path / "x")
+    assert result.seeds == list(range(7))
+    assert result.comparisons[0].verdict == "not decided after 7 seeds"
 
 
-def test_an_experiment_continues_with_what_its_runs_have_measured(tmp_path):
-    base = load_config(options={"training.intra_op_threads": "auto"})
-    folders = [tmp_path / "reference" / "seed-0", tmp_path / "ablated" / "seed-0"]
-    assert with_choices_of_runs(base, folders, "intra_op_threads") == base
-    folders[1].mkdir(parents=True)
-    begun = load_config(options={"training.intra_op_threads": 1, "training.batch_size": 8})
-    (folders[1] / "config.json").write_text(begun.model_dump_json())
-    found = with_choices_of_runs(base, folders, "intra_op_threads", "batch_size")
-    assert (found.training.intra_op_threads, found.training.batch_size) == (1, 32)
-    given = load_config(options={"training.intra_op_threads": 2})
-    assert with_choices_of_runs(given, folders, "intra_op_threads") == given
+def test_a_budget_takes_as_many_seeds_as_fit(trainer, tmp_path):
+    said = []
+    ablate(experiment(seeds=1), output=tmp_path / "x")  # both runs took 10 s
+    planning = Planning(budget=65.0, on_progress=said.append)
+    result = ablate(experiment(seeds=8), output=tmp_path / "x", planning=planning)
+    assert result.seeds == [0, 1, 2, 3]  # three more seeds of two runs
+    assert said == ["4 seeds of 8 fit into 1 min, about 1 min"]
+
+
+def test_a_budget_that_is_too_small_for_five_seeds_takes_fewer_epochs(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.lab.ablation.measure", lambda *_: Duration(once=1.0, epoch=10.0))
+    said = []
+    planning = Planning(budget=150.0, on_progress=said.append)  # a seed of both arms takes 42 s
+    result = ablate(experiment(seeds=8), output=tmp_path / "x", planning=planning)
+    assert result.seeds == [0, 1, 2, 3, 4]
+    assert {len(run.history) for arm in result.arms for run in arm.runs} == {1}
+    assert said[-1].startswith("5 seeds of 1 epoch fit into 2 min")
+    again = ablate(experiment(seeds=8), output=tmp_path / "x", planning=planning)
+    assert {len(run.history) for arm in again.arms for run in arm.runs} == {1}
+    with pytest.raises(SepnetsError, match="not even one seed"):
+        ablate(experiment(), output=tmp_path / "y", planning=Planning(budget=5.0))
+    assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.usefixtures("_warm_workers")
+def test_runs_train_in_parallel_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.lab.ablation.write_reports", lambda _result, _folder: None)
+    base = {
+        "model.alpha": 0.0625, "model.shallow": True, "data.image_size": 32, "training.epochs": 1,
+        "training.batch_size": 256, "training.accelerate": "on", "training.precise_batch_norm": 0,
+        "training.intra_op_threads": 1,
+    }  # fmt: skip
+    tiny = make_experiment({
+        "base": base, "seeds": 1,
+        "variants": [{"name": "a"}, {"name": "b", "settings": {"training.weight_decay": 0.0}}],
+    })  # fmt: skip
+    events = []
+    result = ablate(tiny, output=tmp_path / "x", running=Running(jobs=2, on_event=events.append))
+    assert [arm.runs[0].seed for arm in result.arms] == [0, 0]
+    assert sorted((event.kind, event.run) for event in events if event.kind != "step") == [
+        ("finished", 0), ("finished", 1), ("start", 0), ("start", 1),
+    ]  # fmt: skip
+    assert [arm.top1 == [run.top1 for run in arm.runs] for arm in result.arms] == [True, True]

@@ -37,6 +37,17 @@ def test_seed_changes_every_kernel_and_dropout():
     assert len(kernels) > 20
 
 
+def test_dropout_can_have_a_seed_of_its_own():
+    def drawn(dropout_seed):
+        config = XceptionConfig(**SMALL)
+        return weights(build_network(config, image_size=32, classes=3, seed=1, dropout_seed=dropout_seed))
+
+    first, *others = map(drawn, (None, 1, 2))
+    changed = [{path for path in first if not np.array_equal(first[path], other[path])} for other in others]
+    assert not changed[0]
+    assert changed[1] == {path for path in first if "seed_generator" in path}
+
+
 def test_layers_of_one_shape_start_differently():
     model = build_network(MobileNetConfig(alpha=0.25), image_size=32, classes=3, seed=0)
     one, other = (model.get_layer(f"block{n}_pointwise").kernel.numpy() for n in (7, 8))

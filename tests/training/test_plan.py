@@ -13,8 +13,9 @@ from warm import run_code
 from keras_sepnets import Run, SepnetsError, train
 from keras_sepnets.base.errors import FailedRunError, TimeUpError
 from keras_sepnets.cli import main
-from keras_sepnets.cli.plan import describe_faults
+from keras_sepnets.cli.plan import describe_faults, describe_seeds
 from keras_sepnets.settings.files import load_config
+from keras_sepnets.settings.schema import TrainingConfig
 from keras_sepnets.training.choices import Chosen, choose_warmup
 from keras_sepnets.training.clock import TimeLimit
 from keras_sepnets.training.plan import make_plan
@@ -384,6 +385,11 @@ def test_a_dry_run_measures_only_if_it_is_asked_to(monkeypatch, tmp_path, argume
     assert result.exit_code == 0, result.output
     assert len(calls) == asked
     assert ("default; a run measures" in result.stdout) == (not asked)
+
+
+def test_the_plan_names_the_seeds_that_differ():
+    assert describe_seeds(TrainingConfig(seed=3)) == "seed 3"
+    assert describe_seeds(TrainingConfig(seed=3, order_seed=3, weights_seed=0)) == "seed 3 (weights 0)"
 
 
 WITHOUT_HOME = """

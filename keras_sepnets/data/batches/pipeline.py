@@ -25,6 +25,7 @@ def training_batches(
     image_size: int,
     policy: AugmentationConfig,
     seed: int,
+    order_seed: int | None = None,
     crop_fraction: float | None = None,
     fit: str = "crop",
     classes: int = 0,
@@ -40,6 +41,7 @@ def training_batches(
         image_size: Height and width in pixels.
         policy: How pictures vary.
         seed: Determines order and augmentation: example k of epoch e is the same picture in every run.
+        order_seed: Determines the order in its place.
         crop_fraction: Share of the sides that is seen, if there is no random crop; see `prepare_picture`.
         fit: How pictures become squares; see `prepare_picture`.
         classes: Number of classes; required if the policy mixes pictures.
@@ -63,11 +65,12 @@ def training_batches(
 
     workers = worker.num_input_pipelines if worker else 1
     first = start * batch_size * workers
+    order = seed if order_seed is None else order_seed
     amounts = _amounts_by_position(seed, policy, image_size, first)
     if worker:
         amounts = amounts.shard(workers, worker.input_pipeline_id)
     batches = (
-        tf.data.Dataset.zip(amounts, examples.shuffled(seed, steps_per_epoch * batch_size, worker, first))
+        tf.data.Dataset.zip(amounts, examples.shuffled(order, steps_per_epoch * batch_size, worker, first))
         .map(vary, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
     )

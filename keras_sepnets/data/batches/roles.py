@@ -27,7 +27,8 @@ def assign_parts(source: Source, config: DataConfig) -> dict[str, Part]:
 
     Args:
         source: The data set; for a cross-validation, its train split has all examples.
-        config: `holdout_fraction`, the size of each cut as a fraction of the train split; `folds` and `fold`.
+        config: `holdout_fraction`, the size of each cut as a fraction of the train split; `holdout_seed`, which
+            moves the cut of validation, never that of test; `folds` and `fold`.
 
     Raises:
         SepnetsError: The examples cannot be divided into that many folds.
@@ -49,7 +50,8 @@ def assign_parts(source: Source, config: DataConfig) -> dict[str, Part]:
         index = source.index("train")
         if remaining is None:
             remaining = np.ones(len(index.keys), bool)
-        chosen = _hold_out(index, remaining, round(config.holdout_fraction * len(index.keys)), role)
+        salt = _salt_of_validation(config) if role == "validation" else role
+        chosen = _hold_out(index, remaining, round(config.holdout_fraction * len(index.keys)), salt)
         remaining &= ~chosen
         parts[role] = Part("train", chosen)
     parts["train"] = Part("train", remaining)
@@ -70,7 +72,8 @@ def _assign_fold(index: Index, class_names: tuple[str, ...], config: DataConfig)
                 f"smaller groups. Received: folds={config.folds}"
             )
     test = assigned == config.fold
-    held_out = _hold_out(index, ~test, round(config.holdout_fraction * int((~test).sum())), "validation")
+    count = round(config.holdout_fraction * int((~test).sum()))
+    held_out = _hold_out(index, ~test, count, _salt_of_validation(config))
     return {
         "train": Part("train", ~test & ~held_out),
         "validation": Part("train", held_out),
@@ -91,6 +94,10 @@ def _check_folds(index: Index, class_names: tuple[str, ...], folds: int) -> None
             f"There are more folds than {what}, of which there are {most}; choose fewer folds, or add pictures. "
             f"Received: folds={folds}"
         )
+
+
+def _salt_of_validation(config: DataConfig) -> str:
+    return "validation" if config.holdout_seed is None else f"validation {config.holdout_seed}"
 
 
 def _hold_out(index: Index, remaining: np.ndarray, count: int, salt: str) -> np.ndarray:

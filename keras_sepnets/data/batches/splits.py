@@ -91,7 +91,10 @@ class Splits:
             return self._describe_in_folds(role)
         if chosen is None:
             return f"the set's {split} split"
-        return "the set's train split, less what is held out" if role == "train" else "held out from train"
+        if role == "train":
+            return "the set's train split, less what is held out"
+        seed = self.config.holdout_seed if role == "validation" else None
+        return "held out from train" if seed is None else f"held out from train with seed {seed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of data.json."""
@@ -157,7 +160,13 @@ class Splits:
         return draw_sample(self.examples(role), count, self._size, self.config.crop_fraction, self.config.fit)
 
     def training_batches(
-        self, batch_size: int, steps_per_epoch: int, seed: int, *, start: int = 0
+        self,
+        batch_size: int,
+        steps_per_epoch: int,
+        seed: int,
+        *,
+        order_seed: int | None = None,
+        start: int = 0,
     ) -> tf.data.Dataset:
         """Return endless batches of the training examples, augmented as configured; see `pipeline`."""
         return training_batches(
@@ -167,6 +176,7 @@ class Splits:
             image_size=self._size,
             policy=self.policy,
             seed=seed,
+            order_seed=order_seed,
             crop_fraction=self.config.crop_fraction,
             fit=self.config.fit,
             classes=len(self.class_names),
@@ -243,4 +253,6 @@ class Splits:
             return {"train": "every picture", "validation": "the training pictures", "test": nothing}[role]
         fold = f"fold {self.config.fold} of folds 0 to {self.config.folds - 1}"
         rest = "the other folds, less what is held out"
-        return {"train": rest, "validation": "held out from the other folds", "test": fold}[role]
+        seed = self.config.holdout_seed
+        held_out = "held out from the other folds" + ("" if seed is None else f" with seed {seed}")
+        return {"train": rest, "validation": held_out, "test": fold}[role]

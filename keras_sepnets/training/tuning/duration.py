@@ -42,17 +42,7 @@ def epochs_within(limit: TimeLimit, trial: "Plan", config: RunConfig) -> int:
     Raises:
         SepnetsError: Not even one epoch fits.
     """
-    trial.compile(Phase(0, trial.epochs, None))  # nothing frozen: the slowest phase
-    batches, validation = trial.training_batches(), trial.validation_batches()
-    speed = measure_speed(trial.trained, trial.network, batches, validation, MEASURED_SHARE * limit.seconds)
-    train, held_out, test = map(trial.splits.num_examples, ROLES)
-    work = Work(
-        steps=trial.steps_per_epoch,
-        validation_batches=-(-held_out // BATCH_SIZE),
-        test_batches=-(-test // BATCH_SIZE),
-    )
-    if config.transfer.weights and config.transfer.classifier in ("auto", "fitted"):
-        work = work.with_fitted_classifier(trial.network.get_layer(CLASSIFIER).kernel.shape, train)
+    speed, work = measure_run(trial, config, MEASURED_SHARE * limit.seconds)
     left = limit.left
     asked, fitting = config.training.epochs, speed.epochs_that_fit(left, work)
     epochs = fitting if asked == "auto" else min(asked, fitting)
@@ -67,6 +57,28 @@ def epochs_within(limit: TimeLimit, trial: "Plan", config: RunConfig) -> int:
             f"Received: --max-time {limit.seconds:g}s"
         )
     return fitting
+
+
+def measure_run(trial: "Plan", config: RunConfig, seconds: float) -> "tuple[Speed, Work]":
+    """Measure the speed of a plan's parts, and return what its run has to do; the weights of its network change.
+
+    Args:
+        trial: The plan.
+        config: The settings of the run, some of them still open.
+        seconds: See `measure_speed`.
+    """
+    trial.compile(Phase(0, trial.epochs, None))  # nothing frozen: the slowest phase
+    batches, validation = trial.training_batches(), trial.validation_batches()
+    speed = measure_speed(trial.trained, trial.network, batches, validation, seconds)
+    train, held_out, test = map(trial.splits.num_examples, ROLES)
+    work = Work(
+        steps=trial.steps_per_epoch,
+        validation_batches=-(-held_out // BATCH_SIZE),
+        test_batches=-(-test // BATCH_SIZE),
+    )
+    if config.transfer.weights and config.transfer.classifier in ("auto", "fitted"):
+        work = work.with_fitted_classifier(trial.network.get_layer(CLASSIFIER).kernel.shape, train)
+    return speed, work
 
 
 class Work(NamedTuple):

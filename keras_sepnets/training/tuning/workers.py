@@ -64,6 +64,14 @@ class Worker:
         self._max_seconds = max_seconds
         self._process.kill()
 
+    def terminate(self) -> None:
+        """Ask the process to end; what it does then is up to it."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process at once; the caller, who waits for an answer, gets an error."""
+        self._process.kill()
+
     def send(self, line: str) -> None:
         """Send a line. If the worker has died, the next `answer` raises."""
         with contextlib.suppress(BrokenPipeError):

@@ -131,6 +131,19 @@ def test_streamed_epochs_are_shuffled_complete_and_repeatable(streamed):
     assert epoch(0) != in_order
 
 
+def test_order_and_augmentation_can_have_seeds_of_their_own():
+    def first(seed, order_seed):
+        batches = train(digits(), "standard", size=16, seed=seed, order_seed=order_seed)
+        return next(batches.as_numpy_iterator())
+
+    pictures, labels = first(5, None)
+    cases = ((5, 5, True, True), (6, 5, True, False), (5, 6, False, False))
+    for seed, order_seed, same_labels, same_pictures in cases:
+        other_pictures, other_labels = first(seed, order_seed)
+        assert np.array_equal(labels, other_labels) == same_labels
+        assert np.array_equal(pictures, other_pictures) == same_pictures
+
+
 def test_mixed_labels_are_probabilities_that_match_the_mixed_pictures():
     plain, _ = next(train(digits(), "none", size=16).as_numpy_iterator())
     policy = AUGMENTATIONS["none"].model_copy(update={"mixup": 1.0})

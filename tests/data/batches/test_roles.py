@@ -66,6 +66,18 @@ def test_folders_are_pooled_under_their_paths(tmp_path, picture_folder):
     assert open_source(f"folder:{tmp_path}").splits == ("train", "test")
 
 
+@pytest.mark.parametrize("settings", [{}, {"folds": 2}])
+def test_a_seed_moves_the_cut_between_train_and_validation_and_never_the_test(tmp_path, settings):
+    dataset = write_manifest(tmp_path, [("ab"[n % 2], "", "") for n in range(80)])
+    usual, zero, one = (open_splits(dataset, holdout_seed=seed, **settings) for seed in (None, 0, 1))
+    assert keys(usual, "test") == keys(zero, "test") == keys(one, "test")
+    held_out = [set(keys(splits, "validation")) for splits in (usual, zero, one)]
+    assert len({frozenset(held) for held in held_out}) == 3
+    assert len({len(held) for held in held_out}) == 1
+    assert "seed" not in usual.describe("validation")
+    assert one.describe("validation").endswith(" with seed 1")
+
+
 @pytest.mark.parametrize("settings", [{}, *({"folds": 3, "fold": fold} for fold in range(3))])
 def test_no_group_is_in_two_roles(tmp_path, settings):
     rows = [("abc"[n % 3], f"patient {n // 4}", "") for n in range(96)]

@@ -22,10 +22,29 @@ NOT_ACCELERATED = {"training.accelerate": "off"}  # true of every experiment but
 RESIDUAL = EXPERIMENTS / "mobilenet_v2_residual"
 
 
-@pytest.mark.parametrize("folder", sorted(EXPERIMENTS.iterdir()), ids=lambda folder: folder.name)
-def test_report_has_its_heads_and_names_its_command(folder):
+ALL = sorted(EXPERIMENTS.iterdir())
+REPORTED = [folder for folder in ALL if (folder / "report.md").exists()]
+TO_RUN = [folder for folder in ALL if "variants" in tomllib.loads((folder / "experiment.toml").read_text())]
+
+
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
+def test_an_experiment_opens_with_its_question(folder):
     experiment = tomllib.loads((folder / "experiment.toml").read_text())
     assert {"question", "source", "command", "cost", "expected", "base"} <= experiment.keys()
+    assert (folder / "report.md").exists() == (folder / "results.json").exists() or folder not in TO_RUN
+
+
+@pytest.mark.parametrize("folder", TO_RUN, ids=lambda folder: folder.name)
+def test_the_variants_of_an_experiment_differ(folder):
+    experiment = read_definition(folder)
+    arms = arms_of(experiment)
+    assert len({arm.config.model_dump_json() for arm in arms}) == len(arms) > 1
+    assert experiment.command.startswith(f"sepnets ablate experiments/{folder.name}")
+
+
+@pytest.mark.parametrize("folder", REPORTED, ids=lambda folder: folder.name)
+def test_report_has_its_heads_and_names_its_command(folder):
+    experiment = tomllib.loads((folder / "experiment.toml").read_text())
     report = (folder / "report.md").read_text()
     assert [line.removeprefix("## ") for line in report.splitlines() if line.startswith("## ")] == HEADS
     assert experiment["command"] in report

@@ -29,15 +29,15 @@ def render_page(title: str, report: bytes, figures: Mapping[str, Drawing]) -> by
     """
     markdown = MarkdownIt("commonmark").enable("table")
     markdown.core.ruler.push("figures", partial(_unwrap_figures, figures))
-    for rule, render in {
+    rules: dict[str, Any] = {
         "text": _show_text,
         "html_block": _show_html,
         "html_inline": _show_html,
         "table_open": lambda *_: '<div class="table"><table>\n',
         "table_close": lambda *_: "</table></div>\n",
         "image": partial(_show_image, figures),
-    }.items():
-        cast(RendererHTML, markdown.renderer).rules[rule] = render
+    }
+    cast(RendererHTML, markdown.renderer).rules.update(rules)
     body = markdown.render(MARKER.sub(b"\n", report).decode(errors="replace"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined

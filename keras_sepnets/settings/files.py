@@ -78,6 +78,13 @@ def check_keys(assignments: Sequence[str], allowed: Collection[str]) -> None:
                 )
 
 
+def override(config: RunConfig, assignment: str) -> RunConfig:
+    """Return the settings with one `dotted.key=value` text applied; raise SepnetsError if it is invalid."""
+    tree = config.model_dump(exclude_unset=True)  # what is unset stays open
+    tree["model"] = config.model.model_dump()
+    return make_config(parse_assignment(assignment).over(Layer.of(flatten(tree))).tree())
+
+
 def make_config(tree: dict[str, Any]) -> RunConfig:
     """Return the validated RunConfig of nested plain values; raise SepnetsError with the first fault."""
     model = tree.setdefault("model", {})

@@ -94,7 +94,7 @@ class TimeLeft:
         return (self._clock() - self._begun[run]) / done if done and run in self._begun else None
 
     def _mean(self, arm: str | None = None) -> float | None:
-        """Return how long a run of an arm, or of any, takes: from those that are finished, or from those at work."""
+        """Return how long a run of an arm, or of any, takes: of the finished ones, or of those at work."""
         known = [seconds for name, runs in self._seconds.items() if arm in (None, name) for seconds in runs]
         at_work = [run for run in self._done if run not in self.ended and arm in (None, self._arms[run])]
         known = known or [whole for run in at_work if (whole := self._extrapolate(run))]

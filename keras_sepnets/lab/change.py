@@ -122,7 +122,8 @@ def experiment_of_options(
         SepnetsError: Several changes are asked for, or one that changes nothing.
     """
     base = given_settings(settings)
-    grid = {LISTS[name]: list(values) for name, values in (lists or {}).items() if values}
+    asked_lists = {LISTS[name]: values for name, values in (lists or {}).items() if values}
+    grid = {key: ["none" if value == "all" else value for value in values] for key, values in asked_lists.items()}
     if option and changes:
         raise SepnetsError("Test one change at a time: --change or an option such as --no-residual, not both.")
     asked: dict[str, Any] = {}

@@ -82,23 +82,20 @@ class TimeLeft:
         """Return the seconds that are left; None while nothing is known."""
         left = 0.0
         for run in set(range(len(self._arms))) - self.ended:
-            whole = self._whole(self._arms[run]) or self._extrapolate(run) or self._extrapolate_any()
+            whole = self._extrapolate(run) or self._mean(self._arms[run]) or self._mean()
             if whole is None:
                 return None
             passed = self._clock() - self._begun[run] if run in self._begun else 0.0
             left += max(0.0, whole - passed)
         return left / self._jobs
 
-    def _whole(self, arm: str) -> float | None:
-        known = self._seconds.get(arm, [])
-        return sum(known) / len(known) if known else None
-
     def _extrapolate(self, run: int) -> float | None:
         done = self._done.get(run, 0.0)
         return (self._clock() - self._begun[run]) / done if done and run in self._begun else None
 
-    def _extrapolate_any(self) -> float | None:
-        """Return how long a run of an arm may take of which none has begun: as long as the others."""
-        known = [seconds for runs in self._seconds.values() for seconds in runs]
-        known += [whole for run in self._done if run not in self.ended and (whole := self._extrapolate(run))]
+    def _mean(self, arm: str | None = None) -> float | None:
+        """Return how long a run of an arm, or of any, takes: of the finished ones, or of those at work."""
+        known = [seconds for name, runs in self._seconds.items() if arm in (None, name) for seconds in runs]
+        at_work = [run for run in self._done if run not in self.ended and arm in (None, self._arms[run])]
+        known = known or [whole for run in at_work if (whole := self._extrapolate(run))]
         return sum(known) / len(known) if known else None

@@ -51,9 +51,10 @@ def test_xception_has_a_standard_convolution_as_one_segment():
 def test_a_list_alone_makes_the_variants_and_beside_a_change_a_grid():
     alone = experiment_of_options(settings(), lists={"segments": [1, 4, "all"], "alphas": None})
     assert [(one.name, one.settings["model.segments"]) for one in alone.variants] == [
-        ("segments=1", 1), ("segments=4", 4), ("segments=all", "all"),
+        ("segments=1", 1), ("segments=4", 4), ("segments=all", "none"),
     ]  # fmt: skip
     assert not alone.grid
+    assert [arm.config.model.segments for arm in arms_of(alone)] == [1, 4, None]
     both = experiment_of_options(
         settings(), option="no_residual", lists={"alphas": [0.25, 0.5], "image_sizes": [48]}
     )

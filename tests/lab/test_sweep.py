@@ -86,6 +86,7 @@ def test_the_command_trains_the_point():
 def test_the_command_prints_points_and_pick(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pretend_trainings(monkeypatch)
+    monkeypatch.setattr("keras_sepnets.cli.matrix.show_plan", lambda _plan, _console: None)
     arguments = ["sweep", "--alphas", "0.25,1", "--image-sizes", "32,48", "--epochs", "2", "--seeds", "2"]
     done = CliRunner().invoke(main, [*arguments, "--pick", "top1>=0.1", "--json"])
     assert done.exit_code == 0, done.output

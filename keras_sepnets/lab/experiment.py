@@ -135,8 +135,9 @@ def train_all(
     finished: list[Run] = []
     for run in planned:
         keras.backend.clear_session()
+        given = () if Run(run.folder).is_finished else callbacks(run.title)
         try:
-            finished.append(train_once(run, callbacks(run.title), cache_folder, checkpoint_every))
+            finished.append(train_once(run, given, cache_folder, checkpoint_every))
         except InterruptedRunError as error:
             raise type(error)(
                 f"Interrupted in {run.title}, with {len(finished)} of {total} runs finished. "

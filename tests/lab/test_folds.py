@@ -345,7 +345,11 @@ def test_the_folder_is_named_after_network_data_and_folds(dataset):
 
 
 def test_an_ablation_is_no_cross_validation(tmp_path):
-    open_experiment(tmp_path / "a", load_config(), reference=["a", {}], ablated=["b", {}])
+    open_experiment(tmp_path / "a", load_config())  # and what version 0.1.0 wrote beside it
+    written = json.loads((tmp_path / "a" / "experiment.json").read_text())
+    (tmp_path / "a" / "experiment.json").write_text(
+        json.dumps(written | {"reference": ["a", {}], "ablated": ["b", {}]})
+    )
     done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "a")])
     assert (done.exit_code, "This folder holds an ablation" in done.stderr) == (2, True)
     done = CliRunner().invoke(main, ["evaluate", str(tmp_path / "a"), "--split", "train"])

@@ -24,6 +24,7 @@ from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
 from keras_sepnets.inference.evaluation import EvaluatedRun, Evaluation
 from keras_sepnets.inference.prediction import Prediction
 from keras_sepnets.lab.ablation import AblationResult
+from keras_sepnets.lab.growth import Forecast
 from keras_sepnets.lab.pooling import CrossValidation
 from keras_sepnets.runs.table import RunsDifference, RunSummary
 from keras_sepnets.settings.recipes import Recipe
@@ -74,6 +75,7 @@ RESULTS: dict[str, Any] = {
     "data prepare": _joined(Preparation, DataSetDescription),
     "data check": _joined(Check, ContactSheet),
     "data show": _joined(DataConfig, Drawing),
+    "data forecast": Forecast,
     "benchmark input": InputBenchmark,
     "benchmark train": TrainingBenchmark,
 }

@@ -95,6 +95,10 @@ class DataConfig(Settings):
     """amounts that override those of the preset"""
     holdout_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """share of train to hold out for validation, and for test, if the data set has none"""
+    training_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the training pictures of every class to train on; a smaller share is part of a larger one"""
+    subset_seed: Annotated[int, Field(ge=0)] = 0
+    """seed of the choice of training_fraction"""
     on_bad_picture: Literal["stop", "skip"] = "stop"
     """stop at a picture file that cannot be read, or skip it"""
     overfit: Annotated[int, Field(ge=0)] = 0

@@ -1,6 +1,6 @@
 """How many more pictures? Trainings on growing shares of the training pictures, and the curve through them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,6 +30,7 @@ from keras_sepnets.lab.probing import fit_to_shares
 from keras_sepnets.lab.shares import Measured
 from keras_sepnets.runs.folder import Run, check_output, dataset_slug, runs_root
 from keras_sepnets.runs.plots import draw_growth
+from keras_sepnets.settings.layers import flatten
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.choices import with_training
 from keras_sepnets.training.plan import Plan, make_plan
@@ -38,6 +39,7 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 RESULT, PICTURE = "forecast.json", "forecast.png"
 FOLDS = 5  # of fitted classifiers
 ENOUGH = 1000  # validation pictures, with which folds are not worth their time
+OWN = ("training.seed", "data.subset_seed", "data.training_fraction", "data.overfit", "data.folds")
 
 Callbacks: TypeAlias = Callable[[str, Plan], Sequence[keras.callbacks.Callback]]
 
@@ -62,7 +64,7 @@ def forecast(
     download: bool = False,
     cache_folder: Path | None = None,
     callbacks: Callbacks = lambda _title, _plan: (),
-    on_plan: Callable[[Plan, str], None] | None = None,
+    on_plan: Callable[[Plan, list[str]], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> Forecast:
     """Measure the accuracy with growing shares of the training pictures, and say what more of them would bring.
@@ -82,8 +84,8 @@ def forecast(
         download: Whether a TFDS data set may be downloaded.
         cache_folder: Folder for decoded pictures; None to keep them in memory if they fit in a quarter of it.
         callbacks: Returns the Keras callbacks of a run from its title and the plan.
-        on_plan: Called with the plan for all pictures and how the shares are trained and tested, before anything
-            is written.
+        on_plan: Called with the plan for all pictures and lines that say how the shares are trained and tested,
+            before anything is written.
         on_progress: Called with a line about what takes a while.
 
     Returns:
@@ -119,18 +121,9 @@ def forecast(
     if only_fits:
         measured = fit_to_shares(plan, shares, seeds, folds, cache_folder, on_progress)
     else:
-        open_experiment(output, base, forecast=True)
-        shared = with_training(with_choices(base, plan.config, *MEASURED), min_steps=plan.steps)
-        planned = [
-            PlannedRun(run, _with_share(shared, share, seed), f"{share:.4g} of the pictures, seed {seed}")
-            for (share, seed), run in runs.items()
-        ]
-        trained = train_all(
-            planned,
-            total=len(planned),
-            callbacks=lambda title: callbacks(title, plan),
-            cache_folder=cache_folder,
-        )
+        digests = {role: plan.splits.digest(role) for role in ("train", "validation")}
+        open_experiment(output, base, pictures_of_forecast=digests)  # others would be other shares
+        trained = _train_shares(base, plan, runs, callbacks, cache_folder)
         measured = _read_runs(plan, trained, shares, seeds, cache_folder)
     overall, classes = _answer(plan, measured, target)
     result = Forecast(
@@ -158,12 +151,10 @@ def _check(base: RunConfig, target: float | None, shares: Sequence[float], seeds
         )
     if seeds < 1:
         raise SepnetsError(f"A forecast needs at least one seed. Received: seeds={seeds}")
-    own = {"training.seed": base.training.seed, "data.subset_seed": base.data.subset_seed}
-    own |= {"data.overfit": base.data.overfit, "data.folds": base.data.folds}
-    own |= {"data.training_fraction": base.data.training_fraction if base.data.training_fraction < 1 else 0}
-    for key, value in own.items():
-        if value:
-            raise SepnetsError(f"A forecast itself chooses {key}; leave it out. Received: {key}={value}")
+    values, defaults = (flatten(config.model_dump()) for config in (base, RunConfig()))
+    for key in OWN:
+        if values[key] != defaults[key]:
+            raise SepnetsError(f"A forecast itself chooses {key}; leave it out. Received: {key}={values[key]}")
     if base.training.epochs == "auto":
         raise SepnetsError(
             "All shares are trained for the same number of steps; set training.epochs. "
@@ -177,11 +168,6 @@ def _check_output_of_fits(output: Path) -> None:
         check_output(output)
 
 
-def _with_share(config: RunConfig, share: float, seed: int) -> RunConfig:
-    data = config.data.model_copy(update={"training_fraction": share, "subset_seed": seed})
-    return with_training(config.model_copy(update={"data": data}), seed=seed)
-
-
 def _describe_tested(plan: Plan, folds: int) -> str:
     """Return on which pictures the accuracy is measured, in words."""
     validation = plan.splits.num_examples("validation")
@@ -192,8 +178,8 @@ def _describe_tested(plan: Plan, folds: int) -> str:
     return f"{pictures} in {folds} folds, each by classifiers that have not seen it"
 
 
-def _describe_trainings(plan: Plan, shares: Sequence[float], seeds: int, tested_on: str) -> str:
-    """Return how the shares are trained and tested, in words."""
+def _describe_trainings(plan: Plan, shares: Sequence[float], seeds: int, tested_on: str) -> list[str]:
+    """Return lines that say how the shares are trained and tested."""
     several = f"{', '.join(f'{share:.4g}' for share in shares)} of the training pictures of every class"
     if fits_only(plan.config):
         how = f"classifiers fitted to {several}, {counted(seeds, 'seed')}; the features are computed once"
@@ -203,7 +189,30 @@ def _describe_trainings(plan: Plan, shares: Sequence[float], seeds: int, tested_
             f"{plan.steps:,} steps, so that small shares are not trained too briefly, and keeps its last network, "
             "so that the pictures that measure the accuracy choose nothing"
         )
-    return f"{how}\ntested on {tested_on}"
+    return [how, f"tested on {tested_on}"]
+
+
+def _train_shares(
+    base: RunConfig,
+    plan: Plan,
+    runs: Mapping[tuple[float, int], Path],
+    callbacks: Callbacks,
+    cache_folder: Path | None,
+) -> list[Run]:
+    """Train the runs, by share and seed, that are missing, for as many steps as the plan for all pictures has."""
+    steps = plan.steps_per_epoch * plan.epochs
+    shared = with_training(with_choices(base, plan.config, *MEASURED), min_steps=steps)
+    planned = []
+    for (share, seed), run in runs.items():
+        data = shared.data.model_copy(update={"training_fraction": share, "subset_seed": seed})
+        config = with_training(shared.model_copy(update={"data": data}), seed=seed)
+        planned.append(PlannedRun(run, config, f"{share:.4g} of the pictures, seed {seed}"))
+    return train_all(
+        planned,
+        total=len(planned),
+        callbacks=lambda title: callbacks(title, plan),
+        cache_folder=cache_folder,
+    )
 
 
 def _read_runs(

@@ -1,6 +1,7 @@
 """A forecast: fitted classifiers on features of a finished run, and trainings that are interrupted once."""
 
 import json
+import shutil
 
 import keras
 import pytest
@@ -61,15 +62,16 @@ def test_classifiers_are_fitted_to_the_features_of_given_weights(picture_folder,
 
 def test_trainings_of_shares_take_the_same_steps_and_continue_where_they_stopped(picture_folder, tmp_path):
     titles, plans = [], []
+    pictures = shutil.copytree(picture_folder, tmp_path / "pictures")
 
     def callbacks(title, _plan):
         titles.append(title)
         return [Interrupt()] if len(titles) == 2 else []
 
     options = {"shares": SHARES, "seeds": 1, "output": tmp_path / "out", "callbacks": callbacks}
-    settings = base(picture_folder, training__epochs=2, training__patience=1)
+    settings = base(pictures, training__epochs=2, training__patience=1)
     with pytest.raises(InterruptedRunError, match="with 1 of 3 runs finished"):
-        forecast(settings, **options, on_plan=lambda _plan, trainings: plans.append(trainings))
+        forecast(settings, **options, on_plan=lambda _plan, lines: plans.append(lines[0]))
     assert (
         "3 trainings, on 0.25, 0.5, 1 of the training pictures of every class, 1 seed; each takes 12 steps"
         in plans[0]
@@ -89,7 +91,10 @@ def test_trainings_of_shares_take_the_same_steps_and_continue_where_they_stopped
     assert result.overall.reason == "too few"
     assert "are too few for a curve" in result.overall.sentence
     with pytest.raises(SepnetsError, match="The output folder holds another experiment: its base.training.epochs"):
-        forecast(base(picture_folder), **options)
+        forecast(base(pictures), **options)
+    (pictures / "red/00.jpg").unlink()
+    with pytest.raises(SepnetsError, match="holds another experiment: its pictures_of_forecast.train is"):
+        forecast(settings, **options)
 
 
 @pytest.mark.parametrize(

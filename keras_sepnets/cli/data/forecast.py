@@ -1,6 +1,7 @@
 """`sepnets data forecast`."""
 
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,14 +106,13 @@ def forecast(
         print_json(result.to_json())
 
 
-def _show_plan(console: "Console", plan: "Plan", trainings: str) -> None:
+def _show_plan(console: "Console", plan: "Plan", trainings: list[str]) -> None:
     """Print the plan for all pictures, and how the shares are trained and tested."""
     from keras_sepnets.cli.plan import show_plan
 
     show_plan(plan, console)
-    first, *rest = trainings.splitlines()
-    for heading, text in [("forecast", first), *(("", line) for line in rest)]:
-        console.print(f"{heading:<9} {text}", markup=False)
+    for heading, line in zip_longest(["forecast"], trainings, fillvalue=""):
+        console.print(f"{heading:<9} {line}", markup=False)
 
 
 def _show_forecast(result: "Forecast", console: "Console") -> None:

@@ -73,7 +73,7 @@ def forecast(
     classifiers are fitted to shares of them. Otherwise a network is trained for each share and seed: for as many
     steps as on all pictures, because otherwise small shares would be judged by trainings that are too short, and
     without a choice by the validation pictures, which measure the accuracy. Finished runs in `output` are not
-    trained again. The test pictures are not looked at.
+    trained again. The test pictures are not part of the answer.
 
     Args:
         base: Settings of all trainings; seeds and shares are replaced.

@@ -70,7 +70,7 @@ def forecast(
     Trains on an eighth, a quarter, half and all of the training pictures and fits a curve to the accuracies. With
     --weights, and without a recipe or a number of epochs, it only fits classifiers to the features of the weights,
     which takes minutes at most for a few thousand pictures. Otherwise it trains a network for each share and seed;
-    repeat the command to continue. The test pictures are never looked at.
+    repeat the command to continue. The test pictures are not part of the answer.
 
     \b
     sepnets data forecast folder:pictures --weights mobilenet.keras --target 0.95

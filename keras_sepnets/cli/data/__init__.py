@@ -21,7 +21,7 @@ def data() -> None:
     sepnets data prepare cifar10 --from ~/Downloads   prepare from files on this machine, offline
     sepnets data check folder:pictures                look for faults before training
     sepnets data show folder:pictures                 draw training pictures as the network sees them
-    sepnets data forecast folder:pictures --weights W say how many more pictures an accuracy needs
+    sepnets data forecast folder:photos --weights W   say how many more pictures an accuracy needs
     """
 
 

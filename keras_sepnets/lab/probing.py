@@ -82,7 +82,7 @@ def fit_to_shares(
 
 def _groups(splits: Splits, roles: Iterable[str]) -> np.ndarray | None:
     """Return the group of every picture of these roles; None if they have none."""
-    groups = []
+    groups: list[str] = []
     for role in roles:
         index = splits.source.index(splits.parts[role].split)
         if index.groups is None:

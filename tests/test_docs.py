@@ -31,7 +31,9 @@ DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("experiments/*/report.md"))]
 # Commands that take long; other tests run smaller forms of them.
-EXPENSIVE = ("tune", "train", "ablate", "sweep", "benchmark", "data prepare", "data show", "cost --grid")
+EXPENSIVE = (
+    "tune", "train", "ablate", "sweep", "benchmark", "data prepare", "data show", "data forecast", "cost --grid",
+)  # fmt: skip
 
 
 def name_of(page):

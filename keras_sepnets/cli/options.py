@@ -92,13 +92,14 @@ _NETWORK_OPTIONS = (
 _LEARNING_RATE_OPTION = click.option(
     "--learning-rate", type=float, metavar="R", help="Peak, reached after the warm-up."
 )
+_DATASET_OPTION = click.option(
+    "--dataset",
+    metavar="NAME",
+    help="digits (built in), a TFDS name such as cifar10, or your own pictures: folder:PATH, manifest:FILE.",
+)
 _TRAINING_OPTIONS = (
     click.option("--recipe", metavar="NAME", help="Start from a recipe; sepnets recipes lists them."),
-    click.option(
-        "--dataset",
-        metavar="NAME",
-        help="digits (built in), a TFDS name such as cifar10, or your own pictures: folder:PATH, manifest:FILE.",
-    ),
+    _DATASET_OPTION,
     click.option("--download", is_flag=True, help="Allow TFDS to download the data set."),
     cache_option,
     click.option(
@@ -131,6 +132,7 @@ _TRAINING_OPTIONS = (
         help="Number format of the training; auto measures which is faster.  [default: float32]",
     ),
 )
+_SEED_OPTION = click.option("--seed", type=int, metavar="N", help="Seed of weights, order and augmentation.")
 _START_OPTIONS = (
     click.option(
         "--weights",
@@ -151,7 +153,7 @@ _START_OPTIONS = (
     click.option(
         "--deterministic", is_flag=True, default=None, help="Bit-identical results on GPUs too; slower there."
     ),
-    click.option("--seed", type=int, metavar="N", help="Seed of weights, order and augmentation."),
+    _SEED_OPTION,
 )
 rho_option = click.option(
     "--rho", type=float, metavar="R", help="Resolution multiplier: image size / the paper's size."
@@ -168,18 +170,27 @@ def network_options(function: Function) -> Function:
     return function
 
 
-def training_options(function: Function, *, learning_rate: bool = True) -> Function:
-    """Add the options that describe a network's data and training; `learning_rate`: with --learning-rate R."""
+def training_options(function: Function, *, learning_rate: bool = True, dataset: bool = True) -> Function:
+    """Add the options that describe a network's data and training.
+
+    Args:
+        function: A command.
+        learning_rate: Whether --learning-rate R is one of them.
+        dataset: Whether --dataset NAME is one of them.
+    """
+    left_out = [] if learning_rate else [_LEARNING_RATE_OPTION]
+    left_out += [] if dataset else [_DATASET_OPTION]
     for option in reversed(_TRAINING_OPTIONS):
-        if learning_rate or option is not _LEARNING_RATE_OPTION:
+        if option not in left_out:
             function = option(function)
     return function
 
 
-def start_options(function: Function) -> Function:
-    """Add the options that describe what a training starts from: weights, frozen stages, seed."""
+def start_options(function: Function, *, seed: bool = True) -> Function:
+    """Add the options that describe what a training starts from: weights, frozen stages; `seed`: and --seed N."""
     for option in reversed(_START_OPTIONS):
-        function = option(function)
+        if seed or option is not _SEED_OPTION:
+            function = option(function)
     return function
 
 

@@ -1,7 +1,8 @@
-"""Types of option values: an integer or auto, steps or a time, a split, a time."""
+"""Types of option values: an integer or auto, steps or a time, a split, a time, fractions."""
 
 import re
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import click
@@ -114,3 +115,18 @@ class Words(click.ParamType):
                     ctx,
                 )
         return words
+
+
+class Fractions(click.ParamType):
+    """Numbers such as 0.25,0.5,1 or 1/4,1/2,1."""
+
+    name = "fractions"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return floats."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(Fraction(part.strip())) for part in value.split(","))
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is not a list of fractions; write it as 0.25,0.5,1 or 1/4,1/2,1", param, ctx)

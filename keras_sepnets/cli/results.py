@@ -23,6 +23,7 @@ from keras_sepnets.data.catalogue.checking import Check
 from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
 from keras_sepnets.inference.evaluation import EvaluatedRun, Evaluation
 from keras_sepnets.inference.prediction import Prediction
+from keras_sepnets.lab.growth import Forecast
 from keras_sepnets.lab.pooling import CrossValidation
 from keras_sepnets.lab.results_models import ExperimentResult
 from keras_sepnets.lab.sweep import SweepResult
@@ -76,6 +77,7 @@ RESULTS: dict[str, Any] = {
     "data prepare": _joined(Preparation, DataSetDescription),
     "data check": _joined(Check, ContactSheet),
     "data show": _joined(DataConfig, Drawing),
+    "data forecast": Forecast,
     "benchmark input": InputBenchmark,
     "benchmark train": TrainingBenchmark,
 }

@@ -48,13 +48,13 @@ def write_predictions(
     run.write_csv(file, to_rows(rows, names))
 
 
-def read_predictions(run: Run) -> list[OutOfFold]:
-    """Return the content of predictions-test.csv; raise SepnetsError if it is damaged."""
+def read_predictions(run: Run, file: str = FILE) -> list[OutOfFold]:
+    """Return the content of predictions-test.csv, or of another such file; raise SepnetsError if it is damaged."""
     try:
-        _, *rows = csv.reader(io.StringIO((run.path / FILE).read_text(encoding="utf-8"), newline=""))
+        _, *rows = csv.reader(io.StringIO((run.path / file).read_text(encoding="utf-8"), newline=""))
         return [OutOfFold._make([*row[: len(COLUMNS)], tuple(row[len(COLUMNS) :])]) for row in rows]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise damaged(run.path / FILE, one_line(error)) from None
+        raise damaged(run.path / file, one_line(error)) from None
 
 
 def to_rows(

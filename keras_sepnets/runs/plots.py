@@ -3,12 +3,14 @@
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
+from keras_sepnets.base.learning_curves import FARTHEST, LearningCurve
 from keras_sepnets.runs.fonts import fonts_for
 
 MOST_ANNOTATED_CLASSES = 20
@@ -100,6 +102,52 @@ def draw_range_test(
         axes.set_ylim(low - 0.05 * (highest - low), highest + 0.5 * (highest - low) or None)
         axes.legend()
         axes.grid(alpha=0.3)
+        return _to_png(figure)
+
+
+def draw_growth(
+    curve: LearningCurve,
+    top1: np.ndarray,
+    *,
+    there: int,
+    target: float | None,
+    title: str,
+    levels: Sequence[float],
+) -> bytes:
+    """Draw accuracy over the number of training pictures: measured, and forecast with its bands.
+
+    Args:
+        curve: The learning curve.
+        top1: Measured accuracies (seeds, sizes).
+        there: Number of training pictures that there are, which is marked.
+        target: Accuracy that is marked; None for no mark.
+        title: Text above the panel.
+        levels: Of the bands, the narrowest first.
+    """
+    with fonts_for(title) as shown:
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        figure.suptitle(_wrap(shown(title), 8), parse_math=False, fontsize="medium")
+        axes = figure.add_subplot(xlabel="training pictures", ylabel="accuracy", xscale="log")
+        if not curve.is_too_short:
+            farthest = FARTHEST * curve.sizes[-1]
+            numbers = np.geomspace(curve.sizes[0], farthest, 200)
+            for level in reversed(levels):
+                low, high = curve.interval(numbers, level)
+                label = f"{100 * level:g} % interval"
+                axes.fill_between(numbers, low, high, color="C0", alpha=0.2, linewidth=0, label=label)
+            axes.plot(numbers, [curve.accuracy(number) for number in numbers], color="C0", label="forecast")
+        dots: dict[str, Any] = {"color": "C1", "linestyle": ""}
+        axes.plot(curve.sizes, top1.T, marker=".", alpha=0.5, **dots)
+        axes.plot(curve.sizes, top1.mean(axis=0), marker="o", label="measured: each seed, mean", **dots)
+        axes.axvline(there, color="grey", linestyle=":", label=f"now: {there:,} pictures")
+        if target is not None:
+            axes.axhline(target, color="C3", linestyle="--", label=f"target: {100 * target:.4g}%")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(loc="lower right")
         return _to_png(figure)
 
 

@@ -99,6 +99,10 @@ class DataConfig(Settings):
     """share of train to hold out for validation, and for test, if the data set has none"""
     holdout_seed: Annotated[Seed | None, BeforeValidator(none_word)] = None
     """seed of the cut between train and validation; default: the same cut in every run"""
+    training_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the training pictures of every class to train on; a smaller share is part of a larger one"""
+    subset_seed: Annotated[int, Field(ge=0)] = 0
+    """seed of the choice of training_fraction"""
     on_bad_picture: Literal["stop", "skip"] = "stop"
     """stop at a picture file that cannot be read, or skip it"""
     overfit: Annotated[int, Field(ge=0)] = 0

@@ -101,7 +101,14 @@ def compute_features(
     return np.concatenate(features), np.concatenate(labels)
 
 
-def fit_classifier(features: np.ndarray, labels: np.ndarray, classes: int, *, balanced: bool = False) -> Fit:
+def fit_classifier(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    balanced: bool = False,
+    strength: float | None = None,
+) -> Fit:
     """Fit multinomial logistic regression; the penalty is chosen by stratified cross-validation.
 
     The features are standardized, and the scaling is folded into kernel and bias.
@@ -111,6 +118,7 @@ def fit_classifier(features: np.ndarray, labels: np.ndarray, classes: int, *, ba
         labels: int (n,). A class without pictures gets a bias that makes it improbable.
         classes: Number of classes.
         balanced: Whether every class has the same total weight.
+        strength: scikit-learn's C; None to choose it.
 
     Raises:
         FailedRunError: The features are not finite.
@@ -120,7 +128,9 @@ def fit_classifier(features: np.ndarray, labels: np.ndarray, classes: int, *, ba
     weight = "balanced" if balanced else None
     scaler = StandardScaler().fit(features)
     with threadpool_limits(1, user_api="blas"):  # more threads wait for each other longer than they compute
-        strength, top1 = _choose_strength(features, labels, weight)
+        top1 = None
+        if strength is None:
+            strength, top1 = _choose_strength(features, labels, weight)
         model = _fit(scaler.transform(features), labels, strength, weight)
     coefficients, intercepts = _both_rows(model)
     kernel = np.zeros((features.shape[1], classes), np.float32)

@@ -6,9 +6,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from keras_sepnets.base.learning_curves import learn_curve
 from keras_sepnets.runs.plots import (
     draw_confusion,
     draw_grid,
+    draw_growth,
     draw_learning_curve,
     draw_pictures,
     draw_range_test,
@@ -29,6 +31,13 @@ def size_of(png):
 def test_curves_are_pictures():
     assert size_of(draw_learning_curve(HISTORY, "a title")) == (1000, 400)
     assert size_of(draw_learning_curve(HISTORY[:1], "one epoch")) == (1000, 400)
+
+
+@pytest.mark.parametrize(("sizes", "target"), [([20, 40, 80], 0.9), ([20, 40, 80], None), ([1, 1, 1], 0.9)])
+def test_a_forecast_is_a_picture_also_where_nothing_can_be_said(sizes, target):
+    wrong = np.random.default_rng(0).random((2, 3, 50)) < np.array([0.4, 0.3, 0.2])[:, None]
+    options = {"there": 90, "target": target, "title": "a title", "levels": (0.8, 0.95)}
+    assert size_of(draw_growth(learn_curve(sizes, wrong), 1 - wrong.mean(axis=2), **options)) == (800, 500)
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 300])

@@ -3,6 +3,7 @@
 import click
 
 from keras_sepnets.cli.data.check import check
+from keras_sepnets.cli.data.forecast import forecast
 from keras_sepnets.cli.data.info import info
 from keras_sepnets.cli.data.list import list_command
 from keras_sepnets.cli.data.prepare import prepare
@@ -11,7 +12,7 @@ from keras_sepnets.cli.data.show import show
 
 @click.group()
 def data() -> None:
-    """List, describe, prepare, check and show data sets.
+    """List, describe, prepare, check and show data sets; forecast what more pictures would bring.
 
     \b
     sepnets data list                                 data sets: ready, or to be prepared
@@ -20,8 +21,9 @@ def data() -> None:
     sepnets data prepare cifar10 --from ~/Downloads   prepare from files on this machine, offline
     sepnets data check folder:pictures                look for faults before training
     sepnets data show folder:pictures                 draw training pictures as the network sees them
+    sepnets data forecast folder:photos --weights W   say how many more pictures an accuracy needs
     """
 
 
-for command in (list_command, info, prepare, check, show):
+for command in (list_command, info, prepare, check, show, forecast):
     data.add_command(command)

@@ -1,4 +1,4 @@
-"""Held-out examples and folds: stratified choices that are the same on every machine and in every run."""
+"""Held-out examples, folds and subsets: stratified choices that are the same on every machine and in every run."""
 
 import hashlib
 import warnings
@@ -89,6 +89,30 @@ def assign_folds(
         for fold, (_, held_out) in enumerate(splitter.split(order, np.asarray(labels)[order], ranks)):
             assigned[order[held_out]] = fold
     return assigned
+
+
+def nested_subset(
+    keys: Sequence[str], labels: np.ndarray, fraction: float, *, salt: str, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Choose a share of every class, at least one example of each; a smaller share is part of a larger one.
+
+    Args:
+        keys: One string per example that identifies it.
+        labels: Class of each example, int (examples,).
+        fraction: The share, more than 0 and at most 1.
+        salt: Makes this choice independent of other choices over the same keys.
+        groups: Group of each example, str (examples,): a class gets one group after the other. None for no groups.
+
+    Returns:
+        bool (examples,), true for the chosen ones.
+    """
+    labels, digests = np.asarray(labels), _digests(keys, salt)
+    ranks = np.zeros(len(labels), int) if groups is None else _ranks(groups, salt)
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = sorted(np.flatnonzero(labels == label), key=lambda place: (ranks[place], digests[place]))
+        chosen[members[: max(1, round(fraction * len(members)))]] = True
+    return chosen
 
 
 def missing_labels(labels: np.ndarray, remaining: np.ndarray) -> np.ndarray:

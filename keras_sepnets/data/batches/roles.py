@@ -14,6 +14,7 @@ from keras_sepnets.data.batches.holdout import (
     assign_roles,
     grouped_holdout,
     missing_labels,
+    nested_subset,
     stratified_holdout,
 )
 from keras_sepnets.data.sources.source import Index, Part, Source
@@ -28,11 +29,19 @@ def assign_parts(source: Source, config: DataConfig) -> dict[str, Part]:
     Args:
         source: The data set; for a cross-validation, its train split has all examples.
         config: `holdout_fraction`, the size of each cut as a fraction of the train split; `holdout_seed`, which
-            moves the cut of validation, never that of test; `folds` and `fold`.
+            moves the cut of validation, never that of test; `folds` and `fold`; `training_fraction` and
+            `subset_seed`, which leave training pictures out and change nothing else.
 
     Raises:
         SepnetsError: The examples cannot be divided into that many folds.
     """
+    parts = _assign_all(source, config)
+    if config.training_fraction < 1:
+        parts["train"] = _choose_share(source, parts["train"], config)
+    return parts
+
+
+def _assign_all(source: Source, config: DataConfig) -> dict[str, Part]:
     if config.trains_on_all:
         everything = Part("train")
         nothing = Part("train", np.zeros(source.num_examples("train"), bool))
@@ -111,6 +120,22 @@ def _hold_out(index: Index, remaining: np.ndarray, count: int, salt: str) -> np.
     chosen = np.zeros(len(index.keys), bool)
     chosen[places[held_out]] = True
     return chosen
+
+
+def _choose_share(source: Source, train: Part, config: DataConfig) -> Part:
+    """Return a share of the training examples, of every class."""
+    index = source.index(train.split)
+    places = np.arange(len(index.keys)) if train.chosen is None else np.flatnonzero(train.chosen)
+    subset = nested_subset(
+        [index.keys[place] for place in places],
+        index.labels[places],
+        config.training_fraction,
+        salt=f"subset-{config.subset_seed}",
+        groups=None if index.groups is None else index.groups[places],
+    )
+    chosen = np.zeros(len(index.keys), bool)
+    chosen[places[subset]] = True
+    return Part(train.split, chosen)
 
 
 def check_overfit(count: int, available: int) -> None:

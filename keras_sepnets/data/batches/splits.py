@@ -84,15 +84,21 @@ class Splits:
 
     def describe(self, role: str) -> str:
         """Return in words where the examples of a role come from."""
-        split, chosen = self.parts[role]
         if self.config.overfit:
             return "the same pictures of train for everything"
+        share = self.config.training_fraction if role == "train" else 1
+        part = f"{100 * share:.4g} % of every class of " if share < 1 else ""
+        return part + self._describe_all(role)
+
+    def _describe_all(self, role: str) -> str:
+        split, chosen = self.parts[role]
         if self.config.folds:
             return self._describe_in_folds(role)
         if chosen is None:
             return f"the set's {split} split"
         if role == "train":
-            return "the set's train split, less what is held out"
+            is_cut = any(self.is_held_out(other) for other in self.parts)
+            return f"the set's {split} split" + (", less what is held out" if is_cut else "")
         seed = self.config.holdout_seed if role == "validation" else None
         return "held out from train" if seed is None else f"held out from train with seed {seed}"
 

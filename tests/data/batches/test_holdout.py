@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sepnets.data.batches.holdout import assign_folds, assign_roles, grouped_holdout, stratified_holdout
+from keras_sepnets.data.batches.holdout import (
+    assign_folds,
+    assign_roles,
+    grouped_holdout,
+    nested_subset,
+    stratified_holdout,
+)
 
 label_lists = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(np.array)
 
@@ -40,6 +46,30 @@ def test_salts_choose_independently():
 def test_the_choice_is_fixed_for_ever():
     chosen = stratified_holdout([str(n) for n in range(20)], np.arange(20) % 2, 4, salt="test")
     assert np.flatnonzero(chosen).tolist() == [10, 12, 13, 17]
+
+
+@given(label_lists, st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_subset_has_its_share_of_every_class_and_a_smaller_one_is_part_of_it(labels, one, other):
+    keys, (small, large) = [f"{n}.png" for n in range(len(labels))], sorted((one, other))
+    inner, outer = (nested_subset(keys, labels, share, salt="0") for share in (small, large))
+    assert not (inner & ~outer).any()
+    for label, size in zip(*np.unique(labels, return_counts=True), strict=True):
+        assert outer[labels == label].sum() == max(1, round(large * size))
+    assert nested_subset(keys, labels, 1.0, salt="0").all()
+
+
+def test_subsets_of_other_seeds_are_others():
+    keys, labels = [str(n) for n in range(1000)], np.arange(1000) % 2
+    one, other = (nested_subset(keys, labels, 0.1, salt=salt) for salt in ("subset-0", "subset-1"))
+    assert 0 < (one & other).sum() < 30
+
+
+def test_a_subset_takes_one_group_after_the_other():
+    keys, labels = [str(n) for n in range(60)], np.arange(60) % 2
+    groups = np.array([f"writer {n // 6}" for n in range(60)])
+    chosen = nested_subset(keys, labels, 0.5, salt="0", groups=groups)
+    assert len(set(groups[chosen])) == 5
+    assert len(set(groups[nested_subset(keys, labels, 0.5, salt="0")])) > 5
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,17 @@ def test_folds_of_a_set_by_name_are_cut_from_train_alone():
     assert sum(splits.num_examples(role) for role in ROLES) == 1437
     assert splits.num_examples("test") in (479, 480, 481)
     assert "the folds are cut from the train split alone; a test split is not used" in splits.source.notes
+
+
+def test_a_fraction_of_training_leaves_validation_and_test_as_they_are(picture_folder):
+    dataset = f"folder:{picture_folder}"
+    whole, half, quarter = (open_splits(dataset, training_fraction=share) for share in (1.0, 0.5, 0.25))
+    other = open_splits(dataset, training_fraction=0.5, subset_seed=1)
+    for role in ("validation", "test"):
+        assert keys(whole, role) == keys(half, role) == keys(other, role)
+    assert set(keys(quarter, "train")) < set(keys(half, "train")) < set(keys(whole, "train"))
+    assert set(keys(other, "train")) != set(keys(half, "train"))
+    assert half.class_counts("train").tolist() == [8, 8, 8]
+    assert half.describe("train") == "50 % of every class of the set's train split, less what is held out"
+    assert half.describe("validation") == "held out from train"
+    assert half.digest("train") != other.digest("train")

@@ -33,9 +33,15 @@ class PlannedRun(NamedTuple):
     title: str
 
 
-def open_experiment(output: Path, base: RunConfig) -> None:
-    """Write the experiment.json of a cross-validation, or make sure that the existing one is of the same."""
-    experiment = {"base": base.model_dump(mode="json")}
+def open_experiment(output: Path, base: RunConfig, **more: Any) -> None:
+    """Write the experiment.json of a cross-validation or a forecast, or make sure that it is of the same one.
+
+    Args:
+        output: The folder.
+        base: The settings that all runs share.
+        more: What else must be the same; as JSON has it.
+    """
+    experiment = {"base": base.model_dump(mode="json"), **more}
     if (output / FILE).is_file():
         refuse_another(read_experiment(output), experiment, output)
         return

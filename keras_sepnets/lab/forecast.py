@@ -17,13 +17,13 @@ from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.inference.out_of_fold import read_predictions
 from keras_sepnets.lab.experiment import (
     FILE,
+    MEASURED,
     PlannedRun,
     open_experiment,
     train_all,
     with_choices,
     with_choices_of_runs,
 )
-from keras_sepnets.lab.folds import MEASURED
 from keras_sepnets.lab.growth import LEVEL, WIDER_LEVEL, Growth, curve_of, describe_growth, list_shares
 from keras_sepnets.lab.growth import Forecast as Forecast
 from keras_sepnets.lab.probing import fit_to_shares

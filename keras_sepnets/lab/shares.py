@@ -72,7 +72,7 @@ def _measure(
             trainings += 1
             for row, share in enumerate(shares):
                 part = rest[nested_subset(
-                    [keys[place] for place in rest],
+                    [keys[place] for place in rest.tolist()],
                     labels[rest],
                     share,
                     salt=f"subset-{seed}",

@@ -5,6 +5,8 @@ import numpy as np
 from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.base.results import Result
 
+THRESHOLDS = [round(0.05 * step, 2) for step in range(20)]  # below which an answer is called unsure
+
 
 class Verification(Result):
     """A whole split, classified by the exported file in its own runtime."""
@@ -52,6 +54,15 @@ def compare(
         mean_difference=float(differences.mean()),
         milliseconds=float(np.median(milliseconds)),
     )
+
+
+def count_sure(probabilities: np.ndarray, labels: np.ndarray) -> list[tuple[float, int, int]]:
+    """Return for each threshold how many pictures reach it, and how many of these answers are right."""
+    surest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    return [
+        (threshold, int((surest >= threshold).sum()), int((right & (surest >= threshold)).sum()))
+        for threshold in THRESHOLDS
+    ]
 
 
 def check_drop(verification: Verification, max_drop: float, *, rejected: str, advice: str) -> None:

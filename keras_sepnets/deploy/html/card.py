@@ -9,11 +9,10 @@ from keras_sepnets import __version__
 from keras_sepnets.base.text import counted
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.deploy.verification import Verification
+from keras_sepnets.deploy.verification import Verification, count_sure
 from keras_sepnets.inference.evaluation import summarize
 from keras_sepnets.runs.folder import Run
 
-THRESHOLDS = [round(0.05 * step, 2) for step in range(20)]  # below which an answer is called unsure
 CLASSES_NAMED = 12  # in the summary
 NOT_VERIFIED = "not verified here: node is missing"
 UNKNOWN_CLASSES = "It names one of its classes for every picture, also where the picture shows something else."
@@ -71,7 +70,7 @@ def make_card(
     else:
         words = (
             f"of {pictures} that it had never seen; by their number, {low:.1%} to {high:.1%} of all such pictures "
-            f"(95 % interval). Always naming the most frequent class is right for {result.majority_top1:.1%}."
+            f"(95% interval). Always naming the most frequent class is right for {result.majority_top1:.1%}."
         )
     return {
         "top1": result.top1 if tested else None,
@@ -84,15 +83,6 @@ def make_card(
         "pictures": len(labels),
         "split": role,
     }
-
-
-def count_sure(probabilities: np.ndarray, labels: np.ndarray) -> list[tuple[float, int, int]]:
-    """Return for each threshold how many pictures reach it, and how many of these answers are right."""
-    surest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    return [
-        (threshold, int((surest >= threshold).sum()), int((right & (surest >= threshold)).sum()))
-        for threshold in THRESHOLDS
-    ]
 
 
 def _started(run: Run) -> str:

@@ -1,14 +1,14 @@
 // The page: pictures and the camera go in, classes with probabilities come out. Names are only ever set as text.
 "use strict";
 (() => {
-  const SHOWN = 5; // classes before "all"
   const LARGEST = 1024; // px, of the picture on the page
   const BAND = 2_000_000; // pixels that are read from a picture at once
   const BUSY = 40; // ms after which the page gets a turn
   const element = (id) => document.getElementById(id);
   const about = JSON.parse(element("about").textContent);
   const { rules, classes, card } = about;
-  const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+  const shown = classes.length <= 8 ? classes.length : 5; // classes before "all"
+  const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 
   let network = null;
   let current = null; // what is shown: {source, width, height, probabilities, map, milliseconds}
@@ -27,9 +27,9 @@
   // Pixels
 
   // Read a picture at the size at which the training decoded it: {pixels, width, height, step}.
-  function readPixels(source, width, height, isJpeg) {
+  function readPixels(source, width, height) {
     const factor = Pixels.reduction(width, height, rules);
-    const rows = factor === 1 ? height : Math.min(height, 8 * Math.max(1, Math.floor(BAND / (8 * width))));
+    const rows = factor === 1 ? height : Math.min(height, factor * Math.ceil(BAND / (factor * width)));
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, rows];
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -41,27 +41,20 @@
       context.drawImage(source, 0, top, width, used, 0, 0, width, used);
       const { data } = context.getImageData(0, 0, width, used);
       if (factor === 1) return { pixels: data, width, height, step: 4 };
-      bands.push(Pixels.reduce(data, width, used, factor, isJpeg));
+      bands.push(Pixels.reduce(data, width, used, factor));
     }
     const reduced = { width: bands[0].width, height: Math.ceil(height / factor), step: 3 };
-    reduced.pixels = new Uint8ClampedArray(reduced.width * reduced.height * 3);
+    reduced.pixels = new Uint8Array(reduced.width * reduced.height * 3);
     bands.reduce((at, band) => (reduced.pixels.set(band.pixels, at), at + band.pixels.length), 0);
     return reduced;
   }
 
-  async function decode(file) {
-    const start = new Uint8Array(await file.slice(0, 3).arrayBuffer());
-    const isJpeg = start[0] === 0xff && start[1] === 0xd8 && start[2] === 0xff;
-    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-    return { bitmap, isJpeg };
-  }
-
   const nextTurn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
-  async function classify(source, width, height, isJpeg) {
+  async function classify(source, width, height) {
     let begin = performance.now();
     let milliseconds = 0;
-    const running = network.steps(Pixels.prepare(readPixels(source, width, height, isJpeg), rules));
+    const running = network.steps(Pixels.prepare(readPixels(source, width, height), rules));
     for (;;) {
       const { value, done } = running.next();
       const now = performance.now();
@@ -89,7 +82,8 @@
     context.drawImage(source, 0, 0, canvas.width, canvas.height);
     // Small pictures are enlarged on the page, and then their pixels should be seen.
     canvas.style.imageRendering = Math.max(width, height) < 100 ? "pixelated" : "auto";
-    canvas.style.width = `min(100%, ${Math.max(canvas.width, 320)}px)`;
+    element("view").style.width = `calc(var(--height) * ${width / height})`;
+    element("view").style.aspectRatio = `${width} / ${height}`;
     dimUnseen(context, canvas);
     element("view").hidden = false;
     element("invitation").hidden = true;
@@ -121,7 +115,7 @@
     verdict.classList.toggle("unsure", !isSure);
     const nearest = isSure ? "" : `The most probable class, ${classes[first]}, has only `;
     const time = milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds);
-    setText(element("detail"), `${nearest}${percent(probabilities[first])} · ${time} ms`);
+    setText(element("detail"), `${nearest}${percent(probabilities[first])} · computed in ${time} ms`);
     showClasses(probabilities);
     showMap();
   }
@@ -133,22 +127,22 @@
 
   function showClasses(probabilities) {
     const order = [...probabilities.keys()].sort((one, other) => probabilities[other] - probabilities[one]);
-    const rows = order.slice(0, showsAll ? order.length : SHOWN);
+    const rows = order.slice(0, showsAll ? order.length : shown);
     const list = element("classes");
     while (list.children.length > rows.length) list.lastChild.remove();
     while (list.children.length < rows.length) list.append(makeRow());
     rows.forEach((label, k) => {
       const button = list.children[k].firstChild;
       const [bar, name, share] = button.children;
-      bar.style.width = percent(probabilities[label], 2).replace(" ", "");
+      bar.style.width = percent(probabilities[label], 2);
       setText(name, classes[label]);
       setText(share, percent(probabilities[label]));
       button.dataset.label = label;
       button.disabled = !current.map || !element("map").checked;
       button.setAttribute("aria-pressed", String(!button.disabled && label === chosen));
     });
-    element("more").hidden = classes.length <= SHOWN;
-    element("more").textContent = showsAll ? `Show the first ${SHOWN}` : `Show all ${classes.length} classes`;
+    element("more").hidden = classes.length <= shown;
+    element("more").textContent = showsAll ? `Show the first ${shown}` : `Show all ${classes.length} classes`;
   }
 
   function makeRow() {
@@ -226,16 +220,15 @@
   }
 
   async function look(file, entry) {
-    let decoded;
+    let bitmap;
     try {
-      decoded = await decode(file);
+      bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
     } catch {
       entry.lastChild.textContent = "unreadable";
       tell(`${file.name} cannot be read: it is no picture, damaged, or of a format that this browser does not know.`);
       return;
     }
-    const { bitmap, isJpeg } = decoded;
-    const result = await classify(bitmap, bitmap.width, bitmap.height, isJpeg);
+    const result = await classify(bitmap, bitmap.width, bitmap.height);
     show(bitmap, bitmap.width, bitmap.height, result);
     const [thumbnail, , answer] = entry.children;
     const scale = 120 / Math.max(bitmap.width, bitmap.height);
@@ -247,6 +240,9 @@
     answer.textContent = `${classes[first]} ${percent(result.probabilities[first], 0)}`;
     for (const other of element("strip").querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
     entry.setAttribute("aria-current", "true");
+    const strip = element("strip");
+    const [left, right] = [entry.offsetLeft - strip.offsetLeft, entry.offsetLeft + entry.offsetWidth - strip.offsetLeft];
+    if (left < strip.scrollLeft || right > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = left;
     await nextTurn();
   }
 
@@ -254,6 +250,7 @@
 
   async function startCamera() {
     tell("");
+    await queue;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" }, audio: false });
     } catch (error) {
@@ -272,7 +269,7 @@
       const [width, height] = [video.videoWidth, video.videoHeight];
       if (width && height) {
         const frame = await createImageBitmap(video);
-        const result = await classify(frame, frame.width, frame.height, false);
+        const result = await classify(frame, frame.width, frame.height);
         if (stream === mine) show(frame, frame.width, frame.height, result);
         frame.close();
       }

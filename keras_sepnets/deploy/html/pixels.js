@@ -145,58 +145,26 @@ const Pixels = (() => {
     return [8, 4, 2].find((factor) => Math.min(width, height) >= shortest * factor) || 1;
   }
 
-  // The matrix that reduces 8 pixels of a JPEG's block as its decoder does: it keeps the lowest frequencies.
-  function lowFrequencies(factor) {
-    const kept = 8 / factor;
-    const wave = (k, x, n) => Math.sqrt((k ? 2 : 1) / n) * Math.cos(((2 * x + 1) * k * Math.PI) / (2 * n));
-    const matrix = [];
-    for (let to = 0; to < kept; to++) {
-      for (let from = 0; from < 8; from++) {
-        let sum = 0;
-        for (let k = 0; k < kept; k++) sum += wave(k, to, kept) * wave(k, from, 8) / Math.sqrt(factor);
-        matrix.push(sum);
-      }
-    }
-    return matrix;
-  }
-
-  // The matrix of means, by which other formats are reduced.
-  function means(factor) {
-    const matrix = new Array((8 / factor) * 8).fill(0);
-    for (let from = 0; from < 8; from++) matrix[Math.floor(from / factor) * 8 + from] = 1 / factor;
-    return matrix;
-  }
-
-  // Reduce RGBA pixels block by block of 8x8; what a block lacks at the right or the bottom repeats the edge.
-  function reduce(pixels, width, height, factor, isJpeg) {
-    const kept = 8 / factor;
-    const matrix = isJpeg ? lowFrequencies(factor) : means(factor);
+  // Reduce RGBA pixels to means of squares, as decoders of JPEG do that stay below full size, and Pillow for others.
+  function reduce(pixels, width, height, factor) {
     const [outWidth, outHeight] = [Math.ceil(width / factor), Math.ceil(height / factor)];
-    const result = new Uint8ClampedArray(outWidth * outHeight * 3);
-    const half = new Float64Array(kept * 8);
-    for (let top = 0; top < height; top += 8) {
-      for (let left = 0; left < width; left += 8) {
-        const across = Math.min(8, width - left);
-        const down = Math.min(8, height - top);
-        for (let c = 0; c < 3; c++) {
-          for (let y = 0; y < 8; y++) {
-            const from = (Math.min(y, down - 1) + top) * width + left;
-            for (let to = 0; to < kept; to++) {
-              let sum = 0;
-              for (let x = 0; x < 8; x++) {
-                sum += matrix[to * 8 + x] * pixels[4 * (from + Math.min(x, across - 1)) + c];
-              }
-              half[to * 8 + y] = sum;
-            }
-          }
-          for (let y = 0; y < Math.ceil(down / factor); y++) {
-            for (let x = 0; x < Math.ceil(across / factor); x++) {
-              let sum = 0;
-              for (let k = 0; k < 8; k++) sum += matrix[y * 8 + k] * half[x * 8 + k];
-              result[((top / factor + y) * outWidth + left / factor + x) * 3 + c] = sum;
-            }
-          }
+    const result = new Uint8Array(outWidth * outHeight * 3);
+    const sums = new Uint32Array(outWidth * 3);
+    for (let top = 0; top < height; top += factor) {
+      const down = Math.min(factor, height - top);
+      sums.fill(0);
+      for (let y = top; y < top + down; y++) {
+        for (let x = 0, from = 4 * y * width; x < width; x++, from += 4) {
+          const to = 3 * Math.floor(x / factor);
+          sums[to] += pixels[from];
+          sums[to + 1] += pixels[from + 1];
+          sums[to + 2] += pixels[from + 2];
         }
+      }
+      const at = (top / factor) * outWidth * 3;
+      for (let k = 0; k < sums.length; k++) {
+        const across = Math.min(factor, width - Math.floor(k / 3) * factor);
+        result[at + k] = Math.floor(sums[k] / (down * across) + 0.5);
       }
     }
     return { pixels: result, width: outWidth, height: outHeight, step: 3 };

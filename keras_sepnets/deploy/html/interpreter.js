@@ -20,7 +20,7 @@ const Network = (() => {
   }
 
   // Decode kernels, each value times the scale of its channel, in the order of the operations.
-  function readWeights(description, kernels, floats, product) {
+  function readWeights(description, kernels, floats, vectors) {
     const bytes = bytesOf(kernels);
     const isInt8 = description.weights === "int8";
     const values = isInt8 ? new Int8Array(bytes.buffer) : new Uint16Array(bytes.buffer);
@@ -39,8 +39,15 @@ const Network = (() => {
       }
       value += count;
       number += 2 * channels;
-      const mixes = operation.kind === "conv" || operation.kind === "dense";
-      return { ...operation, weights: kernel, bias, multiply: mixes ? product(kernel, bias) : null };
+      const limits = Vectors.LIMITS[operation.activation];
+      const complete = { ...operation, weights: kernel, bias };
+      if (operation.kind === "conv" || operation.kind === "dense") {
+        complete.multiply = vectors.product(kernel, bias, limits);
+      } else if (operation.kind === "depthwise") {
+        complete.convolve = vectors.convolution(operation, kernel, bias, limits);
+      }
+      complete.isClamped = Boolean(limits && (complete.multiply || complete.convolve));
+      return complete;
     });
   }
 
@@ -56,26 +63,6 @@ const Network = (() => {
         const start = x * across - left;
         visit(y, x, top, Math.min(rows, height - top), start, Math.min(columns, width - start));
       }
-    }
-  }
-
-  // The products of nine pixels with a 3x3 kernel, channel by channel: most of the time of depthwise convolutions.
-  function sumNine(data, from, stride, weights, bias, channels, result, to) {
-    const second = from + stride;
-    const third = second + stride;
-    const two = 2 * channels;
-    for (let c = 0; c < channels; c++) {
-      result[to + c] =
-        bias[c] +
-        data[from + c] * weights[c] +
-        data[from + channels + c] * weights[channels + c] +
-        data[from + two + c] * weights[two + c] +
-        data[second + c] * weights[3 * channels + c] +
-        data[second + channels + c] * weights[4 * channels + c] +
-        data[second + two + c] * weights[5 * channels + c] +
-        data[third + c] * weights[6 * channels + c] +
-        data[third + channels + c] * weights[7 * channels + c] +
-        data[third + two + c] * weights[8 * channels + c];
     }
   }
 
@@ -114,6 +101,10 @@ const Network = (() => {
 
     depthwise(operation, result, [input]) {
       const [height, width, channels] = input.shape;
+      if (operation.convolve) {
+        operation.convolve(input.data, height, width, result);
+        return;
+      }
       const outWidth = operation.shape[1];
       const columns = operation.window[1];
       const { weights, bias } = operation;
@@ -121,10 +112,6 @@ const Network = (() => {
       slide(operation, height, width, (y, x, top, down, left, across) => {
         const to = (y * outWidth + x) * channels;
         const from = (top * width + left) * channels;
-        if (top >= 0 && left >= 0 && down === 3 && across === 3 && columns === 3) {
-          sumNine(data, from, width * channels, weights, bias, channels, result, to);
-          return;
-        }
         for (let c = 0; c < channels; c++) result[to + c] = bias[c];
         for (let row = Math.max(0, -top); row < down; row++) {
           for (let column = Math.max(0, -left); column < across; column++) {
@@ -232,8 +219,8 @@ const Network = (() => {
   };
 
   // Return {run, steps, runtime, mapSize}; `kernels` and `floats` are base64 of little-endian numbers.
-  function load(description, kernels, floats, matrices = Matrices.start()) {
-    const operations = readWeights(description, kernels, floats, matrices.product);
+  function load(description, kernels, floats, vectors = Vectors.start()) {
+    const operations = readWeights(description, kernels, floats, vectors);
     const lastUse = [];
     operations.forEach(({ inputs }, number) => inputs.forEach((input) => (lastUse[input] = number)));
     // A map of a class is exact where the classifier follows the mean of the last feature map.
@@ -244,12 +231,12 @@ const Network = (() => {
 
     // Tensor 0 is the input, tensor k + 1 the output of operation k. Yields after every operation.
     function* steps(bytes) {
-      const tensors = [{ data: Float32Array.from(bytes), shape: description.input }];
+      const tensors = [{ data: new Float32Array(bytes), shape: description.input }];
       for (const [number, operation] of operations.entries()) {
         const inputs = operation.inputs.map((input) => tensors[input]);
         const data = new Float32Array(operation.shape.reduce((one, other) => one * other, 1));
         OPERATIONS[operation.kind](operation, data, inputs);
-        if (operation.activation) ACTIVATIONS[operation.activation](data);
+        if (operation.activation && !operation.isClamped) ACTIVATIONS[operation.activation](data);
         tensors.push({ data, shape: operation.shape });
         for (const input of operation.inputs) if (lastUse[input] === number) tensors[input] = null;
         yield;
@@ -266,7 +253,7 @@ const Network = (() => {
       }
     }
 
-    return { run, steps, runtime: matrices.name, mapSize: features > 0 ? operations[features - 1].shape.slice(0, 2) : null };
+    return { run, steps, runtime: vectors.name, mapSize: features > 0 ? operations[features - 1].shape.slice(0, 2) : null };
   }
 
   // How much each place of the last feature map adds to the logit of a class, compared with the mean class. The

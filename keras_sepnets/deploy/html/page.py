@@ -11,7 +11,7 @@ from typing import Any
 from keras_sepnets.deploy.html.packing import PackedNetwork
 
 HERE = Path(__file__).parent
-INTERPRETER = ("pixels.js", "matrices.js", "interpreter.js")  # these run in node, too
+INTERPRETER = ("pixels.js", "vectors.js", "interpreter.js")  # these run in node, too
 
 
 def render_page(network: PackedNetwork, about: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def test_products_of_any_size_are_the_same_with_vectors_and_without():
         )
         given = {"rows": rows.ravel().tolist(), "kernel": kernel.ravel().tolist(), "bias": bias.tolist()}
         products = run_scripts(
-            f"""return [Vectors.inWebAssembly(), Vectors.inJavaScript()].map(({ product }) => {{
+            f"""return [Vectors.inWebAssembly(), Vectors.inJavaScript()].map(({{ product }}) => {{
               const result = new Float32Array({count * outputs + 2}).fill(7);
               product(Float32Array.from(given.kernel), Float32Array.from(given.bias))(
                 Float32Array.from(given.rows), {count}, result, 1);

@@ -69,7 +69,7 @@ def make_card(
         words = "No picture was kept from the training, so nothing tells how often it is right on new ones."
     else:
         words = (
-            f"of {pictures} that it had never seen; by their number, {low:.1%} to {high:.1%} of all such pictures "
+            f"of {pictures}, which it was not trained on; by their number, {low:.1%} to {high:.1%} of all such pictures "
             f"(95% interval). Always naming the most frequent class is right for {result.majority_top1:.1%}."
         )
     return {

@@ -253,7 +253,8 @@ const Network = (() => {
       }
     }
 
-    return { run, steps, runtime: vectors.name, mapSize: features > 0 ? operations[features - 1].shape.slice(0, 2) : null };
+    const mapSize = features > 0 ? operations[features - 1].shape.slice(0, 2) : null;
+    return { run, steps, runtime: vectors.name, mapSize };
   }
 
   // How much each place of the last feature map adds to the logit of a class, compared with the mean class. The

@@ -24,13 +24,16 @@ def flatten(model: keras.Model) -> FlatNetwork:
         SepnetsError: A page cannot compute a layer, or the network is no classifier of one picture.
     """
     graph = graph_of(model)
-    if graph is None or len(graph.inputs) != 1 or None in graph.inputs[0].shape[1:]:
+    is_simple = graph is not None and len(graph.inputs) == len(graph.outputs) == 1
+    if not is_simple or None in graph.inputs[0].shape[1:]:
         raise SepnetsError(
-            f"An HTML page holds functional networks for one picture of a fixed size. Received: {model.name}"
+            "An HTML page holds functional networks with one input, a picture of a fixed size, and one output. "
+            f"Received: {model.name}"
         )
     picture = Operation("input", [], tuple(graph.inputs[0].shape[1:]))
-    last = run_graph(graph, [picture], lambda layer, *inputs, **_: translate(layer, inputs[0]))
-    operations = merge(last) if isinstance(last, Operation) else []
+    outputs = run_graph(graph, [picture], lambda layer, *inputs, **_: translate(layer, inputs[0]))
+    (last,) = keras.tree.flatten(outputs)
+    operations = merge(last)
     if [operation.kind for operation in operations[-2:]] != ["dense", "softmax"]:
         raise SepnetsError(
             f"An HTML page holds networks that end in a classifier with softmax. Received: {model.name}"

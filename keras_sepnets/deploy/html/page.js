@@ -176,14 +176,16 @@
     small.getContext("2d").putImageData(image, 0, 0);
     const seen = Pixels.seenRectangle(current.width, current.height, rules);
     const inside = Pixels.place(seen, rules);
-    const [across, down] = [seen.width / inside.width, seen.height / inside.height].map((ratio) => ratio * current.scale);
+    const across = (current.scale * seen.width) / inside.width; // pixels on the page per pixel of the square
+    const down = (current.scale * seen.height) / inside.height;
     context.save();
     context.beginPath();
-    context.rect(seen.x * current.scale, seen.y * current.scale, seen.width * current.scale, seen.height * current.scale);
+    const [left, top] = [seen.x * current.scale, seen.y * current.scale];
+    context.rect(left, top, seen.width * current.scale, seen.height * current.scale);
     context.clip();
     context.imageSmoothingQuality = "high";
-    const [left, top] = [seen.x * current.scale - inside.x * across, seen.y * current.scale - inside.y * down];
-    context.drawImage(small, left, top, rules.imageSize * across, rules.imageSize * down);
+    const size = rules.imageSize;
+    context.drawImage(small, left - inside.x * across, top - inside.y * down, size * across, size * down);
     context.restore();
   }
 
@@ -237,12 +239,13 @@
     thumbnail.getContext("2d").drawImage(bitmap, 0, 0, thumbnail.width, thumbnail.height);
     bitmap.close();
     const first = best(result.probabilities);
-    answer.textContent = `${classes[first]} ${percent(result.probabilities[first], 0)}`;
+    answer.textContent = `${percent(result.probabilities[first], 0)} ${classes[first]}`;
     for (const other of element("strip").querySelectorAll("[aria-current]")) other.removeAttribute("aria-current");
     entry.setAttribute("aria-current", "true");
     const strip = element("strip");
-    const [left, right] = [entry.offsetLeft - strip.offsetLeft, entry.offsetLeft + entry.offsetWidth - strip.offsetLeft];
-    if (left < strip.scrollLeft || right > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = left;
+    const left = entry.offsetLeft - strip.offsetLeft;
+    const isInSight = left >= strip.scrollLeft && left + entry.offsetWidth <= strip.scrollLeft + strip.clientWidth;
+    if (!isInSight) strip.scrollLeft = left;
     await nextTurn();
   }
 

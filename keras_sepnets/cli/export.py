@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A new file.  [default: classifier, with the suffix of the format, in the run folder]",
+    help="A new file.  [default: export, with the suffix of the format, in the run folder]",
 )
 @click.option(
     "--quantize",
@@ -72,7 +72,7 @@ def export(
     from keras_sepnets.runs.folder import Run
 
     opened = Run.open(run)
-    output = output or opened.path / f"classifier{FORMATS[file_format].suffix}"
+    output = output or opened.path / f"export{FORMATS[file_format].suffix}"
     with quiet_imports():
         from keras_sepnets.deploy.html.export import export_html
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -87,7 +87,7 @@ def export(
             opened,
             output,
             checkpoint=checkpoint,
-            weights=quantize,
+            quantize=quantize,
             max_drop=max_drop,
             dataset=dataset,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
@@ -100,7 +100,9 @@ def export(
 
 def _show(result: "HtmlExport", console: "Console") -> None:
     """Print where the file is and how it compares with Keras."""
-    console.print(f"{printable(result.file)}: {in_bytes(result.bytes)}, kernels in {result.weights}", markup=False)
+    console.print(
+        f"{printable(result.file)}: {in_bytes(result.bytes)}, kernels in {result.quantize}", markup=False
+    )
     verification = result.verification
     if verification is None:
         console.print("not verified: node is missing; install Node.js and export again")

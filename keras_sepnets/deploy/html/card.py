@@ -69,8 +69,9 @@ def make_card(
         words = "No picture was kept from the training, so nothing tells how often it is right on new ones."
     else:
         words = (
-            f"of {pictures}, which it was not trained on; by their number, {low:.1%} to {high:.1%} of all such pictures "
-            f"(95% interval). Always naming the most frequent class is right for {result.majority_top1:.1%}."
+            f"of {pictures}, which it was not trained on; by their number, {low:.1%} to {high:.1%} of all such "
+            "pictures (95% interval). Always naming the most frequent class is right for "
+            f"{result.majority_top1:.1%}."
         )
     return {
         "top1": result.top1 if tested else None,
@@ -95,7 +96,7 @@ def _describe(verification: Verification | None) -> str:
     same = round(verification.agreement * verification.num_examples)
     return (
         f"the same class for {same:,} of {counted(verification.num_examples, f'{verification.split} picture')}, "
-        f"probabilities at most {verification.largest_difference:.1e} apart ({verification.runtime})"
+        f"probabilities at most {100 * verification.largest_difference:.2g} points apart ({verification.runtime})"
     )
 
 

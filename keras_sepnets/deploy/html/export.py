@@ -11,6 +11,7 @@ import numpy as np
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.files import check_writable, write_file
 from keras_sepnets.base.results import Result
+from keras_sepnets.base.text import printable
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.pictures.preprocessing import PADDING
 from keras_sepnets.data.pictures.rules import PixelRules
@@ -20,7 +21,7 @@ from keras_sepnets.deploy.html.node import classify_in_node, node_version
 from keras_sepnets.deploy.html.packing import WEIGHTS, pack
 from keras_sepnets.deploy.html.page import render_page
 from keras_sepnets.deploy.verification import Verification, check_drop, compare
-from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
+from keras_sepnets.inference.evaluation import classify_split
 from keras_sepnets.inference.inputs import as_run
 from keras_sepnets.inference.pictures import open_pictures
 from keras_sepnets.runs.folder import Run
@@ -38,7 +39,7 @@ class HtmlExport(Result):
     """The run folder."""
     checkpoint: str
     """The network: final or best."""
-    weights: str
+    quantize: str
     """How the kernels are stored: float16 or int8."""
     verification: Verification | None
     """How the file answers, compared with Keras; null if node is not installed."""
@@ -49,7 +50,7 @@ def export_html(
     output: str | os.PathLike,
     *,
     checkpoint: str | None = None,
-    weights: str = "float16",
+    quantize: str = "float16",
     max_drop: float = 0.01,
     dataset: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -60,7 +61,7 @@ def export_html(
         run: A trained run, or the path of its folder.
         output: The file, which must not exist yet.
         checkpoint: "final" or "best"; default: the network that the run keeps.
-        weights: How kernels are stored: "float16", or "int8", which is half as large and less exact.
+        quantize: How kernels are stored: "float16", or "int8", which is half as large and less exact.
         max_drop: Largest loss of top-1 on the test pictures, as a fraction.
         dataset: Where the run's pictures are now, if they have moved.
         on_progress: Called with the number of verified pictures and of all.
@@ -74,17 +75,16 @@ def export_html(
         FailedRunError: The page lost too much accuracy; it is kept with the suffix ".rejected".
     """
     run, output = as_run(run), Path(output)
-    if weights not in WEIGHTS:
-        raise SepnetsError(f"weights is {' or '.join(WEIGHTS)}. Received: weights={weights!r}")
+    if quantize not in WEIGHTS:
+        raise SepnetsError(f"quantize is {' or '.join(WEIGHTS)}. Received: quantize={quantize!r}")
     check_new(output)
     rules = _rules(run.config.data)
     file, model = run.network_file(checkpoint), run.load_model(checkpoint)
-    packed = pack(*flatten(model), weights)
+    packed = pack(*flatten(model), quantize)
     role = run.config.data.evaluated_role
-    splits = open_pictures(run, role, dataset).splits
+    splits = _open_own(run, role, dataset)
     with splits.translated_failures():
-        results = list(classify_batches(model, splits.evaluation_batches(role, BATCH_SIZE)))
-    probabilities, labels = (np.concatenate(parts) for parts in zip(*results, strict=True))
+        probabilities, labels = classify_split(model, splits, role)
     title, summary = describe_run(run)
     about: dict[str, Any] = {"title": title, "summary": summary, "classes": run.class_names, "rules": rules}
     verification, runtime = None, node_version()
@@ -101,7 +101,7 @@ def export_html(
         role,
         probabilities,
         labels,
-        weights=weights,
+        weights=quantize,
         parameters=model.count_params(),
         verification=verification,
     )
@@ -114,7 +114,7 @@ def export_html(
         bytes=len(content),
         run=str(run.path),
         checkpoint=file.stem,
-        weights=weights,
+        quantize=quantize,
         verification=verification,
     )
 
@@ -124,6 +124,17 @@ def check_new(output: Path) -> None:
     if os.path.lexists(output):
         raise SepnetsError(f"The output file exists already; choose another name. Received: {str(output)!r}")
     check_writable(output)
+
+
+def _open_own(run: Run, role: str, dataset: str | None) -> Splits:
+    """Open the run's own pictures of a role, wherever they are now."""
+    pictures = open_pictures(run, role, dataset)
+    if pictures.other:
+        raise SepnetsError(
+            f"A page is verified on the run's own {role} pictures, and these are others; sepnets evaluate "
+            f"--dataset tells how often the network is right on them. Received: {printable(str(dataset))}"
+        )
+    return pictures.splits
 
 
 def _rules(data: DataConfig) -> dict[str, Any]:

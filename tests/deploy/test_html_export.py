@@ -22,6 +22,7 @@ from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.cli import main
 from keras_sepnets.data.pictures.preprocessing import prepare_picture
 from keras_sepnets.deploy.html import export
+from keras_sepnets.deploy.html.card import describe_run
 from keras_sepnets.deploy.html.export import export_html
 from keras_sepnets.deploy.html.network import flatten
 from keras_sepnets.deploy.html.node import classify_in_node
@@ -200,6 +201,13 @@ def test_mistakes_are_one_sentence_before_any_work(finished, tmp_path):
         answer = CliRunner().invoke(main, ["export", *arguments])
         assert answer.exit_code == 2
         assert words in answer.stderr
+
+
+def test_names_cannot_reorder_the_letters_around_them(finished, monkeypatch):
+    names = ("\u202egnp.exe", *finished.run.class_names[1:])
+    monkeypatch.setattr(Run, "class_names", names)
+    assert describe_run(finished.run)["classes"] == ["\\u202egnp.exe", *names[1:]]
+    assert "\u202e" not in describe_run(finished.run)["summary"]
 
 
 def test_stretched_sixteen_bit_samples_are_refused(finished, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_sepnets import __version__
-from keras_sepnets.base.text import counted
+from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.deploy.verification import Verification, count_sure
@@ -18,15 +18,19 @@ NOT_VERIFIED = "not verified here: node is missing"
 UNKNOWN_CLASSES = "It names one of its classes for every picture, also where the picture shows something else."
 
 
-def describe_run(run: Run) -> tuple[str, str]:
-    """Return the title of a page and a sentence about its network."""
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return the title of a page, what it says about the network, and the names of the classes."""
     config = run.config
-    names, size = run.class_names, config.data.image_size
-    listed = ", ".join(names[:CLASSES_NAMED]) + (", …" if len(names) > CLASSES_NAMED else "")
-    title = f"{DatasetName.parse(config.data.dataset).slug} classifier"
+    names, size = [printable(name) for name in run.class_names], config.data.image_size
+    listed = ", ".join(names[:CLASSES_NAMED])
+    listed += f" and {len(names) - CLASSES_NAMED:,} more" if len(names) > CLASSES_NAMED else ""
     width = "" if config.model.alpha == 1 else f" of width {config.model.alpha:g}"
     classes = counted(len(names), "class", "classes")
-    return title, f"Tells apart {classes}: {listed}. {config.model.name}{width}, {size}x{size} px."
+    return {
+        "title": f"{DatasetName.parse(config.data.dataset).slug} classifier",
+        "summary": f"Tells apart {classes}: {listed}. {config.model.name}{width}, {size}x{size} px.",
+        "classes": names,
+    }
 
 
 def make_card(
@@ -57,7 +61,7 @@ def make_card(
     low, high = result.top1_interval
     pictures = counted(len(labels), f"{role} picture")
     facts = [
-        ("Data", DatasetName.parse(run.config.data.dataset).short),
+        ("Data", printable(DatasetName.parse(run.config.data.dataset).short)),
         ("Training", counted(splits.num_examples("train"), "picture")),
         ("Test" if tested else "Compared on", f"{pictures}: {splits.describe(role)}"),
         ("Network", f"{run.config.model.name}, {counted(parameters, 'parameter')}, as {weights}"),

@@ -85,8 +85,7 @@ def export_html(
     splits = _open_own(run, role, dataset)
     with splits.translated_failures():
         probabilities, labels = classify_split(model, splits, role)
-    title, summary = describe_run(run)
-    about: dict[str, Any] = {"title": title, "summary": summary, "classes": run.class_names, "rules": rules}
+    about = describe_run(run) | {"rules": rules}
     verification, runtime = None, node_version()
     if runtime:
         page = render_page(packed, about)

@@ -155,7 +155,11 @@ def _split(layer: Any, sources: list[Operation]) -> list[Operation]:
     (source,), (height, width, channels) = sources, sources[0].shape
     if layer.axis not in (-1, 3):
         raise _unsupported(layer, f"axis={layer.axis}")
-    ends = [*layer.indices_or_sections, channels]
+    given = layer.indices_or_sections
+    ends = [
+        *(range(channels // given, channels, channels // given) if isinstance(given, int) else given),
+        channels,
+    ]
     return [
         Operation("slice", [source], (height, width, end - begin), {"begin": begin})
         for begin, end in zip([0, *ends], ends, strict=False)

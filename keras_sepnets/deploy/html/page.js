@@ -11,7 +11,7 @@
   const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 
   let network = null;
-  let current = null; // what is shown: {source, width, height, probabilities, map, milliseconds}
+  let current = null; // what is shown: {width, height, scale, probabilities, map, milliseconds}
   let chosen = 0; // the class whose map is shown
   let showsAll = false;
   let stream = null; // of the camera
@@ -79,6 +79,8 @@
     current.scale = scale;
     const canvas = element("picture");
     const context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(source, 0, 0, canvas.width, canvas.height);
     // Small pictures are enlarged on the page, and then their pixels should be seen.
     canvas.style.imageRendering = Math.max(width, height) < 100 ? "pixelated" : "auto";

@@ -182,9 +182,10 @@ def test_without_node_the_page_says_that_it_is_not_verified(finished, tmp_path, 
 
 @needs_node
 def test_a_page_that_loses_accuracy_is_left_aside(finished, tmp_path, monkeypatch):
-    guess = lambda _, pictures, classes: (np.eye(classes)[[0 for _ in pictures]], np.ones(360))  # noqa: E731
-    monkeypatch.setattr(export, "classify_in_node", guess)
-    with pytest.raises(FailedRunError, match=r"points less.*digits\.html\.rejected"):
+    labels = np.arange(360) % 10
+    monkeypatch.setattr(export, "classify_split", lambda *_: (np.eye(10)[labels], labels))
+    monkeypatch.setattr(export, "_classify", lambda *_: (np.eye(10)[np.zeros(360, int)], np.ones(360)))
+    with pytest.raises(FailedRunError, match=r"90\.00 points less.*digits\.html\.rejected"):
         export_html(finished.run, tmp_path / "digits.html")
     assert [file.name for file in tmp_path.iterdir()] == ["digits.html.rejected"]
 

@@ -76,8 +76,9 @@ def check_drop(verification: Verification, max_drop: float, *, rejected: str, ad
     """
     drop = verification.keras_top1 - verification.top1
     if drop > max_drop:
+        pictures = f"{verification.num_examples:,} {verification.split} pictures"
         raise FailedRunError(
-            f"The exported file is less accurate: top-1 {verification.top1:.2%} on {verification.num_examples:,} "
-            f"{verification.split} pictures, {verification.keras_top1:.2%} by Keras, {100 * drop:.2f} points less "
-            f"than before, where {100 * max_drop:g} are allowed; {advice}. It is left as {rejected}"
+            f"The exported file is less accurate than the network: top-1 {verification.top1:.2%} on {pictures}, "
+            f"{verification.keras_top1:.2%} by Keras, {100 * drop:.2f} points less, where {100 * max_drop:g} are "
+            f"allowed; {advice}. It is left as {rejected}"
         )

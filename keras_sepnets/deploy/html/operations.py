@@ -11,6 +11,10 @@ CONVOLUTIONS = ("conv", "depthwise")
 _numbers = itertools.count()
 
 
+def _nothing() -> np.ndarray:
+    return np.empty(0)
+
+
 @dataclass(eq=False)
 class Operation:
     """One operation; tensors are (height, width, channels) or (units,)."""
@@ -19,8 +23,8 @@ class Operation:
     inputs: "list[Operation]"
     shape: tuple[int, ...]  # of the output
     settings: dict[str, Any] = field(default_factory=dict)
-    kernel: np.ndarray | None = None  # the last axis is that of the output channels
-    bias: np.ndarray | None = None
+    kernel: np.ndarray = field(default_factory=_nothing)  # the last axis is that of the output channels
+    bias: np.ndarray = field(default_factory=_nothing)
     activation: str | None = None  # applied to the output
     number: int = field(default_factory=lambda: next(_numbers))  # larger than those of its inputs
 

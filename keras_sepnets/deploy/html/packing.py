@@ -29,7 +29,7 @@ def pack(operations: Sequence[Operation], input_shape: tuple[int, ...], weights:
     """
     kernels, floats = [], []
     for operation in operations:
-        if operation.kernel is None or operation.bias is None:
+        if not operation.kernel.size:
             continue
         values = operation.kernel.reshape(-1, operation.kernel.shape[-1])
         scales = np.abs(values).max(axis=0) / WEIGHTS[weights]
@@ -51,7 +51,7 @@ def _describe(operations: Sequence[Operation]) -> list[dict[str, Any]]:
             "inputs": [numbers.get(source, 0) for source in operation.inputs],
             "shape": operation.shape,
         }
-        if operation.kernel is not None:
+        if operation.kernel.size:
             entry["kernel"] = operation.kernel.shape
         if operation.activation:
             entry["activation"] = operation.activation

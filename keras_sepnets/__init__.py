@@ -40,14 +40,14 @@ _HOMES = {
     "predict": "inference.prediction",
     "train": "training.trainer",
 }
-_WITHOUT_KERAS = ("Run", "RunConfig", "SepnetsError", "load_config")
+_ON_TENSORFLOW = ("ablate", "cross_validate", "evaluate", "predict", "train")
 __all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name not in _WITHOUT_KERAS:
+    if name in _ON_TENSORFLOW:
         from keras_sepnets.base.machine import check_backend
 
         check_backend()

@@ -16,6 +16,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest-xdist runs one pr
 os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="tensorflow_datasets-")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,6 +38,8 @@ LONG = [
 # A shell lets what it starts in the background ignore Ctrl-C, and nohup SIGHUP; some tests send them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+hypothesis.settings.register_profile("slow machines", deadline=None)
+hypothesis.settings.load_profile("slow machines")
 gc.set_threshold(10_000, 20, 20)  # TensorFlow keeps millions of objects: search them less often
 
 

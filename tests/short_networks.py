@@ -8,6 +8,7 @@ import contextlib
 import pytest
 
 XCEPTION_FILTERS = 128
+MOBILENET_BLOCKS = 2
 
 
 @contextlib.contextmanager
@@ -27,7 +28,7 @@ def short_networks():
     one = (XCEPTION_FILTERS,)
     entry = (first._replace(filters=one), *2 * (inner._replace(filters=one),))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mobilenet, "BLOCKS", mobilenet.BLOCKS[:2])
+        patch.setattr(mobilenet, "BLOCKS", mobilenet.BLOCKS[:MOBILENET_BLOCKS])
         patch.setattr(mobilenet_v2, "BLOCKS", mobilenet_v2.BLOCKS[:3])
         patch.setattr(inception_v3, "MODULES", kinds)
         patch.setattr(xception, "ENTRY_FLOW", entry)
@@ -39,3 +40,10 @@ def short_networks():
             yield
         finally:
             build_shapes.cache_clear()
+
+
+def are_short():
+    """Return whether the builders build short networks now."""
+    from keras_sepnets.models import mobilenet
+
+    return len(mobilenet.BLOCKS) == MOBILENET_BLOCKS

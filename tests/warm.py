@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess
 
-from short_networks import short_networks
+from short_networks import are_short, short_networks
 
 PRELOADED = ["tensorflow", "keras", "keras_sepnets.cli", "keras_sepnets.training.trainer"]
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -75,12 +75,17 @@ class WarmProcess:
 
 
 class WarmModule(WarmProcess):
-    """`python -m MODULE` with pipes for stdin and stdout and a file for stderr, as trials start their workers."""
+    """`python -m MODULE` with pipes for stdin and stdout and a file for stderr, as trials start their workers.
+
+    Its networks are short if those of this process are.
+    """
 
     def __init__(self, program, *, stdin, stdout, stderr, env, text, errors, start_new_session):
         assert (program[:2], stdin, stdout) == ((sys.executable, "-m"), PIPE, PIPE)
         child_in, own_in = CONTEXT.Pipe(duplex=False)
-        super().__init__(_module, (program[2], child_in, f"/proc/{os.getpid()}/fd/{stderr.fileno()}"), env=env)
+        super().__init__(
+            _module, (are_short(), program[2], child_in, f"/proc/{os.getpid()}/fd/{stderr.fileno()}"), env=env
+        )
         child_in.close()
         self.stdin = os.fdopen(os.dup(own_in.fileno()), "w")
         own_in.close()
@@ -133,10 +138,11 @@ def _sepnets(quick, *arguments):
         main(list(arguments), prog_name="sepnets")
 
 
-def _module(name, stdin, stderr):
+def _module(short, name, stdin, stderr):
     os.dup2(stdin.fileno(), 0)
     os.dup2(os.open(stderr, os.O_WRONLY), 2)
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    with short_networks() if short else contextlib.nullcontext():
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def _code(code, *arguments):

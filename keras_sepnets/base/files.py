@@ -9,6 +9,7 @@ import os
 import secrets
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,23 @@ from keras_sepnets.base.errors import SepnetsError
 
 UNFINISHED = ".writing-"  # begins the name of a file that is still being written
 MOST_LINKS = 40  # in a row, as Linux follows them
+
+
+def whole_path(path: str | os.PathLike) -> Path:
+    """Return an absolute path without links; ~ is the home folder, or stays where there is none."""
+    return Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  pathlib's raises without a home folder
+
+
+def user_folder(name: str) -> Path:
+    """Return the user's folder of this name: in the home folder, or in the temporary one.
+
+    Users of containers often have no home folder, or none that they can write to.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111  pathlib's raises without a home folder
+    own = os.path.join(home, name)  # noqa: PTH118
+    if os.path.isdir(own) or (os.path.isabs(home) and os.access(home, os.W_OK)):  # noqa: PTH112, PTH117
+        return Path(own)
+    return Path(tempfile.gettempdir(), name)
 
 
 def write_file(path: Path, content: bytes) -> None:

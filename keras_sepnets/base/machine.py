@@ -58,21 +58,34 @@ def describe_environment() -> dict[str, Any]:
 
 def check_backend() -> None:
     """Raise SepnetsError if Keras is set to run on something else than TensorFlow; Keras is not imported."""
+    backend, file = _keras_backend()
+    if backend != "tensorflow":
+        advice = "unset KERAS_BACKEND or set it to" if file is None else f'change "backend" in {file} to'
+        raise SepnetsError(
+            f"Training, evaluation, prediction and the commands need Keras on TensorFlow; {advice} tensorflow. "
+            f"Received: {backend!r}"
+        )
+
+
+def _keras_backend() -> tuple[Any, Path | None]:
+    """Return the backend that Keras is set to run on, and the file that says so; Keras is not imported."""
     backend, file = os.environ.get("KERAS_BACKEND"), None
     if not backend:
         with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):
             file = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
             backend = json.loads(file.read_bytes()).get("backend")
-    if backend not in (None, "", "tensorflow"):
-        advice = "unset KERAS_BACKEND or set it to" if file is None else f'change "backend" in {file} to'
-        raise SepnetsError(
-            f"Networks and training need Keras on TensorFlow; {advice} tensorflow. Received: {backend!r}"
-        )
+    return backend or "tensorflow", file
 
 
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
-    """Let variables that are made within have shapes but no values; TensorFlow does not start for them."""
+    """Let variables that are made within have shapes but no values; TensorFlow does not start for them.
+
+    On other backends of Keras, they get values.
+    """
+    if _keras_backend()[0] != "tensorflow":
+        yield
+        return
     import tensorflow as tf
 
     with tf.Graph().as_default():

@@ -36,6 +36,8 @@ def list_limits(evaluation: "Evaluation") -> list[str]:
     """Say what an accuracy does not tell: for too few pictures, or where most are of one class."""
     low, high = evaluation.top1_interval
     pictures, limits = counted(evaluation.num_examples, "picture"), []
+    if evaluation.majority_top1 == 1:
+        return ["all pictures are of one class: this is how many of them are recognised, not how many others pass"]
     if high - low > WIDE:
         limits.append(f"{pictures} say little: the interval is {100 * (high - low):.0f} points wide")
     if high < evaluation.majority_top1:

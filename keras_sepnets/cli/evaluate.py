@@ -9,6 +9,7 @@ from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
 from keras_sepnets.cli.accuracy import describe_evaluation, list_limits
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
+from keras_sepnets.cli.data.settings import set_data_option
 from keras_sepnets.cli.folds import evaluate_folds
 from keras_sepnets.cli.options import cache_option, json_option
 from keras_sepnets.cli.parameter_types import SplitName
@@ -34,30 +35,38 @@ checkpoint_option = click.option(
     metavar="NAME",
     help="Where the run's pictures are now, or other pictures with labels.  [default: those of the run]",
 )
+@set_data_option
 @checkpoint_option
 @cache_option
 @json_option
 def evaluate(
-    run: Path, split: str, dataset: str | None, checkpoint: str | None, cache_folder: Path | None, as_json: bool
+    run: Path,
+    split: str,
+    dataset: str | None,
+    assignments: tuple[str, ...],
+    checkpoint: str | None,
+    cache_folder: Path | None,
+    as_json: bool,
 ) -> None:
     """Evaluate a run on a split, every example exactly once, and draw its confusion matrix.
 
-    RUN is a run folder, or that of a cross-validation, whose folds are pooled. Another data set is evaluated as a
-    whole if it has no splits.
+    RUN is a run folder, or that of a cross-validation, whose folds are pooled. Another data set needs some of the
+    run's classes; it is evaluated as a whole if it has only one split.
 
     \b
     sepnets evaluate runs/mobilenet-digits-1
     sepnets evaluate runs/mobilenet-digits-1 --split validation --checkpoint best --json
     sepnets evaluate runs/mobilenet-pictures-1 --dataset folder:more-pictures
+    sepnets evaluate runs/mobilenet-pictures-1 --dataset manifest:more.csv --set data.label_column=kind
     sepnets evaluate runs/mobilenet-pictures-5-folds
     """
     from keras_sepnets.runs.folder import Run
 
     if (run / "experiment.json").is_file():
-        if split != "test" or checkpoint or dataset:
+        if split != "test" or checkpoint or dataset or assignments:
             raise SepnetsError(
-                "A cross-validation is evaluated by the tests of its folds; leave out --split and --checkpoint, "
-                f"as well as --dataset, or name one of its runs. Received: {str(run)!r}"
+                "A cross-validation is evaluated by the tests of its folds; leave out --split, --checkpoint, "
+                f"--dataset and --set, or name one of its runs. Received: {str(run)!r}"
             )
         evaluate_folds(run, cache_folder=cache_folder, as_json=as_json)
         return
@@ -65,7 +74,9 @@ def evaluate(
     with quiet_imports():
         from keras_sepnets.inference import evaluation
 
-    result = evaluation.evaluate(opened, split, checkpoint=checkpoint, dataset=dataset, cache_folder=cache_folder)
+    result = evaluation.evaluate(
+        opened, split, checkpoint=checkpoint, dataset=dataset, settings=assignments, cache_folder=cache_folder
+    )
     if as_json:
         about = result.about.to_json() if result.about else {}
         print_json({**about, **result.to_json()})
@@ -74,6 +85,8 @@ def evaluate(
 
     console = make_console(as_json=False)
     show_evaluation(result, console)
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
     _show_mistakes(result, console)
     if dataset is None:
         warn_of_bad_pictures(opened, console)
@@ -96,7 +109,9 @@ def _show_mistakes(evaluation: "Evaluation", console: "Console") -> None:
     wrong = evaluation.num_examples - round(evaluation.top1 * evaluation.num_examples)
     shown = len(evaluation.mistakes)
     if wrong:
-        console.print(f"wrong: {counted(wrong, 'picture')}" + (f"; the surest {shown}:" if wrong > shown else ":"))
+        console.print(
+            f"wrong: {counted(wrong, 'picture')}" + (f"; the {shown} most confident:" if wrong > shown else ":")
+        )
     for mistake in evaluation.mistakes:
         words = f"{mistake.name}: {mistake.predicted} {mistake.probability:.1%}, is {mistake.label}"
         console.print(f"  {printable(words)}", markup=False)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 import click
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.cli.command import quiet_imports
 from keras_sepnets.cli.parameter_types import NumberOrAuto
 from keras_sepnets.runs.folder import Run
@@ -236,7 +237,7 @@ def read_settings(
 
 def network_of_weights(weights: str) -> Layer:
     """Return the network's settings of the run or file that weights come from; nothing if they are unknown."""
-    path = Path(weights).expanduser()
+    path = whole_path(weights)
     if weights in ("none", "imagenet"):
         return NOTHING
     if Run(path).has("config.json"):

@@ -26,8 +26,8 @@ def epochs_to_extend_to(settings: Settings) -> int:
     epochs = settings.config.training.epochs
     if settings.given - {"data.dataset"} != {"training.epochs"} or epochs == "auto":
         raise SepnetsError(
-            "Give the total number of epochs, and nothing else but the place of the pictures if they have moved: "
-            "--extend RUN --epochs N"
+            "Give only the total number of epochs and, if the pictures have moved, --dataset: "
+            "sepnets train --extend RUN --epochs N"
         )
     return epochs
 
@@ -66,7 +66,7 @@ def _is_same(key: str, given: Any, found: Any, run: Run) -> bool:
     if key == "transfer.weights":
         return found == TransferConfig(weights=given).with_whole_path().weights
     if key == "training.batch_size" and given > found:  # it was lowered to the number of pictures
-        return found == run.read_json("data.json")["train"]["num_examples"]
+        return found == run.read_data()["train"]["num_examples"]
     return given == found
 
 

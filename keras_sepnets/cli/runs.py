@@ -141,9 +141,8 @@ def _cells(row: "RunSummary") -> dict[str, str]:
     """Return the cells of a run that follow its state."""
     if row.model is None or row.dataset is None:
         return dict.fromkeys(CELLS, "")
-    epochs = f"{row.epoch}/{row.epochs}" if row.folds is None else f"{row.folds[0]}/{row.folds[1]} folds"
     values = (
-        epochs,
+        _describe_epochs(row),
         f"{row.model} {row.alpha:g}",
         f"{printable(DatasetName.parse(row.dataset).short)}, {row.image_size} px",
         row.checkpoint or "",
@@ -156,3 +155,9 @@ def _cells(row: "RunSummary") -> dict[str, str]:
         "" if row.multiply_adds is None else f"{row.multiply_adds:,}",
     )
     return dict(zip(CELLS, values, strict=True))
+
+
+def _describe_epochs(row: "RunSummary") -> str:
+    if row.folds:
+        return "{}/{} folds".format(*row.folds)
+    return "unknown" if row.epoch is None else f"{row.epoch}/{row.epochs}"

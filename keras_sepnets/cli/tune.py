@@ -19,6 +19,7 @@ from keras_sepnets.cli.options import (
     start_options,
     training_options,
 )
+from keras_sepnets.data.sources.name import DatasetName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,8 +97,9 @@ def tune(
     console = make_console(as_json=as_json)
     tell = partial(console.print, markup=False)
     plan = make_plan(settings.config, download=download, cache_folder=cache_folder, on_progress=tell)
-    title = f"{plan.config.model.name} {plan.config.model.alpha:g} on {printable(plan.splits.source.name)}"
-    tell(f"{title}: up to {counted(steps, 'step')} of {counted(plan.batch_size, 'picture')}")
+    model, dataset = plan.config.model, DatasetName.parse(plan.splits.source.name).short
+    title = f"{model.name} {model.alpha:g} on {dataset}"
+    tell(f"{printable(title)}: up to {counted(steps, 'step')} of {counted(plan.batch_size, 'picture')}")
     with console.status("") as status:
         found = find_learning_rate(
             plan,

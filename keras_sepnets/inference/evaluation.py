@@ -18,7 +18,9 @@ from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted
 from keras_sepnets.data.batches.examples import NOTHING_READ
 from keras_sepnets.data.batches.splits import Splits
+from keras_sepnets.data.sources.class_names import find_name
 from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.split_names import split_of
 from keras_sepnets.inference.forward import BATCH_SIZE, classify_batches
 from keras_sepnets.inference.inputs import as_run
 from keras_sepnets.inference.out_of_fold import write_predictions
@@ -42,13 +44,13 @@ class EvaluatedRun(Result):
     run: str
     """Run folder."""
     split: str
-    """train, validation or test; all, if the data set is another one without splits."""
+    """train, validation or test; all, if the data set is another one with a single split."""
     dataset: str
     """Data set of the pictures."""
     checkpoint: str
     """The network: final or best."""
     epoch: int | None
-    """Epoch of this network; 0: a fitted classifier before the first epoch."""
+    """Epoch of this network; 0: a fitted classifier before the first epoch; null: the run has lost its history."""
     predictions: str | None
     """CSV file with the prediction for each picture; null if the run folder cannot be written."""
 
@@ -87,6 +89,8 @@ class Evaluation(Result):
     """Number of examples by true class (rows) and predicted class (columns); None for more than 1,000 classes."""
     mistakes: tuple[Mistake, ...] = Field(default=(), exclude=True)
     """The wrong predictions with the highest probabilities."""
+    notes: tuple[str, ...] = Field(default=(), exclude=True)
+    """How another data set was understood, and what of it was left out."""
     about: EvaluatedRun | None = Field(default=None, exclude=True)
     """What was evaluated."""
 
@@ -97,6 +101,7 @@ def evaluate(
     *,
     checkpoint: str | None = None,
     dataset: str | None = None,
+    settings: Sequence[str] = (),
     splits: Splits | None = None,
     cache_folder: Path | None = None,
     must_keep: bool = False,
@@ -105,10 +110,11 @@ def evaluate(
 
     Args:
         run: The run, or the path of its folder.
-        split: "train", "validation" or "test", as the run or the other data set uses them.
+        split: "train", "validation" or "test", or a word like "val", as the run or the other data set uses them.
         checkpoint: "final" or "best"; default: the one that the run keeps, or the best so far.
         dataset: Where the run's pictures are now, if they have moved, or another data set with some of its
-            classes: its split of this name, or all of it if it has no splits. None: as config.json says.
+            classes: its split of this name, or all of it if it has only one. None: as config.json says.
+        settings: How these pictures are read, if not as the run's were: texts such as `data.label_column=name`.
         splits: The data of the run, if they are open already; by default they are opened as config.json says.
         cache_folder: Folder for decoded pictures; used only where the data are opened here.
         must_keep: Whether it is an error if the run folder cannot be written; otherwise a warning.
@@ -124,10 +130,10 @@ def evaluate(
             other classes than the run, or the run was trained on every picture.
         FailedRunError: A picture cannot be read.
     """
-    run = as_run(run)
+    run, split = as_run(run), split_of(str(split)) or split
     file, model = run.network_file(checkpoint), run.load_model(checkpoint)
     if splits is None:
-        pictures = open_pictures(run, split, dataset, cache_folder)
+        pictures = open_pictures(run, split, dataset, cache_folder, settings)
     else:
         pictures = EvaluatedPictures(splits, split)
         check_held_out(run, split)
@@ -138,11 +144,14 @@ def evaluate(
     if pictures.other and splits.bad_pictures:
         left_out = counted(len(splits.bad_pictures), "unreadable file")
         warnings.warn(f"left out: {left_out}; sepnets data check names them", stacklevel=2)
-    labels = _in_order_of(run.class_names, splits.class_names)[labels]
+    labels = np.array([find_name(name, run.class_names) for name in splits.class_names])[labels].astype(int)
     name, about = _describe(run, pictures, file.stem)
-    evaluation = summarize(probabilities, labels, about.split).model_copy(
-        update={"mistakes": _find_mistakes(run, splits.names(split), probabilities, labels), "about": about}
-    )
+    more = {
+        "mistakes": _find_mistakes(run, splits.names(split), probabilities, labels),
+        "notes": tuple(splits.source.notes) if pictures.other else (),
+        "about": about,
+    }
+    evaluation = summarize(probabilities, labels, about.split).model_copy(update=more)
     try:
         if not pictures.other:
             run.write_bad_pictures(splits.bad_pictures)
@@ -196,11 +205,6 @@ def _describe(run: Run, pictures: EvaluatedPictures, network: str) -> tuple[str,
         epoch=kept.epoch if kept else None,
         predictions=str(run.path / f"predictions-{name}.csv"),
     )
-
-
-def _in_order_of(names: Sequence[str], others: Sequence[str]) -> np.ndarray:
-    """Return the places of the other class names among these."""
-    return np.array([names.index(name) for name in others])
 
 
 def _find_mistakes(

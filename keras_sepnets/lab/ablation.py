@@ -9,6 +9,7 @@ import keras
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.files import to_json_bytes, write_file
 from keras_sepnets.base.text import counted
+from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.lab.change import Ablation as Ablation
 from keras_sepnets.lab.change import Variant as Variant
 from keras_sepnets.lab.change import apply_variant, check_is_free
@@ -101,7 +102,7 @@ def ablate(
     runs: dict[str, list[Run]] = {name: finished[place :: len(configs)] for place, name in enumerate(configs)}
     result = summarize(output, ablation, runs)
     histories = {name: [run.read_history() for run in found] for name, found in runs.items()}
-    title = f"{base.model.name} on {base.data.dataset}, {counted(seeds, 'seed')}"
+    title = f"{base.model.name} on {DatasetName.parse(base.data.dataset).short}, {counted(seeds, 'seed')}"
     write_file(output / "learning_curves.png", draw_ablation(histories, title))
     write_file(output / "results.json", to_json_bytes(result.to_json()))
     return result

@@ -12,7 +12,8 @@ from keras_sepnets.settings.schema import RunConfig
 # What makes the tests of two runs comparable, or pairs them.
 SHARED = (
     "model.name", "data.dataset", "data.holdout_fraction", "data.on_bad_picture", "data.overfit", "data.folds",
-    "data.fold", "data.path_column", "data.label_column", "data.max_megapixels", "training.seed",
+    "data.fold", "data.path_column", "data.label_column", "data.class_names", "data.max_megapixels",
+    "training.seed",
 )  # fmt: skip
 # With these, the training loss of both variants is not the same quantity.
 OTHER_LOSS = (

@@ -97,9 +97,15 @@ def with_choices_of_runs(base: RunConfig, runs: Iterable[Path], *keys: str) -> R
 
 
 def with_choices(base: RunConfig, chosen: RunConfig, *keys: str) -> RunConfig:
-    """Return settings in which those of these keys that are "auto" have the values of a plan."""
+    """Return settings in which those of these keys that are "auto" have the values of a plan.
+
+    Classes have the plan's names, too, which are as they are written where version 0.1.0 began the experiment.
+    """
     still_open = [key for key in keys if getattr(base.training, key) == "auto"]
-    return with_training(base, **{key: getattr(chosen.training, key) for key in still_open})
+    data = base.data.model_copy(update={"class_names": chosen.data.class_names})
+    return with_training(
+        base.model_copy(update={"data": data}), **{key: getattr(chosen.training, key) for key in still_open}
+    )
 
 
 def train_all(

@@ -143,14 +143,16 @@ def settings_of_final(config: RunConfig, folds: Sequence[Path]) -> RunConfig:
 def _kept_share(run: Run) -> float:
     """Return the share of its epochs after which a run's network is kept."""
     kept = kept_network(run)
-    return kept.epoch / max(int(run.config.training.epochs), 1) if kept else 1.0
+    if kept is None or kept.epoch is None:
+        return 1.0
+    return kept.epoch / max(int(run.config.training.epochs), 1)
 
 
 def _check_same_pictures(first: Path, plan: Plan) -> None:
     """Refuse to continue with other pictures: the folds would be other ones, too."""
     if not Run(first).has("data.json"):
         return
-    recorded, now = Run(first).read_json("data.json"), plan.splits.to_json()
+    recorded, now = Run(first).read_data(), plan.splits.to_json()
     if describe_change(recorded, {role: now[role] for role in ROLES}):
         raise SepnetsError(
             f"The pictures of {printable(plan.splits.source.name)} have changed since the cross-validation began, "

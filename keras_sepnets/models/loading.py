@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.machine import check_backend, without_values
+from keras_sepnets.base.machine import without_values
 from keras_sepnets.base.text import one_line
 
 
 def load_network(file: Path) -> Any:
     """Return the Keras model in a .keras file, not compiled; raise SepnetsError if it cannot be loaded."""
-    check_backend()
     import keras
 
     from keras_sepnets.models.archives import check_finite, check_sizes
@@ -44,7 +43,6 @@ def load_architecture(file: Path) -> Any:
     Raises:
         SepnetsError: The file is damaged, has weights only, or describes a layer that Keras 3 does not have.
     """
-    check_backend()
     import keras
 
     from keras_sepnets.models.architecture import read_description

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import keras
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
+from keras_sepnets.base.files import user_folder
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted, one_line, printable_text
 from keras_sepnets.models.archives import check_finite
@@ -190,8 +191,9 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
     )
     name = published.file(alpha, size, classifies_imagenet)
     url, known_hash = f"{published.url}/{name}", HASHES.get(name)
-    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / name
-    if path.is_file():
+    folder = Path(os.environ.get("KERAS_HOME") or user_folder(".keras"))
+    path = folder / "models" / name
+    if os.path.isfile(path):  # noqa: PTH113  False in a folder that cannot be read, where pathlib's raises
         if known_hash and known_hash != _hash(path, "md5" if len(known_hash) == 32 else "sha256"):
             # get_file would download it again, and delete the old file if that fails.
             raise SepnetsError(
@@ -200,9 +202,11 @@ def _published_file(model: keras.Model, published: Published, alpha: float) -> P
             )
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cache = str(path.parent.parent)
-        return Path(keras.utils.get_file(name, url, cache_dir=cache, cache_subdir="models", file_hash=known_hash))
+        with contextlib.suppress(OSError):  # get_file turns to the temporary folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(
+            keras.utils.get_file(name, url, cache_dir=str(folder), cache_subdir="models", file_hash=known_hash)
+        )
     except Exception as error:  # get_file raises plain Exception
         raise FailedRunError(
             f"The published weights could not be downloaded ({one_line(error)}). Fetch {url} on a machine with "

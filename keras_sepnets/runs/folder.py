@@ -1,7 +1,6 @@
 """The run folder and the names of its files; where its networks lie is in `models/loading.py`."""
 
 import contextlib
-import json
 import os
 import shutil
 import warnings
@@ -16,15 +15,11 @@ from keras_sepnets.base.files import replace_file, to_csv_bytes, to_json_bytes, 
 from keras_sepnets.base.text import counted, one_line, printable
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.models.loading import check_run_folder, load_network, network_file
+from keras_sepnets.runs import reading
 from keras_sepnets.runs.checkpoints import checkpoint_folders
-from keras_sepnets.runs.reading import HistoryRow, damaged, read_history, read_json, read_names, read_rows
+from keras_sepnets.runs.reading import HistoryRow, damaged
 from keras_sepnets.settings.schema import RunConfig
 
-BEFORE: dict[str, dict[str, Any]] = {  # what version 0.1.0 did, whose runs do not have these settings
-    "data": {"sixteen_bit": "high_byte"},
-    "training": {"keep": "final", "precise_batch_norm": 0},
-    "transfer": {"batch_norm": "moving", "classifier": "random"},
-}
 LOCK_SECONDS = 1.0  # longer than a process that only checks the state of a run locks it
 
 
@@ -87,20 +82,12 @@ class Run:
     @property
     def config(self) -> RunConfig:
         """The run's complete settings."""
-        try:
-            settings = json.loads((self.path / "config.json").read_bytes())
-            for section, values in BEFORE.items():
-                settings[section] = values | settings.get(section, {})
-            return RunConfig.model_validate_json(json.dumps(settings))
-        except OSError as error:
-            raise SepnetsError(f"{self.path}/config.json cannot be read: {one_line(error)}") from None
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise SepnetsError(f"{self.path}/config.json does not fit this version: {one_line(error)}") from None
+        return reading.read_config(self.path / "config.json")
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The class names in the order of the network's outputs."""
-        return read_names(self.path / "labels.json")
+        return reading.read_names(self.path / "labels.json")
 
     @property
     def is_finished(self) -> bool:
@@ -207,16 +194,20 @@ class Run:
         return len(self._bad_pictures())
 
     def _bad_pictures(self) -> dict[str, str]:
-        rows = read_rows(self.path / "bad_pictures.csv", ("path", "reason"))
+        rows = reading.read_rows(self.path / "bad_pictures.csv", ("path", "reason"))
         return {row["path"]: row["reason"] for row in rows}
 
     def read_json(self, name: str) -> Any:
-        """Return the content of a JSON file; raise SepnetsError if it is missing or damaged."""
-        return read_json(self.path / name)
+        """Return the object in a JSON file; raise SepnetsError if it is missing or damaged."""
+        return reading.read_json(self.path / name)
+
+    def read_data(self) -> dict[str, Any]:
+        """Return data.json; raise SepnetsError if it is missing or damaged."""
+        return reading.read_data(self.path / "data.json")
 
     def read_history(self) -> list[HistoryRow]:
         """Return history.csv, one row per epoch; empty before the first epoch; SepnetsError if it is damaged."""
-        return read_history(self.path / "history.csv")
+        return reading.read_history(self.path / "history.csv")
 
     def remove(self) -> None:
         """Delete the run's files, and the folder if the system allows it."""

@@ -13,8 +13,8 @@ class KeptNetwork(NamedTuple):
     """A network that a run keeps."""
 
     name: str  # final or best
-    epoch: int  # 0: before the first epoch, with a fitted classifier
-    validation_top1: float | None  # None if no picture is held out
+    epoch: int | None  # 0: before the first epoch, with a fitted classifier; None: unknown without a history
+    validation_top1: float | None  # None if no picture is held out, or if it is unknown
 
 
 def kept_network(run: Run, name: str | None = None) -> KeptNetwork | None:
@@ -29,14 +29,23 @@ def kept_network(run: Run, name: str | None = None) -> KeptNetwork | None:
         return None
     history = run.read_history()
     start = run.read_json("classifier.json") if run.has("classifier.json") else None
+    if _lacks_history(run, history, start):
+        return KeptNetwork(name, None, None)
     epoch = len(history)
     if name == "best" and (history or start):
-        epoch = best_epoch(history, start, run.read_json("data.json")["validation"]["num_examples"])
+        epoch = best_epoch(history, start, run.read_data()["validation"]["num_examples"])
     if run.config.data.trains_on_all:
         return KeptNetwork(name, epoch, None)
     if epoch:
         return KeptNetwork(name, epoch, history[epoch - 1]["val_top1"])
     return KeptNetwork(name, 0, start["val_top1"] if start else None)
+
+
+def _lacks_history(run: Run, history: Sequence[object], start: object) -> bool:
+    """Return whether a network was trained in epochs that are not recorded: the folder was copied without them."""
+    training = run.config.training
+    was_trained = run.has("final.keras") and round(int(training.epochs) * training.stop_after) > 0
+    return not history and (start is None or was_trained)
 
 
 def best_epoch(

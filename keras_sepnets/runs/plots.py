@@ -19,9 +19,14 @@ CELL_WIDTH, CELL_HEIGHT, PICTURE_SIDE, HEADING = 1.4, 1.65, 1.25, 0.35  # inches
 
 
 def draw_learning_curve(
-    history: Sequence[Mapping[str, float]], title: str, *, best: int | None = None, harder: str = ""
+    history: Sequence[Mapping[str, float]],
+    title: str,
+    *,
+    best: int | None = None,
+    harder: str = "",
+    held_out: bool = True,
 ) -> bytes:
-    """Draw loss and top-1 accuracy over the epochs, for training and validation.
+    """Draw loss and top-1 accuracy over the epochs, in training steps and in the evaluations after each epoch.
 
     Args:
         history: One row per epoch.
@@ -29,14 +34,16 @@ def draw_learning_curve(
         best: The best epoch on validation, which is marked; 0: before the first epoch. None for no mark.
         harder: What makes training harder than validation, so that the two cannot be compared, such as mixed
             pictures; empty for nothing.
+        held_out: Whether the evaluated pictures are held out from training, and so are validation.
     """
     with fonts_for(title) as shown:
         figure, (loss, top1) = _two_panels(shown(title))
         epochs = [row["epoch"] for row in history]
         for axes, name in ((loss, "loss"), (top1, "top1")):
             train = f"train, on {harder}" if harder else "train"
+            evaluated = "validation" if held_out else "training pictures, evaluated after the epoch"
             axes.plot(epochs, [row[name] for row in history], marker=".", label=train)
-            axes.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label="validation")
+            axes.plot(epochs, [row[f"val_{name}"] for row in history], marker=".", label=evaluated)
             if best is not None:
                 words = f"best epoch: {best}" if best else "best: before the first epoch"
                 axes.axvline(best, color="grey", linestyle="--", linewidth=1, label=words)
@@ -52,19 +59,20 @@ def draw_ablation(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]
         histories: One history per seed, by the name of the variant.
         title: Text above the panels.
     """
-    figure, (loss, top1) = _two_panels(title)
-    loss.set_ylabel("training loss")
-    top1.set_ylabel("validation top-1")
-    for number, (variant, seeds) in enumerate(histories.items()):
-        for axes, name in ((loss, "loss"), (top1, "val_top1")):
-            curves = np.array([[row[name] for row in history] for history in seeds])
-            epochs = np.arange(1, curves.shape[1] + 1)
-            for curve in curves:
-                axes.plot(epochs, curve, color=f"C{number}", alpha=0.3, linewidth=0.8)
-            axes.plot(epochs, curves.mean(axis=0), color=f"C{number}", marker=".", label=variant)
-            axes.legend()
-    loss.set_ylim(bottom=0)
-    return _to_png(figure)
+    with fonts_for(title, *histories) as shown:
+        figure, (loss, top1) = _two_panels(shown(title))
+        loss.set_ylabel("training loss")
+        top1.set_ylabel("validation top-1")
+        for number, (variant, seeds) in enumerate(histories.items()):
+            for axes, name in ((loss, "loss"), (top1, "val_top1")):
+                curves = np.array([[row[name] for row in history] for history in seeds])
+                epochs = np.arange(1, curves.shape[1] + 1)
+                for curve in curves:
+                    axes.plot(epochs, curve, color=f"C{number}", alpha=0.3, linewidth=0.8)
+                axes.plot(epochs, curves.mean(axis=0), color=f"C{number}", marker=".", label=shown(variant))
+                axes.legend()
+        loss.set_ylim(bottom=0)
+        return _to_png(figure)
 
 
 def draw_grid(points: Sequence[Mapping[str, float]], title: str) -> bytes:
@@ -102,19 +110,20 @@ def draw_range_test(
     title: str,
 ) -> bytes:
     """Draw the losses of a range test over the learning rates, and a vertical line at each marked rate."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel="learning rate", ylabel="loss", xscale="log")
-    axes.set_title(title, parse_math=False)
-    axes.plot(rates, losses, color="lightgrey", label="of each batch")
-    axes.plot(rates, smoothed, color="C0", label="smoothed")
-    for number, (name, rate) in enumerate(marks.items(), start=1):
-        axes.axvline(rate, color=f"C{number}", linestyle="--", label=f"{name}: {rate:g}")
-    highest = max(smoothed[0], float(np.percentile(losses, 75)))  # an exploding loss would flatten the rest
-    low = min(*smoothed, *losses)
-    axes.set_ylim(low - 0.05 * (highest - low), highest + 0.5 * (highest - low) or None)
-    axes.legend()
-    axes.grid(alpha=0.3)
-    return _to_png(figure)
+    with fonts_for(title) as shown:
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.add_subplot(xlabel="learning rate", ylabel="loss", xscale="log")
+        figure.suptitle(_wrap(shown(title), 8), parse_math=False)
+        axes.plot(rates, losses, color="lightgrey", label="of each batch")
+        axes.plot(rates, smoothed, color="C0", label="smoothed")
+        for number, (name, rate) in enumerate(marks.items(), start=1):
+            axes.axvline(rate, color=f"C{number}", linestyle="--", label=f"{name}: {rate:g}")
+        highest = max(smoothed[0], float(np.percentile(losses, 75)))  # an exploding loss would flatten the rest
+        low = min(*smoothed, *losses)
+        axes.set_ylim(low - 0.05 * (highest - low), highest + 0.5 * (highest - low) or None)
+        axes.legend()
+        axes.grid(alpha=0.3)
+        return _to_png(figure)
 
 
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:

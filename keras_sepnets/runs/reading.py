@@ -3,12 +3,22 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import one_line
+from keras_sepnets.settings.schema import RunConfig
+
+BEFORE: dict[str, dict[str, Any]] = {  # what version 0.1.0 did, whose runs do not have these settings
+    "data": {"sixteen_bit": "high_byte", "class_names": "as_written"},
+    "training": {"keep": "final", "precise_batch_norm": 0},
+    "transfer": {"batch_norm": "moving", "classifier": "random"},
+}
 
 
 def damaged(file: Path, fault: str) -> SepnetsError:
@@ -19,17 +29,50 @@ def damaged(file: Path, fault: str) -> SepnetsError:
     )
 
 
+class Record(dict[str, Any]):
+    """An object in a JSON file; what it lacks is named in an error."""
+
+    def __init__(self, file: Path, pairs: Iterable[tuple[str, Any]]) -> None:
+        """Take the names and values of the object."""
+        super().__init__(pairs)
+        self._file = file
+
+    def __missing__(self, name: str) -> Any:
+        """Raise SepnetsError for what is not there."""
+        raise damaged(self._file, f"it has no {name}")
+
+
 def read_json(file: Path) -> Any:
-    """Return the content of a JSON file; raise SepnetsError if it is missing or damaged."""
+    """Return the object in a JSON file; raise SepnetsError if it is missing or damaged."""
+    content = _read(file)
+    if not isinstance(content, Record):
+        raise damaged(file, "it is not a JSON object")
+    return content
+
+
+def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(file.read_bytes(), object_pairs_hook=partial(Record, file))
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(file, one_line(error)) from None
 
 
+def read_config(file: Path) -> RunConfig:
+    """Return the settings of a run; raise SepnetsError if the file cannot be read, or does not fit."""
+    try:
+        settings = json.loads(file.read_bytes())
+        for section, values in BEFORE.items():
+            settings[section] = values | settings.get(section, {})
+        return RunConfig.model_validate_json(json.dumps(settings))
+    except OSError as error:
+        raise SepnetsError(f"{file} cannot be read: {one_line(error)}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise SepnetsError(f"{file} does not fit this version: {one_line(error)}") from None
+
+
 def read_names(file: Path) -> tuple[str, ...]:
     """Return the names in a JSON file; raise SepnetsError unless they are different texts."""
-    names = read_json(file)
+    names = _read(file)
     if not isinstance(names, list) or len({name for name in names if isinstance(name, str)}) != len(names):
         raise damaged(file, "it is not a list of different class names")
     return tuple(names)
@@ -55,6 +98,35 @@ def read_rows(file: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
         if None in row or None in row.values():
             raise damaged(file, f"row {number} has another number of columns than the first line")
     return rows
+
+
+class RecordedRole(BaseModel):
+    """What data.json says of a role."""
+
+    num_examples: int
+    digest: str = ""
+    sample: dict[str, int] = {}
+
+
+class RecordedData(BaseModel):
+    """What data.json says; what it lacks is named where it is needed."""
+
+    dataset: str = ""
+    train: RecordedRole = RecordedRole(num_examples=0)
+    validation: RecordedRole = RecordedRole(num_examples=0)
+    test: RecordedRole = RecordedRole(num_examples=0)
+
+
+def read_data(file: Path) -> dict[str, Any]:
+    """Return the content of data.json; raise SepnetsError if it is missing or damaged."""
+    content = read_json(file)
+    try:
+        RecordedData.model_validate(content, strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        message = fault["msg"].partition(" or instance of")[0]
+        raise damaged(file, f"{'.'.join(map(str, fault['loc']))}: {message}") from None
+    return content
 
 
 class HistoryRow(dict[str, float]):

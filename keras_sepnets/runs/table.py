@@ -34,8 +34,8 @@ class RunSummary(Result):
     """Data set."""
     image_size: int | None = None
     """Height and width of pictures, in px."""
-    epoch: int = 0
-    """Finished epochs."""
+    epoch: int | None = None
+    """Finished epochs; null if the run has lost its history."""
     epochs: int | None = None
     """Epochs of the complete run."""
     parameters: int | None = None
@@ -45,7 +45,7 @@ class RunSummary(Result):
     checkpoint: str | None = None
     """The network that the run keeps, final or best, which both accuracies are of."""
     checkpoint_epoch: int | None = None
-    """Epoch of this network."""
+    """Epoch of this network; null if the run has lost its history."""
     validation_top1: float | None = None
     """Validation top-1 accuracy of this network, as a fraction."""
     test_top1: float | None = None
@@ -112,7 +112,7 @@ def _summarize(path: Path) -> RunSummary:
         alpha=config.model.alpha,
         dataset=config.data.dataset,
         image_size=config.data.image_size,
-        epoch=len(history),
+        epoch=None if kept and kept.epoch is None else len(history),
         epochs=int(config.training.epochs),
         parameters=cost["parameters"]["total"],
         multiply_adds=cost["multiply_adds"],
@@ -131,8 +131,9 @@ def _test_of(run: Run, kept: KeptNetwork) -> dict[str, Any]:
     if not run.has("evaluation-test.json"):
         return {}
     test = run.read_json("evaluation-test.json")
-    is_of_kept = test.get("checkpoint", kept.name) == kept.name and test.get("epoch", kept.epoch) == kept.epoch
-    return test if is_of_kept else {}
+    epochs = test.get("epoch"), kept.epoch  # None: unknown
+    is_same_epoch = None in epochs or epochs[0] == epochs[1]
+    return test if is_same_epoch and test.get("checkpoint", kept.name) == kept.name else {}
 
 
 def _summarize_folds(folder: Path) -> RunSummary | None:

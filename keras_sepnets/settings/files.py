@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def read_given(file: str | os.PathLike | None, options: Layer, assignments: tupl
     for text in [assignments] if isinstance(assignments, str) else assignments:
         given = _parse_assignment(text).over(given)
     return given
+
+
+def check_keys(assignments: Sequence[str], allowed: Collection[str]) -> None:
+    """Refuse `dotted.key=value` texts of other settings than these, or than those in tables of these names."""
+    for text in assignments:
+        for key in read_given(None, NOTHING, (text,)).values:
+            if not any(f"{key}.".startswith(f"{name}.") for name in allowed):
+                raise SepnetsError(
+                    f"Here, --set takes only settings of {', '.join(allowed)}.{did_you_mean(key, allowed)} "
+                    f"Received: {text!r}"
+                )
 
 
 def override(config: RunConfig, assignment: str) -> RunConfig:

@@ -1,10 +1,10 @@
 """The settings of a run: frozen and strict. `files.py` reads and writes them."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.settings.networks import DEFAULT_NETWORK as DEFAULT_NETWORK
 from keras_sepnets.settings.networks import NETWORK_SETTINGS as NETWORK_SETTINGS
 from keras_sepnets.settings.networks import InceptionV3Config as InceptionV3Config
@@ -75,6 +75,8 @@ class DataConfig(Settings):
     """column of a manifest with the pictures; default: path, or the one that is clearly meant"""
     label_column: Annotated[str, Field(min_length=1)] | None = None
     """column of a manifest with the classes; default: label, or the one that is clearly meant"""
+    class_names: Literal["composed", "as_written"] = "composed"
+    """of picture files: in composed Unicode (NFC), or as_written, as in runs of version 0.1.0"""
     image_size: Annotated[int, Field(ge=1)] | None = None
     """height and width in px; default: the paper's, or twice that of small pictures (at least 64)"""
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -135,7 +137,7 @@ class TransferConfig(Settings):
         """Return these settings with an absolute path of the weights, valid wherever a run is resumed."""
         if self.weights in (None, "imagenet"):
             return self
-        return self.model_copy(update={"weights": str(Path(str(self.weights)).expanduser().resolve())})
+        return self.model_copy(update={"weights": str(whole_path(str(self.weights)))})
 
 
 def _on_or_off(value: Any) -> Any:

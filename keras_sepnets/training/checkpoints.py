@@ -112,7 +112,7 @@ class Checkpoints:
                 continue
             if faults:
                 damages = "; ".join(faults.values())
-                warnings.warn(f"Damaged, so the checkpoint before it is used: {damages}", stacklevel=2)
+                warnings.warn(f"A checkpoint is damaged, so the one before it is used: {damages}", stacklevel=2)
                 for damaged in faults:  # otherwise it would count as one of those that are kept
                     damaged.replace(damaged.with_name(f"damaged-{damaged.name}"))
             return checkpoint

@@ -1,5 +1,8 @@
 """Mistakes in the settings of a run that show before its data are read and before anything is timed."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
 from keras_sepnets.base.errors import SepnetsError
@@ -37,6 +40,20 @@ def check_settings(config: RunConfig, *, download: bool, has_limit: bool) -> Non
         )
     _check_precision(config.training)
     check_phases(config)
+
+
+def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Return callbacks as a list, also a single one or None; raise SepnetsError for what is no callback."""
+    if callbacks is None:
+        return []
+    given = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in given:
+        if not isinstance(callback, keras.callbacks.Callback):
+            hint = f"; did you mean {callback.__name__}()?" if isinstance(callback, type) else "."
+            raise SepnetsError(
+                f"callbacks is a Keras callback or a list of them{hint} Received: {type(callback).__name__}"
+            )
+    return given
 
 
 def check_phases(config: RunConfig) -> None:
@@ -103,7 +120,7 @@ def _check_options_of_data(data: DataConfig, *, download: bool) -> None:
         )
     if data.on_bad_picture == "skip" and not own:
         raise SepnetsError(
-            "--on-bad-picture skip is for picture files; TFDS has verified those of its sets. "
+            "--on-bad-picture skip is for picture files; TFDS has already checked its own. "
             f"Received: --dataset {printable(data.dataset)}"
         )
 

@@ -135,25 +135,28 @@ def choose_warmup(config: RunConfig) -> Chosen:
     return Chosen(with_training(config, warmup_epochs=shortest / 2), {"training.warmup_epochs": reason})
 
 
-def most_batches_for_statistics(config: RunConfig) -> int:
-    """Return from how many batches batch norm's statistics may be computed anew before an evaluation."""
+def batches_for_precise(config: RunConfig, steps: int, steps_per_epoch: int) -> int:
+    """Return from how many batches batch norm's statistics are computed anew before each evaluation of a run.
+
+    In long runs from none: their moving averages do not lag behind.
+    """
     batches = config.training.precise_batch_norm
     if config.transfer.batch_norm == "frozen":
         return 0
-    return MOST_BATCHES if batches == "auto" else batches
+    if batches != "auto":
+        return batches
+    return 0 if steps > MOST_STEPS_PRECISE else max(FEWEST_BATCHES, min(MOST_BATCHES, steps_per_epoch // 4))
 
 
 def choose_precise_batch_norm(config: RunConfig, steps_per_epoch: int) -> Chosen:
-    """Choose whether batch norm's statistics are computed anew before evaluations: in short runs, where a moving
-    average lags behind."""
+    """Choose from how many batches batch norm's statistics are computed anew before evaluations."""
     if config.training.precise_batch_norm != "auto":
         return Chosen(config, {})
     steps = steps_per_epoch * int(config.training.epochs)
-    if config.transfer.batch_norm == "frozen" or steps > MOST_STEPS_PRECISE:
-        return Chosen(with_training(config, precise_batch_norm=0), {})
+    batches = batches_for_precise(config, steps, steps_per_epoch)
     reason = f"a moving average may lag behind in a run of {steps:,} steps"
-    batches = max(FEWEST_BATCHES, min(MOST_BATCHES, steps_per_epoch // 4))
-    return Chosen(with_training(config, precise_batch_norm=batches), {"training.precise_batch_norm": reason})
+    reasons = {"training.precise_batch_norm": reason} if batches else {}
+    return Chosen(with_training(config, precise_batch_norm=batches), reasons)
 
 
 def choose_which_to_keep(config: RunConfig, num_validation: int) -> Chosen:

@@ -40,7 +40,7 @@ def plan_again(run: Run, config: RunConfig, cache_folder: Path | None, *, moved:
 
 def check_same_data(run: Run, plan: Plan, *, moved: bool) -> None:
     """Raise SepnetsError unless the data are those that the run began with, in the same place or another."""
-    change = describe_change(run.read_json("data.json"), plan.splits.to_json(), moved=moved)
+    change = describe_change(run.read_data(), plan.splits.to_json(), moved=moved)
     if change:
         raise SepnetsError(
             f"The data have changed since the run began, so it cannot continue exactly: {change}. Restore the "

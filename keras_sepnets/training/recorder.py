@@ -128,9 +128,13 @@ class Recorder(keras.callbacks.Callback):
         title = f"{config.model.name} on {DatasetName.parse(config.data.dataset).short}"
         harder = ["mixed pictures"] if self._plan.splits.policy.mixes else []
         harder += ["smoothed labels"] if config.training.label_smoothing else []
+        held_out = not config.data.trains_on_all
+        best = self._best_epoch if held_out else None
         self._run.write_picture(
             "learning_curve.png",
-            lambda: draw_learning_curve(self._history, title, best=self._best_epoch, harder=", ".join(harder)),
+            lambda: draw_learning_curve(
+                self._history, title, best=best, harder=", ".join(harder), held_out=held_out
+            ),
         )
 
     def save(self, name: str) -> None:

@@ -16,6 +16,7 @@ from keras_sepnets.inference.evaluation import evaluate
 from keras_sepnets.runs.folder import Run, check_output
 from keras_sepnets.settings.schema import RunConfig
 from keras_sepnets.training.checkpoints import Checkpoints, UnusableCheckpointError
+from keras_sepnets.training.checks import check_callbacks
 from keras_sepnets.training.clock import Clock, TimeLimit
 from keras_sepnets.training.continuing import check_same_data, plan_again, settings_of
 from keras_sepnets.training.epochs import train_to_the_end
@@ -39,7 +40,7 @@ def train(
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
     max_seconds: float | TimeLimit | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
@@ -54,7 +55,7 @@ def train(
             possible at a cost of at most 1 % of the time.
         max_seconds: Time limit in seconds from now on, or one that has begun; the run gets as many epochs as fit,
             and stops resumable.
-        callbacks: Additional Keras callbacks.
+        callbacks: Additional Keras callbacks, or a single one.
         on_plan: Called with the plan before anything is written.
         on_progress: Called with a line about what takes a while besides the epochs.
 
@@ -67,7 +68,7 @@ def train(
         InterruptedRunError: SIGINT (Ctrl-C), SIGTERM, SIGHUP or the time limit stopped the run; it can be resumed
             from the step at which it stopped.
     """
-    limit = TimeLimit.of(max_seconds)
+    limit, callbacks = TimeLimit.of(max_seconds), check_callbacks(callbacks)
     if output is not None:
         check_output(output)
     plan = make_plan(
@@ -97,7 +98,7 @@ def resume(
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
     max_seconds: float | TimeLimit | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
@@ -110,7 +111,7 @@ def resume(
         checkpoint_every: Steps or time between checkpoints, besides those after epochs; None for as often as
             possible at a cost of at most 1 % of the time.
         max_seconds: Time limit in seconds, after which the run stops again.
-        callbacks: Additional Keras callbacks; they do not see what happened before.
+        callbacks: Additional Keras callbacks, or a single one; they do not see what happened before.
         on_plan: Called with the plan before training resumes.
         on_progress: See `train`.
 
@@ -123,7 +124,7 @@ def resume(
             training it.
         FailedRunError, InterruptedRunError: See `train`.
     """
-    limit = TimeLimit.of(max_seconds)
+    limit, callbacks = TimeLimit.of(max_seconds), check_callbacks(callbacks)
     with run.locked():
         if run.is_finished:
             raise SepnetsError(
@@ -153,7 +154,7 @@ def extend(
     cache_folder: Path | None = None,
     checkpoint_every: int | timedelta | None = None,
     max_seconds: float | TimeLimit | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] = (),
     on_plan: Callable[[Plan], None] | None = None,
     on_progress: Callable[[str], None] = lambda _text: None,
 ) -> TrainingResult:
@@ -166,7 +167,7 @@ def extend(
     Raises:
         SepnetsError: The run is not finished, or already has that many epochs.
     """
-    limit = TimeLimit.of(max_seconds)
+    limit, callbacks = TimeLimit.of(max_seconds), check_callbacks(callbacks)
     with run.locked():
         if not run.is_finished:
             raise SepnetsError(f"The run is not finished; resume it: sepnets train --resume {run.path}")

@@ -42,7 +42,10 @@ assert plan("auto") == plan(2) == 2
 """
 
 
-@pytest.mark.parametrize(("program", "value"), [(OPEN, None), (BEGUN, None), (SET, "2")])
+@pytest.mark.parametrize(
+    ("program", "value"),
+    [(OPEN, None), *(pytest.param(*case, marks=pytest.mark.long) for case in ((BEGUN, None), (SET, "2")))],
+)
 def test_tensorflow_keeps_the_threads_that_it_starts_with(program, value):
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
     environment |= {"TF_NUM_INTRAOP_THREADS": value} if value else {}

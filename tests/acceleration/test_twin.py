@@ -55,6 +55,7 @@ NETWORKS = {
         lambda size: build_inception_v3(alpha=0.125, input_shape=(size, size, 3), classes=5, dropout=0.0)
     ),
 }
+NAMES = [pytest.param(name, marks=pytest.mark.long) if name == "inception_v3" else name for name in NETWORKS]
 
 
 @contextlib.contextmanager
@@ -132,7 +133,7 @@ def batch(size, count, seed=0):
     return random.random((count, size, size, 3)) * 255, random.integers(0, 5, count)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("size", "count"), [(96, 3), (81, 1)])
 def test_in_float64_a_twin_is_equal(name, size, count):
     """Even and odd sizes, a batch of one; training, inference, and partly frozen."""
@@ -148,7 +149,7 @@ def test_in_float64_a_twin_is_equal(name, size, count):
         freeze(model, None)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_in_float32_a_twin_is_near_the_float64_network(name):
     pictures, labels = batch(96, 8)
     with floatx("float64"):
@@ -206,7 +207,7 @@ def test_a_twin_shares_all_variables_and_leaves_no_trace(precision, tmp_path):
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_bfloat16_is_near(name):
     """Outputs, and the moving statistics after a step."""
     model = varied(NETWORKS[name](96))
@@ -238,6 +239,7 @@ def test_a_rectifier_is_that_of_tensorflow(highest, source, result):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.long
 def test_bfloat16_trains():
     twin = accelerate(NETWORKS["mobilenet"](64), "bfloat16")
     pictures, labels = batch(64, 8)
@@ -247,7 +249,7 @@ def test_bfloat16_trains():
     assert {variable.dtype for variable in twin.trainable_variables} == {"float32"}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.long)])
 def test_a_twin_compiled_by_xla_computes_the_same(precision):
     """As GPUs may train it; 24 channels are widened in bfloat16."""
     pictures, labels = batch(16, 8)
@@ -342,6 +344,7 @@ for stock, twin in zip(*results, strict=True):
 """
 
 
+@pytest.mark.long
 def test_a_twin_trains_on_replicas_as_the_network_does():
     done = run_code(REPLICAS)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.files import check_writable, replace_file, write_file
+from keras_sepnets.base.files import check_writable, replace_file, user_folder, whole_path, write_file
 
 
 def test_a_link_is_followed_and_stays_a_link(tmp_path):
@@ -79,3 +80,23 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path):
     for name in (".", "missing/a.csv", "nowhere"):
         with pytest.raises(SepnetsError, match="in a folder that exists"):
             check_writable(tmp_path / name)
+
+
+@pytest.mark.parametrize("home", ["/proc/none", "relative"])
+def test_a_user_without_a_home_to_write_to_has_folders_in_the_temporary_one(home, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert user_folder("sets") == tmp_path / "home" / "sets"
+    monkeypatch.setenv("HOME", home)
+    assert user_folder("sets") == tmp_path / "sets"
+
+
+def test_a_home_folder_that_is_unknown_stays_a_tilde(monkeypatch, tmp_path):
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert whole_path("~/pictures") == tmp_path / "~" / "pictures"

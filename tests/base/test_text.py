@@ -59,7 +59,7 @@ def test_another_backend_gives_one_sentence_before_keras_is_imported(by, monkeyp
     else:
         (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     with pytest.raises(SepnetsError, match=r"need Keras on TensorFlow; .* to tensorflow. Received: 'jax'"):
-        _ = keras_sepnets.build_mobilenet
+        _ = keras_sepnets.train
     assert keras_sepnets.load_config
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert keras_sepnets.build_mobilenet
+    assert keras_sepnets.train

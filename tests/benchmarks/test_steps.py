@@ -10,7 +10,7 @@ from keras_sepnets.base.errors import FailedRunError
 from keras_sepnets.benchmarks.steps import FORMS, TrainingBenchmark, benchmark_training
 from keras_sepnets.cli import main
 
-pytestmark = pytest.mark.usefixtures("_warm_workers")
+pytestmark = pytest.mark.usefixtures("_short_networks", "_warm_workers")
 
 
 def test_sides_take_turns_and_are_compared_round_by_round():

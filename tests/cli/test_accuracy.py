@@ -32,3 +32,5 @@ def test_limits_are_said_where_there_are_any():
     assert "90% of the pictures are of one class; averaged over the classes, top-1 is 50.00%" in uneven
     worse = list_limits(evaluation([0] * 90 + [1] * 10, [1] * 100))
     assert "this is worse than always naming the most frequent class" in worse
+    (alone,) = list_limits(evaluation([0] * 50, [0] * 40 + [1] * 10))
+    assert alone.startswith("all pictures are of one class")

@@ -87,7 +87,7 @@ MISTAKES = [
     (("cost", "--against", "paper", "--image-size", "96"), "Received: --image-size"),
     (("cost", "--against", "paper", "--by", "layer"), "leave them out here"),
     (("cost", "--grid", "--output", "x.csv"), "would replace x.csv"),
-    (("cost", "nowhere", "--grid"), "ask one at a time"),
+    (("cost", "nowhere", "--grid"), "Ask one question at a time"),
     (("cost", "--output", "grid.png"), "--output names the picture of --grid"),
     (("cost", "--grid", "--output", "missing/grid.png"), "in a folder that exists"),
     (("cost", "--csv", "taken"), "in a folder that exists"),
@@ -113,7 +113,9 @@ def test_mistakes_exit_2_with_one_sentence_and_write_nothing(arguments, sentence
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "thesis.txt"]
 
 
-@pytest.mark.parametrize(("model", "size"), [("mobilenet_v2", 64), ("inception_v3", 75)])
+@pytest.mark.parametrize(
+    ("model", "size"), [("mobilenet_v2", 64), pytest.param("inception_v3", 75, marks=pytest.mark.long)]
+)
 def test_every_network_can_be_planned_by_name(model, size, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("train", "--model", model, "--alpha", "0.25", "--set", "model.dropout=0.2", "--dry-run", "--json")

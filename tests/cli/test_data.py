@@ -12,6 +12,7 @@ from keras_sepnets.cli.data import data
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     return tmp_path / "tfds"
 
 
@@ -83,6 +84,23 @@ def test_mistakes_exit_2_with_one_sentence(folder, tmp_path):
         assert sentence in result.stderr
         assert result.stderr.startswith("Error: ")
         assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "sentence"),
+    [
+        ("check", "training.epochs=3", "takes only settings of data. Received: 'training.epochs=3'"),
+        ("show", "model.alpha=0.5", "takes only settings of data. Received: 'model.alpha=0.5'"),
+        ("show", "epochs=3", "takes only settings of data."),
+        ("check", "data.dataset=digits", "named without --set; leave data.dataset out"),
+        ("check", "data.fitt=pad", 'Did you mean "data.fit"'),
+        ("info", "data.fit=pad", "takes only settings of data.path_column, data.label_column."),
+    ],
+)
+def test_settings_that_would_change_nothing_are_refused(picture_folder, command, text, sentence):
+    result = run(command, f"folder:{picture_folder}", "--set", text)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert sentence in result.stderr
 
 
 def test_failures_exit_1(folder, monkeypatch):

@@ -314,7 +314,15 @@ def test_a_fixed_batch_does_not_change_the_cost_of_a_picture():
     assert cost.multiply_adds == 14 * 14 * 9 * 3 * 4 + 14 * 14 * 4 * 2
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "ResNet50", "DenseNet121", "NASNetMobile"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNetV3Small",
+        "EfficientNetB0",
+        "ResNet50",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("DenseNet121", "NASNetMobile")),
+    ],
+)
 def test_every_layer_of_other_networks_is_known(name):
     model = getattr(keras.applications, name)(weights=None)
     cost = count_cost(model, (224, 224, 3))

@@ -54,6 +54,16 @@ def test_json_has_the_numbers_alone():
     assert json.loads(json.dumps(written)) == written
 
 
+@pytest.mark.parametrize(("word", "role"), [("val", "validation"), ("Training", "train"), ("dev", "validation")])
+def test_other_words_for_a_split_are_understood(run, monkeypatch, word, role):
+    def refuse(_run, role, *_):
+        raise SepnetsError(role)
+
+    monkeypatch.setattr("keras_sepnets.inference.evaluation.open_pictures", refuse)
+    with pytest.raises(SepnetsError, match=f"^{role}$"):
+        evaluate(run, word)
+
+
 @pytest.fixture(scope="module")
 def run(finished, tmp_path_factory):
     """A copy of the finished run, to write evaluations into."""

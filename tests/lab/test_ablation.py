@@ -143,7 +143,7 @@ def test_open_settings_of_the_augmentation_stay_those_of_the_preset():
     change = setting_ablation(settings, ["model.separable=false"])
     for variant in change:
         variant_settings = apply_variant(variant, settings)
-        source = SimpleNamespace(name="folder:x", picture_size=None, deep_values=lambda: None)
+        source = SimpleNamespace(name="folder:x", picture_size=None, deep_values=lambda _rules: None)
         policy = resolve_data(variant_settings.data, source, default_size=64)
         assert (policy.augmentation.flip, policy.augmentation.smallest_crop) == (False, 0.35)
     assert override(settings, "model.alpha=0.5").data.augmentation.model_fields_set == {"flip"}

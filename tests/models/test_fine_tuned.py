@@ -141,6 +141,7 @@ def test_weights_alone_of_a_nested_model_in_keras_2s_format(network, tmp_path):
     assert match.fresh == ("predictions",)
 
 
+@pytest.mark.long
 def test_a_subclassed_model_and_one_that_was_trained(network, tmp_path):
     base, ours, published = network
     model = Subclass(base, layers.GlobalAveragePooling2D(), HEADS["dense"]())

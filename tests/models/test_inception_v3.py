@@ -16,7 +16,10 @@ from keras_sepnets.models.inception_modules import (
 
 @pytest.mark.parametrize(
     ("head", "size"),
-    [({"include_top": True, "classes": 10}, 75), ({"include_top": False, "pooling": "avg"}, 96)],
+    [
+        ({"include_top": True, "classes": 10}, 75),
+        pytest.param({"include_top": False, "pooling": "avg"}, 96, marks=pytest.mark.long),
+    ],
 )
 def test_agrees_with_keras_applications(head, size):
     with double_precision():

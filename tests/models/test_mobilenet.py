@@ -33,16 +33,16 @@ def build_pair(alpha, head, size):
 @pytest.mark.parametrize(
     ("alpha", "head", "size"),
     [
-        (0.25, HEADS[0], 64),
+        pytest.param(0.25, HEADS[0], 64, marks=pytest.mark.long),
         (0.25, HEADS[0], 75),
         (0.25, HEADS[1], 75),
-        (0.5, HEADS[0], 75),
+        pytest.param(0.5, HEADS[0], 75, marks=pytest.mark.long),
         (0.5, HEADS[2], 64),
-        (0.75, HEADS[1], 64),
+        pytest.param(0.75, HEADS[1], 64, marks=pytest.mark.long),
         (0.75, HEADS[3], 75),
         (1.0, HEADS[0], 64),
-        (1.0, HEADS[1], 75),
-        (1.0, HEADS[3], 64),
+        pytest.param(1.0, HEADS[1], 75, marks=pytest.mark.long),
+        pytest.param(1.0, HEADS[3], 64, marks=pytest.mark.long),
     ],
 )
 def test_agrees_with_keras_applications(alpha, head, size):

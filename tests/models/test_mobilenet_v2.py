@@ -34,8 +34,8 @@ def build_pair(alpha, head, size, **options):
     [
         (0.35, {"include_top": True, "classes": 10}, 96),
         (0.75, {"include_top": False, "pooling": None}, 97),
-        (1.0, {"include_top": False, "pooling": "avg"}, 75),
-        (1.3, {"include_top": False, "pooling": "max"}, 64),
+        pytest.param(1.0, {"include_top": False, "pooling": "avg"}, 75, marks=pytest.mark.long),
+        pytest.param(1.3, {"include_top": False, "pooling": "max"}, 64, marks=pytest.mark.long),
         (1.4, {"include_top": True, "classes": 10}, 33),
         (0.1, {"include_top": True, "classes": 10}, 64),
     ],

@@ -17,18 +17,25 @@ OF_KERAS = [
     (keras.applications.MobileNet, {"alpha": 0.25, "include_top": False}, ("mobilenet", 0.25)),
     (keras.applications.MobileNetV2, {"alpha": 0.35}, ("mobilenet_v2", 0.35)),
     (keras.applications.Xception, {"input_shape": (71, 71, 3)}, ("xception", 1.0)),
-    (keras.applications.InceptionV3, {"input_shape": (75, 75, 3)}, ("inception_v3", 1.0)),
+    pytest.param(
+        keras.applications.InceptionV3, {"input_shape": (75, 75, 3)}, ("inception_v3", 1.0), marks=pytest.mark.long
+    ),
 ]
 OURS = [
     (build_mobilenet, {"alpha": 0.0625, "shallow": True, "separable": False, "bn_epsilon": 1e-5}),
-    (build_mobilenet_v2, {"alpha": 0.4, "residual": "expansion", "bottleneck_activation": "relu6"}),
+    pytest.param(
+        build_mobilenet_v2,
+        {"alpha": 0.4, "residual": "expansion", "bottleneck_activation": "relu6"},
+        marks=pytest.mark.long,
+    ),
     pytest.param(build_mobilenet_v2, {"alpha": 0.1, "residual": None, "dropout": 0.3}, marks=pytest.mark.long),
-    (
+    pytest.param(
         build_xception,
         {
             "alpha": 0.125, "middle_repeats": 1, "segments": 3, "order": "pointwise_first",
             "intermediate_activation": "elu", "residual": False, "fully_connected": True,
         },
+        marks=pytest.mark.long,
     ),
     (build_xception, {"alpha": 0.1, "middle_repeats": 0, "segments": 1, "intermediate_activation": "relu"}),
     pytest.param(build_inception_v3, {"alpha": 0.3, "input_shape": (75, 75, 3)}, marks=pytest.mark.long),

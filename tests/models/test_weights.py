@@ -46,17 +46,19 @@ PUBLISHED = [
         "mobilenet_2_5_128_tf.h5",
         "mobilenet_2_5_128_tf_no_top.h5",
     ),
-    (
+    pytest.param(
         functools.partial(build_mobilenet_v2, alpha=0.35, input_shape=(96, 96, 3)),
         functools.partial(keras.applications.MobileNetV2, alpha=0.35, input_shape=(96, 96, 3)),
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96.h5",
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5",
+        marks=pytest.mark.long,
     ),
-    (
+    pytest.param(
         functools.partial(build_xception, input_shape=(71, 71, 3)),
         functools.partial(keras.applications.Xception, input_shape=(71, 71, 3)),
         "xception_weights_tf_dim_ordering_tf_kernels.h5",
         "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        marks=pytest.mark.long,
     ),
     pytest.param(
         functools.partial(build_inception_v3, input_shape=(75, 75, 3)),

@@ -37,10 +37,10 @@ def build_pair(head, size, **options):
     ("head", "size"),
     [
         ({"include_top": True, "classes": 10}, 72),
-        ({"include_top": True, "classes": 10}, 75),
+        pytest.param({"include_top": True, "classes": 10}, 75, marks=pytest.mark.long),
         ({"include_top": False, "pooling": None}, 75),
         ({"include_top": False, "pooling": "avg"}, 72),
-        ({"include_top": False, "pooling": "max"}, 75),
+        pytest.param({"include_top": False, "pooling": "max"}, 75, marks=pytest.mark.long),
     ],
 )
 def test_agrees_with_keras_applications(head, size):

@@ -104,6 +104,36 @@ def test_damage_is_named(tmp_path):
         run.load_model()
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ([], "it is not a JSON object"),
+        ({"dataset": None}, "dataset: .*string"),
+        ({"dataset": "x", "train": 3}, "train: Input should be a valid dictionary"),
+        ({"dataset": "x", "train": {}}, "train.num_examples: Field required"),
+        ({"dataset": "x", "train": {"num_examples": "many"}}, "train.num_examples: .*integer"),
+        ({"dataset": "x", "train": {"num_examples": 1, "sample": [1]}}, "train.sample: .*dictionary"),
+        ({"dataset": "x", "train": {"num_examples": 1, "digest": 5}}, "train.digest: .*string"),
+    ],
+)
+def test_a_damaged_data_json_is_named_with_what_is_wrong_and_what_to_do(tmp_path, content, fault):
+    run = Run.create(tmp_path / "a", RunConfig())
+    run.write_json("data.json", {})
+    with pytest.raises(SepnetsError, match="data.json: it has no train; restore"):
+        _ = run.read_data()["train"]
+    run.write_json("data.json", content)
+    with pytest.raises(SepnetsError, match=rf"data.json: {fault}.*; restore the file, or train again. Received: "):
+        run.read_data()
+
+
+def test_what_a_json_file_lacks_is_named(tmp_path):
+    run = Run.create(tmp_path / "a", RunConfig())
+    run.write_json("cost.json", {"parameters": {}})
+    assert run.read_json("cost.json") == {"parameters": {}}
+    with pytest.raises(SepnetsError, match="cost.json: it has no total"):
+        _ = run.read_json("cost.json")["parameters"]["total"]
+
+
 def test_csv_and_json_are_plain(tmp_path):
     run = Run.create(tmp_path / "a", RunConfig())
     run.write_csv("history.csv", [["epoch", "loss"], [1, 0.5]])

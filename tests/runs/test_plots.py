@@ -6,7 +6,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from keras_sepnets.runs.plots import draw_ablation, draw_confusion, draw_grid, draw_learning_curve, draw_pictures
+from keras_sepnets.runs.plots import (
+    draw_ablation,
+    draw_confusion,
+    draw_grid,
+    draw_learning_curve,
+    draw_pictures,
+    draw_range_test,
+)
 
 HISTORY = [
     {"epoch": epoch, "loss": 5 / epoch, "top1": 0.1 * epoch, "val_loss": 6 / epoch, "val_top1": 0.09 * epoch}
@@ -73,6 +80,8 @@ def test_a_long_title_is_whole(figures, classes):
     title = "mobilenet on folder:my_pictures_of_all_the_birds_in_the_garden_since_2019, test: top-1 97.22%"
     draw_confusion(np.eye(classes, dtype=int), [f"class {n}" for n in range(classes)], title)
     draw_learning_curve(HISTORY, f"mobilenet on folder:{'x' * 200}")
+    draw_ablation({"a": [HISTORY]}, f"mobilenet on folder:{'x' * 200}")
+    draw_range_test([1, 2, 3], [3, 2, 1], [3, 2, 1], {}, f"mobilenet on folder:{'x' * 200}")
     for figure in figures:
         FigureCanvasAgg(figure).draw()
         place = figure._suptitle.get_window_extent()
@@ -96,6 +105,15 @@ def test_the_best_epoch_is_marked_and_harder_training_is_said(figures, best, wor
         assert {"train, on mixed pictures", "validation"} < lines.keys()
 
 
+def test_a_curve_without_held_out_pictures_has_no_validation(figures):
+    draw_learning_curve(HISTORY, "", held_out=False)
+    for axes in figures[0].axes:
+        assert [line.get_label() for line in axes.get_lines()] == [
+            "train",
+            "training pictures, evaluated after the epoch",
+        ]
+
+
 def test_letters_without_a_font_are_shown_as_codes_with_one_sentence(figures, monkeypatch):
     from keras_sepnets.runs import fonts
 
@@ -106,6 +124,8 @@ def test_letters_without_a_font_are_shown_as_codes_with_one_sentence(figures, mo
     def draw_both():
         draw_confusion(np.eye(2, dtype=int), ["猫", "собака"], "猫")
         draw_pictures([np.zeros((4, 4, 3))], ["猫 60%\nis собака"], "")
+        draw_ablation({"猫": [HISTORY]}, "猫")
+        draw_range_test([1, 2, 3], [3, 2, 1], [3, 2, 1], {}, "猫")
         FigureCanvasAgg(figures[0]).draw()
 
     with pytest.warns(UserWarning, match="No installed font has some letters") as caught:
@@ -114,6 +134,8 @@ def test_letters_without_a_font_are_shown_as_codes_with_one_sentence(figures, mo
     names = [label.get_text() for label in figures[0].axes[0].get_xticklabels()]
     assert names == [r"\u732b", "собака"]
     assert figures[1].axes[0].texts[0].get_text() == "\\u732b 60%\nis собака"
+    assert [figure.get_suptitle() for figure in figures[2:]] == [r"\u732b"] * 2
+    assert figures[2].axes[0].get_legend_handles_labels()[1] == [r"\u732b"]
     fonts._choose.cache_clear()
 
 

@@ -50,6 +50,17 @@ def test_every_run_is_listed_once_with_its_state(runs, finished):
         assert summarize_run(runs / "b").status == "training"
 
 
+@pytest.mark.parametrize("lost", [("history.csv",), ("history.csv", "training.json")])
+def test_the_epoch_of_a_run_without_its_history_is_unknown(finished, tmp_path, lost):
+    shutil.copytree(finished.run.path, tmp_path / "copy")
+    for name in lost:
+        (tmp_path / "copy" / name).unlink()
+    (listed,) = json.loads(CliRunner().invoke(main, ["runs", str(tmp_path), "--json"]).stdout)
+    assert [listed[name] for name in ("epoch", "checkpoint_epoch", "validation_top1")] == [None] * 3
+    assert listed["test_top1"] == finished.test.top1
+    assert " unknown " in CliRunner().invoke(main, ["runs", str(tmp_path)]).stdout
+
+
 def test_runs_are_shown_and_compared(runs):
     shown = CliRunner().invoke(main, ["runs", str(runs)])
     assert shown.exit_code == 0
@@ -75,9 +86,9 @@ def test_runs_are_shown_and_compared(runs):
         ("history.csv", "epoch,val_top1,val_loss\n1,x,3\n", "history.csv: could not convert"),
         ("history.csv", "epoch,val_top1\n1\n", "history.csv: row 1 has another number of columns"),
         ("history.csv", "epoch\n1\x002\n", "history.csv: "),
-        ("evaluation-test.json", "[]", "do not fit together"),
-        ("environment.json", "{}", "do not fit together"),
-        ("training.json", "3", "do not fit together"),
+        ("evaluation-test.json", "[]", "evaluation-test.json: it is not a JSON object"),
+        ("environment.json", "{}", "environment.json: it has no started"),
+        ("training.json", "3", "training.json: it is not a JSON object"),
     ],
 )
 def test_a_damaged_run_is_named_and_hides_no_other(finished, tmp_path, file, content, fault):

@@ -152,7 +152,7 @@ def test_what_follows_from_other_options_says_from_which():
     [
         (["--dry-run", "--smoke"], "exclude each other"),
         (["--resume", "--print-config"], "no unfinished run"),
-        (["--extend", "RUN", "--set", "training.epochs=auto"], "Give the total number of epochs"),
+        (["--extend", "RUN", "--set", "training.epochs=auto"], "Give only the total number of epochs"),
     ],
 )
 def test_options_that_do_not_go_together(finished, arguments, sentence):

@@ -138,7 +138,7 @@ def test_damage_is_named_and_the_checkpoint_before_is_used(tmp_path, damage):
         do_damage(file, damage, int(random.integers(len(whole) - 1)))
         if damage == "swapped" and file.read_bytes() == whole:  # the index of equal shapes is the same
             continue
-        with pytest.warns(match=r"Damaged, so the checkpoint before it is used: .*step-00000003"):
+        with pytest.warns(match=r"A checkpoint is damaged, so the one before it is used: .*step-00000003"):
             assert restored(folder) == 2
         Checkpoints(folder).save(5, variables(5.0), {"step": 5})  # beside it the whole one is kept
         assert {path.name for path in folder.glob("step-*")} == {"step-00000002", "step-00000005"}

@@ -69,6 +69,7 @@ def test_a_trial_that_does_not_fit_is_halved(monkeypatch):
         choose_batch_size(load_config(), classes=10, num_examples=10**6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_warm_workers")
 def test_memory_is_measured_in_a_process_and_grows_with_the_batch():
     config = load_config(options=TINY | {"data.image_size": 64})
@@ -100,6 +101,7 @@ def test_epochs_that_fit_a_time():
     assert speed.seconds_of(fitted) == pytest.approx(speed.seconds_of(work) + 1.1 * more)
 
 
+@pytest.mark.long
 def test_a_time_is_filled_or_is_the_limit_of_what_was_asked_for(monkeypatch):
     asked = []
 
@@ -128,13 +130,26 @@ def test_where_not_even_one_epoch_fits_one_sentence_says_so_and_nothing_is_writt
     result = CliRunner().invoke(main, ["train", *arguments, "--output", str(tmp_path / "run")])
     assert result.exit_code == 2
     (sentence,) = result.stderr.splitlines()[-1:]
-    # 1.1 times: 20 s of tracing twice, 40 steps, 3 + 6 batches, 16 for batch norm's statistics, saved twice, 5 s
-    needed = 1.1 * (2 * 20 + 40 + 3 + 6 + 16 + 2 + 5)
+    # 1.1 times: 20 s of tracing twice, 40 steps, 3 + 6 batches, 10 for batch norm's statistics, saved twice, 5 s
+    needed = 1.1 * (2 * 20 + 40 + 3 + 6 + 10 + 2 + 5)
     found = float(re.search(r"it takes about ([\d.]+) s", sentence)[1])
     assert needed <= found < needed + 60
     assert sentence.startswith("Error: Not even one epoch fits into the time")
     assert sentence.endswith("Received: --max-time 60s")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("seconds", "batches"), [(10_000, 0), (600, 10)])
+def test_only_runs_with_precise_statistics_are_charged_for_them(monkeypatch, seconds, batches):
+    """An epoch has 40 steps of digits, so 600 s are a run of less than 300 steps, whose statistics lag behind."""
+    speed = Speed(beginning=0.0, step=1.0, evaluation=10.0, saving=0.0)
+    monkeypatch.setattr("keras_sepnets.training.tuning.duration.measure_speed", lambda *_: speed)
+    options = {"training.batch_size": 32, "training.epochs": "auto", "training.precise_batch_norm": "auto"}
+    begin = TimeLimit.of(seconds)
+    plan = make_plan(load_config(options=TINY | options), max_seconds=begin)
+    once, epoch = 10 * 6 + 5, 40 + 10 * (3 + batches)
+    assert plan.config.training.precise_batch_norm == batches
+    assert plan.epochs == pytest.approx((seconds / 1.1 - once) / epoch, abs=1, rel=0.02)
 
 
 def test_the_speed_of_a_training_is_measured_and_its_epochs_fitted():
@@ -252,6 +267,7 @@ def test_a_run_without_an_epoch_is_refused():
         make_plan(load_config(options=TINY | {"training.epochs": 3, "training.stop_after": 0.1}))
 
 
+@pytest.mark.long
 def test_some_pictures_can_be_learned_by_heart(tmp_path):
     """At full width, which two blocks need for it."""
     arguments = [
@@ -368,3 +384,34 @@ def test_a_dry_run_measures_only_if_it_is_asked_to(monkeypatch, tmp_path, argume
     assert result.exit_code == 0, result.output
     assert len(calls) == asked
     assert ("default; a run measures" in result.stdout) == (not asked)
+
+
+WITHOUT_HOME = """
+import pwd, sys, tempfile
+from keras_sepnets.cli import main
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid, tempfile.tempdir = unknown, None
+main(sys.argv[1:], prog_name="sepnets")
+"""
+
+
+def test_a_user_without_a_home_folder_plans_runs(tmp_path):
+    """As in a container with an unknown user: no HOME, and no line in /etc/passwd."""
+    unset = ("HOME", "XDG_CACHE_HOME", "KERAS_HOME", "TFDS_DATA_DIR")
+    settings = {name: value for name, value in os.environ.items() if name not in unset}
+    place, temporary = tmp_path / "place", tmp_path / "temporary"
+    place.mkdir()
+    weights = temporary / ".keras" / "models" / "mobilenet_2_5_128_tf_no_top.h5"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("not what is published")
+    plan = ["train", "--dry-run", "--alpha", "0.25", "--image-size", "128", "--epochs", "500"]
+    options = {"env": settings | {"TMPDIR": str(temporary)}, "cwd": place}
+    ready = run_code(WITHOUT_HOME, *plan, **options)
+    assert ready.returncode == 0, ready.stderr
+    for given in ("imagenet", "~/weights.h5"):
+        refused = run_code(WITHOUT_HOME, *plan, "--weights", given, **options)
+        assert refused.returncode == 2
+        *_, sentence = refused.stderr.splitlines()
+        assert sentence.startswith(("Error: This is not the file published", "Error: These weights do not exist"))
+    assert not list(place.iterdir())

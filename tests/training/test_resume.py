@@ -109,6 +109,7 @@ def test_changed_data_are_refused(tiny_config, picture_folder, tmp_path):
         resume(run)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_short_networks")
 def test_a_run_continues_where_its_pictures_are_now(tiny_config, picture_folder, tmp_path):
     folder = shutil.copytree(picture_folder, tmp_path / "pictures")
@@ -152,6 +153,7 @@ def test_changed_settings_are_refused_by_name(stopped, arguments, sentence):
     assert sentence in result.stderr
 
 
+@pytest.mark.long
 def test_a_copy_of_a_checkpoint_beside_it_does_not_matter(stopped, tmp_path):
     run = Run(shutil.copytree(stopped.path, tmp_path / "run"))
     (newest,) = run.checkpoints_folder.iterdir()
@@ -165,6 +167,7 @@ def test_a_copy_of_a_checkpoint_beside_it_does_not_matter(stopped, tmp_path):
     assert not only.has_checkpoints
 
 
+@pytest.mark.long
 def test_the_newest_unfinished_run_is_found_and_latest_leads_to_the_newest(stopped, tmp_path, monkeypatch):
     monkeypatch.setenv("SEPNETS_RUNS", str(tmp_path))
     result = CliRunner().invoke(main, ["train", "--resume"])
@@ -254,6 +257,7 @@ def test_a_run_says_where_its_time_went(finished, tmp_path):
     assert all(longer[part] > parts[part] for part in ("tracing", "training", "validation"))
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path, scans):
     """Whatever of its folder was written by then."""
     config = config_of("mobilenet", varied=False, **scans)
@@ -356,6 +360,7 @@ def start(output, scans, *arguments, warm=True):
     raise AssertionError(process.stderr.read())
 
 
+@pytest.mark.long
 def test_a_run_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(tmp_path, scans):
     process = start(tmp_path / "run", scans)
     run = Run(tmp_path / "run")
@@ -391,6 +396,7 @@ def test_a_signal_ends_a_command_soon_and_its_last_line_says_how_to_resume(tmp_p
     assert Run(tmp_path / "run").is_resumable
 
 
+@pytest.mark.long
 def test_kill_loses_at_most_what_came_after_the_last_checkpoint(tmp_path, scans):
     process = start(tmp_path / "run", scans, "--checkpoint-every", "1")
     time.sleep(0.3)

@@ -14,6 +14,7 @@ from keras_sepnets.base.errors import FailedRunError, InterruptedRunError
 from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.sources.opening import open_source
 from keras_sepnets.settings.files import load_config
+from keras_sepnets.training.checks import check_callbacks
 from keras_sepnets.training.optimization import choose_momentum, compile_model
 from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.trainer import extend, resume, train
@@ -108,6 +109,7 @@ def test_pictures_show_what_the_network_saw_and_says(finished):
             assert picture.width > 500
 
 
+@pytest.mark.long
 def test_mixed_precision_trains_and_saves_an_ordinary_network(tiny_config, tmp_path):
     plan = make_plan(changed(tiny_config, training__precision="mixed_bfloat16"))
     assert plan.trained.get_layer("block1_pointwise").compute_dtype == "bfloat16"
@@ -245,6 +247,7 @@ def test_training_stops_after_epochs_without_improvement(tiny_config, tmp_path, 
     assert len(run.read_history()) == 2
 
 
+@pytest.mark.long
 def test_training_can_stop_early_on_the_schedule_of_all_epochs(tiny_config, tmp_path):
     config = changed(tiny_config, training__epochs=2, training__stop_after=0.5, training__warmup_epochs=0)
     run = train(config, output=tmp_path / "run").run
@@ -310,6 +313,7 @@ def test_a_validation_split_without_a_readable_picture_is_an_error(tiny_config, 
             train(config, output=tmp_path / "run", cache_folder=cache_folder)
 
 
+@pytest.mark.long
 def test_what_is_held_out_after_files_were_added_is_not_the_test_of_the_run(tiny_config, picture_folder, tmp_path):
     folder = shutil.copytree(picture_folder, tmp_path / "pictures")
     config = changed(tiny_config, data__dataset=f"folder:{folder}", training__batch_size=48)
@@ -327,3 +331,22 @@ def paths_of_test(run):
     splits = Splits(open_source(run.config.data.dataset, skip_bad=True), run.config.data)
     split, chosen = splits.parts["test"]
     return [path.decode() for path in splits.source.paths(split)[chosen]]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "sentence"),
+    [
+        (keras.callbacks.EarlyStopping, r"did you mean EarlyStopping\(\)\? Received: type"),
+        ([keras.callbacks.EarlyStopping(), "early"], "or a list of them. Received: str"),
+    ],
+)
+def test_what_is_no_callback_is_refused_before_anything_is_written(tiny_config, tmp_path, callbacks, sentence):
+    with pytest.raises(SepnetsError, match=sentence):
+        train(tiny_config, output=tmp_path / "run", callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_single_callback_needs_no_list():
+    one = keras.callbacks.TerminateOnNaN()
+    assert check_callbacks(one) == check_callbacks((one,)) == [one]
+    assert check_callbacks(None) == []

@@ -285,6 +285,7 @@ class Watch(keras.callbacks.Callback):
         self.first.append([array for layer in layers for array in layer.get_weights()])
 
 
+@pytest.mark.long
 def test_frozen_stages_stay_as_they_are_until_they_are_not_and_stops_change_nothing(source, emotions, tmp_path):
     weights = Run(shutil.copytree(source.path, tmp_path / "weights"))
     config = load_config(options=options_of(weights, emotions, **{"training.epochs": 3}))
@@ -303,6 +304,7 @@ def test_frozen_stages_stay_as_they_are_until_they_are_not_and_stops_change_noth
     assert evaluate(run, "validation").num_examples == 14
 
 
+@pytest.mark.long
 def test_what_is_saved_of_a_frozen_network_is_not_frozen_and_patience_waits_for_the_end_of_the_first_phase(
     source, emotions, tmp_path, monkeypatch
 ):

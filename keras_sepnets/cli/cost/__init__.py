@@ -107,7 +107,7 @@ def _check_modes(
 ) -> None:
     """Refuse options that would change nothing."""
     if sum(map(bool, (target, against, grid))) > 1:
-        raise SepnetsError("A run or file, --against and --grid are three questions; ask one at a time.")
+        raise SepnetsError("Ask one question at a time: about a run or file, --against, or --grid.")
     for question, allowed in (
         ("A run or file brings its own network", {"image_size"} if target else None),
         ("--against takes only --model", {"model"} if against else None),

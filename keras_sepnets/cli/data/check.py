@@ -8,10 +8,10 @@ import click
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.files import check_writable, write_file
 from keras_sepnets.base.results import Result
-from keras_sepnets.base.text import printable
+from keras_sepnets.base.text import counted, printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import json_option, set_option
-from keras_sepnets.settings.files import load_config
+from keras_sepnets.cli.data.settings import read_data_settings, set_data_option
+from keras_sepnets.cli.options import json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ class ContactSheet(Result):
     metavar="FILE",
     help="Draw some pictures of every class into this file.",
 )
-@set_option
+@set_data_option
 @json_option
 @click.pass_context
 def check(
@@ -53,21 +53,17 @@ def check(
         check_writable(sheet)
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
-        from keras_sepnets.data.catalogue.checking import check_source
-        from keras_sepnets.data.sources.opening import open_to_check
+        from keras_sepnets.data.catalogue.checking import check_data
         from keras_sepnets.runs.plots import draw_rows
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = make_console(as_json=as_json)
-    config = load_config(options={"data.dataset": source}, assignments=assignments).data
-    opened = open_to_check(config)
+    config = read_data_settings(source, assignments)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
-        result = check_source(
-            opened,
-            lambda done, total: progress.update(task, completed=done, total=total, refresh=False),
-            config=config,
+        result = check_data(
+            config, lambda done, total: progress.update(task, completed=done, total=total, refresh=False)
         )
     if sheet:
         rows = {
@@ -88,19 +84,14 @@ def _show_check(result: "Check", console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    roles = list(result.num_examples)
-    table = Table("class", *roles, box=None)
-    for name, counts in list(result.classes.items())[:CLASSES_SHOWN]:
-        table.add_row(escape(printable(name)), *(f"{counts[role]:,}" for role in roles))
-    console.print(table)
+    if roles := list(result.num_examples):
+        table = Table("class", *roles, box=None)
+        for name, counts in list(result.classes.items())[:CLASSES_SHOWN]:
+            table.add_row(escape(printable(name)), *(f"{counts[role]:,}" for role in roles))
+        console.print(table)
     if len(result.classes) > CLASSES_SHOWN:
         console.print(f"and {len(result.classes) - CLASSES_SHOWN:,} more")
-    width, height = result.sizes["width"], result.sizes["height"]
-    console.print(
-        f"{sum(result.num_examples.values()):,} pictures, median {width['median']}x{height['median']} px, from "
-        f"{width['smallest']}x{height['smallest']} to {width['largest']}x{height['largest']}; "
-        + ", ".join(f"{count:,} {colour}" for colour, count in result.colours.items())
-    )
+    console.print(_describe_pictures(result))
     for issue in result.issues:
         count = f" ({len(issue.examples):,})" if issue.examples else ""
         heading = "note" if issue.kind == "note" else f"{issue.severity}: {issue.kind}{count}"
@@ -111,3 +102,18 @@ def _show_check(result: "Check", console: "Console") -> None:
             console.print(f"    and {len(issue.examples) - EXAMPLES_SHOWN:,} more (all with --json)")
     if not result.issues:
         console.print("no faults found")
+
+
+def _describe_pictures(result: "Check") -> str:
+    """Describe how many pictures there are, and the sizes and colours of those that can be read."""
+    words = counted(sum(result.num_examples.values()), "picture")
+    if not result.colours:
+        return words
+    sides = ", ".join(
+        f"{side} {length['smallest']:,} to {length['largest']:,} px (median {length['median']:,})"
+        if length["smallest"] < length["largest"]
+        else f"{side} {length['median']:,} px"
+        for side, length in result.sizes.items()
+    )
+    colours = ", ".join(f"{count:,} {colour}" for colour, count in result.colours.items())
+    return f"{words}: {sides}; {colours}"

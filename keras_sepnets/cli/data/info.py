@@ -6,8 +6,8 @@ import click
 
 from keras_sepnets.base.text import in_bytes, printable
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import json_option, set_option
-from keras_sepnets.settings.files import load_config
+from keras_sepnets.cli.data.settings import read_data_settings, set_data_option
+from keras_sepnets.cli.options import json_option
 
 if TYPE_CHECKING:
     from keras_sepnets.data.catalogue.info import DataSetDescription
@@ -17,7 +17,7 @@ CLASSES_SHOWN = 20
 
 @click.command(cls=Command)
 @click.argument("name")
-@set_option
+@set_data_option
 @json_option
 def info(name: str, assignments: tuple[str, ...], as_json: bool) -> None:
     """Describe a data set: a TFDS name, folder:PATH or manifest:FILE.
@@ -30,7 +30,7 @@ def info(name: str, assignments: tuple[str, ...], as_json: bool) -> None:
         from keras_sepnets.data.catalogue.info import describe_data_set
         from keras_sepnets.data.sources.columns import columns_of
 
-    settings = load_config(options={"data.dataset": name}, assignments=assignments).data
+    settings = read_data_settings(name, assignments, allowed=("data.path_column", "data.label_column"))
     description = describe_data_set(name, columns=columns_of(settings))
     if as_json:
         print_json(description.to_json())

@@ -8,9 +8,9 @@ from keras_sepnets.base.files import check_writable, write_file
 from keras_sepnets.base.results import Result
 from keras_sepnets.base.text import counted
 from keras_sepnets.cli.command import Command, print_json, quiet_imports
-from keras_sepnets.cli.options import augment_option, json_option, set_option
+from keras_sepnets.cli.data.settings import read_data_settings, set_data_option
+from keras_sepnets.cli.options import augment_option, json_option
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.settings.files import load_config
 
 SHOWN_AT = 224  # px, unless the data set or the user determines the size
 
@@ -47,7 +47,7 @@ class Drawing(Result):
     metavar="FILE",
     help="File to draw into.",
 )
-@set_option
+@set_data_option
 @json_option
 def show(
     source: str,
@@ -66,9 +66,8 @@ def show(
     sepnets data show folder:pictures --augment strong --output augmented.png
     """
     check_writable(output)
-    options = {"data.dataset": source, "data.augment": augment, "data.image_size": image_size}
-    given = {key: value for key, value in options.items() if value is not None}
-    settings = load_config(options=given, assignments=assignments).data
+    options = {"data.augment": augment, "data.image_size": image_size}
+    settings = read_data_settings(source, assignments, options)
     with quiet_imports():
         from keras_sepnets.cli.console import make_console
         from keras_sepnets.data.batches.labels import describe_label

@@ -6,6 +6,7 @@ from typing import Any
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.pictures.preprocessing import SMALL_PICTURE
+from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.pictures.sixteen_bit import measure_range
 from keras_sepnets.data.sources.source import Source
 from keras_sepnets.settings.schema import AUGMENTATIONS, AugmentationConfig, DataConfig
@@ -72,7 +73,7 @@ def choose_sixteen_bit(config: DataConfig, source: Source) -> tuple[dict[str, An
         return {}, ""
     measured = ""
     if black is None or white is None:
-        values = source.deep_values()
+        values = source.deep_values(PixelRules(shortest=1, max_megapixels=config.max_megapixels))
         if values is None:
             if is_given or config.sixteen_bit == "stretch":
                 raise SepnetsError(

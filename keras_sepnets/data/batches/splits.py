@@ -46,11 +46,11 @@ class Splits:
             memory: Bytes that decoded pictures may take; None for a quarter of this machine's memory.
 
         Raises:
-            SepnetsError: There is no train split, or a role would be empty.
+            SepnetsError: There is no train split to assign roles to, or a role would be empty.
         """
         if config.image_size is None:
             raise ValueError("image_size is not resolved; call resolve_data first")
-        if "train" not in source.splits:
+        if parts is None and "train" not in source.splits:
             raise SepnetsError(
                 f'The data set "{printable(source.name)}" has no labelled train split. '
                 f"Received splits: {', '.join(source.splits) or 'none'}"
@@ -228,7 +228,9 @@ class Splits:
             with self._store.naming_bad_pictures():
                 yield
         except UnreadablePictureError as error:
-            raise FailedRunError(f"{error} sepnets train --on-bad-picture skip leaves it out.") from error
+            raise FailedRunError(
+                f"{error} --on-bad-picture skip (--set data.on_bad_picture=skip) leaves it out."
+            ) from error
 
     @property
     def bad_pictures(self) -> dict[str, str]:

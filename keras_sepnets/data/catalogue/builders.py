@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import os
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
 from keras_sepnets.base.errors import FailedRunError, SepnetsError
+from keras_sepnets.base.files import user_folder
 from keras_sepnets.base.text import did_you_mean, one_line, printable
 from keras_sepnets.data.catalogue import digits  # registers the builder
 from keras_sepnets.data.sources.name import DatasetName, kind_of_path
@@ -36,7 +38,7 @@ def find_builder(name: str) -> Any:
     path = re.sub(r"^(\w+):(?!\d+\.|\*)(.+)$", r"\1/\2", name)
     try:
         with without_bucket():
-            return tfds.builder(path)
+            return tfds.builder(path, data_dir=data_folder())
     except Exception as error:  # an unknown name, config or version, or a missing package
         received = printable(name)
         if kind := kind_of_path(name):
@@ -52,6 +54,11 @@ def find_builder(name: str) -> Any:
             f'Unknown data set "{received}".{did_you_mean(bare, known)} A data set is a TFDS name, such as '
             "digits or cifar10, or folder:PATH or manifest:FILE for your own pictures."
         ) from None
+
+
+def data_folder() -> Path:
+    """Return TFDS' folder, which is in the temporary one for users without a home folder to write to."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or user_folder("tensorflow_datasets"))
 
 
 @contextlib.contextmanager

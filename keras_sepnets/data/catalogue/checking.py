@@ -15,6 +15,8 @@ from keras_sepnets.data.batches.splits import Splits
 from keras_sepnets.data.catalogue.issues import Issue, find_issues
 from keras_sepnets.data.pictures.preprocessing import SMALL_PICTURE
 from keras_sepnets.data.pictures.rules import PixelRules
+from keras_sepnets.data.sources.name import DatasetName
+from keras_sepnets.data.sources.opening import open_to_check
 from keras_sepnets.data.sources.source import Inspected, Part, Source
 from keras_sepnets.settings.schema import DataConfig
 
@@ -46,6 +48,31 @@ class Check(Result):
         return any(issue.severity == "error" for issue in self.issues)
 
 
+def check_data(config: DataConfig, on_progress: Callable[[int, int], None] | None = None) -> Check:
+    """Open as much as possible of a data set and check it; see `check_source`.
+
+    Raises:
+        SepnetsError: A TFDS data set is unknown or not prepared. What is wrong with picture files is an issue,
+            also where none can be found.
+    """
+    try:
+        source = open_to_check(config)
+    except SepnetsError as error:
+        if not DatasetName.parse(config.dataset).is_own_pictures:
+            raise
+        nothing = _summarize([])
+        return Check(
+            source=config.dataset,
+            num_examples={},
+            classes={},
+            sizes={"width": nothing, "height": nothing},
+            colours={},
+            issues=(_unusable([str(error)]),),
+            thumbnails={},
+        )
+    return check_source(source, on_progress, config=config)
+
+
 def check_source(
     source: Source,
     on_progress: Callable[[int, int], None] | None = None,
@@ -65,8 +92,7 @@ def check_source(
     data = resolve_data(config, source, default_size=DECODED_SIDE)
     parts, issues = _assign_roles(source, data)
     if source.faults:
-        message = "training would be refused"
-        issues.append(Issue(kind="unusable", severity="error", message=message, examples=tuple(source.faults)))
+        issues.append(_unusable(source.faults))
     findings, thumbnails = _collect(source, parts, data, on_progress)
     roles = [role for role in ROLES if role in parts]
     counts = Counter((finding.label, finding.role) for finding in findings)
@@ -100,8 +126,14 @@ def check_source(
     )
 
 
+def _unusable(faults: Sequence[str]) -> Issue:
+    return Issue(kind="unusable", severity="error", message="training would be refused", examples=tuple(faults))
+
+
 def _assign_roles(source: Source, data: DataConfig) -> tuple[Mapping[str, Part], list[Issue]]:
     """Return the parts of a run, or, if the set is too small, its splits and an issue."""
+    if source.faults and "train" not in source.splits:  # which is among the faults
+        return {split: Part(split) for split in source.splits}, []
     try:
         return Splits(source, data, memory=0).parts, []
     except SepnetsError as error:

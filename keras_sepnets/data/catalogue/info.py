@@ -155,21 +155,21 @@ def _describe_files(source: FileSource) -> DataSetDescription:
 
 
 def _list_ready() -> Iterator[ListedDataSet]:
-    for data_dir in tfds.core.utils.file_utils.list_data_dirs():
-        if not Path(data_dir).is_dir():
-            continue
-        for reference in tfds.core.utils.file_utils.list_datasets_in_data_dir(data_dir):
-            # Skips a folder that only looks like a data set.
-            with contextlib.suppress(Exception):
-                builder = tfds.builder_from_directory(reference.dataset_dir())
-                if builders.find_labelled_picture(builder):
-                    yield ListedDataSet(
-                        name=reference.tfds_name(),
-                        status="embedded" if builders.needs_no_files(builder) else "ready",
-                        splits=_count_examples(builder),
-                        path=str(builder.data_path),
-                        bytes=_bytes_below(builder.data_path),
-                    )
+    folder = builders.data_folder()
+    if not folder.is_dir():
+        return
+    for reference in tfds.core.utils.file_utils.list_datasets_in_data_dir(str(folder)):
+        # Skips a folder that only looks like a data set.
+        with contextlib.suppress(Exception):
+            builder = tfds.builder_from_directory(reference.dataset_dir())
+            if builders.find_labelled_picture(builder):
+                yield ListedDataSet(
+                    name=reference.tfds_name(),
+                    status="embedded" if builders.needs_no_files(builder) else "ready",
+                    splits=_count_examples(builder),
+                    path=str(builder.data_path),
+                    bytes=_bytes_below(builder.data_path),
+                )
 
 
 def _list_known() -> Iterator[ListedDataSet]:

@@ -17,6 +17,7 @@ from tensorflow_datasets.core.download import checksums, download_manager, downl
 from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.base.text import one_line, printable
 from keras_sepnets.data.catalogue import builders
 from keras_sepnets.data.catalogue.originals import Match, OriginalFiles, Report
@@ -45,7 +46,7 @@ def prepare_from_folder(name: str, folder: str | Path, *, report: Report | None 
     builders.refuse_own_pictures(name)
     builder = builders.find_builder(name)
     builders.labelled_picture(builder)
-    root = Path(folder).expanduser().resolve()
+    root = whole_path(folder)
     if builder.is_prepared():
         return False
     report = report or (lambda *_: None)

@@ -39,11 +39,16 @@ def measure_range(values: np.ndarray) -> Range:
     return Range(black, white if white > black else black + 1)
 
 
-def sample_values(paths: Sequence[str]) -> np.ndarray | None:
-    """Return values of some 16-bit pictures among files, equally many of each; None if there are none."""
+def sample_values(paths: Sequence[str], rules: PixelRules) -> np.ndarray | None:
+    """Return values of some 16-bit pictures among files, equally many of each; None if there are none.
+
+    Args:
+        paths: The files.
+        rules: Have the limit of their size.
+    """
     candidates = [path for path in paths if not has_suffix(path, *SHALLOW)]
     order = np.random.default_rng(0).permutation(len(candidates))[:LOOKED_AT]
-    return pool_values(_deep_pictures(candidates[place] for place in order))
+    return pool_values(_deep_pictures((candidates[place] for place in order), rules))
 
 
 def pool_values(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
@@ -61,10 +66,10 @@ def pool_values(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
     return np.concatenate(pools) if pools else None
 
 
-def _deep_pictures(paths: Iterable[str]) -> Iterator[np.ndarray]:
+def _deep_pictures(paths: Iterable[str], rules: PixelRules) -> Iterator[np.ndarray]:
     for path in paths:
         try:
-            values = read_deep_values(os.fspath(path), PixelRules(1))
+            values = read_deep_values(os.fspath(path), rules)
         except UnreadablePictureError:
             continue  # reported when it is read
         if values is not None:

@@ -4,7 +4,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from keras_sepnets.base.text import counted, printable
 
@@ -14,6 +14,14 @@ NAMED = 5  # classes that a note names
 def composed(name: str) -> str:
     """Return a name in composed Unicode (NFC): a disk of a Mac decomposes what its keyboard composes."""
     return unicodedata.normalize("NFC", name)
+
+
+def find_name(name: str, names: Sequence[str]) -> int | None:
+    """Return the place of a name among others, whatever form of Unicode they are in; None if it is not there."""
+    if name in names:
+        return names.index(name)
+    forms = [composed(other) for other in names]
+    return forms.index(composed(name)) if composed(name) in forms else None
 
 
 def describe_names(written: Collection[str]) -> list[str]:

@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.pictures.formats import SUFFIXES, has_suffix
 from keras_sepnets.data.sources.class_names import composed
-from keras_sepnets.data.sources.split_names import UNLABELLED, understand_splits
+from keras_sepnets.data.sources.listing import Faults
+from keras_sepnets.data.sources.split_names import FLAGS, NO, UNLABELLED, YES, understand_splits
 from keras_sepnets.data.sources.table import Row, Table
 from keras_sepnets.settings.schema import DataConfig
 
@@ -44,7 +44,7 @@ def columns_of(config: DataConfig) -> Columns:
     return Columns(config.path_column, config.label_column)
 
 
-def find_columns(table: Table, given: Columns, name: str) -> tuple[Columns, list[str]]:
+def find_columns(table: Table, given: Columns, name: str, faults: Faults) -> tuple[Columns, list[str]]:
     """Return the columns of a list, and a remark if their names are not path, label, split and group.
 
     Args:
@@ -52,12 +52,13 @@ def find_columns(table: Table, given: Columns, name: str) -> tuple[Columns, list
         given: The columns that the user names; the others are recognised by their names. If a single column is
             left for the label, its name does not matter.
         name: Names the list in errors.
+        faults: Gets the label if it is not clear or there is no column of the given name; it is then None.
 
     Raises:
-        SepnetsError: The path or the label is not clear, or there is no column of a given name.
+        SepnetsError: The same of the path.
     """
 
-    def choose(asked: str | None, found: Sequence[str], what: str) -> str:
+    def choose(asked: str | None, found: Sequence[str], what: str, faults: Faults) -> str | None:
         if asked is not None:
             found = _called(table, [asked])
         if len(found) == 1:
@@ -71,18 +72,21 @@ def find_columns(table: Table, given: Columns, name: str) -> tuple[Columns, list
         )
         more = f" and {len(table.columns) - NAMED} more" if len(table.columns) > NAMED else ""
         columns = f"{', '.join(map(_quoted, table.columns[:NAMED])) or 'none'}{more}"
-        raise SepnetsError(
+        faults.add(
             f"The manifest {fault}; name the columns: --set data.path_column=NAME --set data.label_column=NAME. "
             f"Its columns are {columns}. Received: {printable(name)}"
         )
+        return None
 
     split, group = _find_split(table), next(iter(_called(table, ["group"])), None)
-    path = choose(given.path, _find_paths(table), "path")
+    path = choose(given.path, _find_paths(table), "path", Faults())
     rest = [name for name in table.columns if name not in ("", path, split, group)]
     labels = _best(rest, LABELS) or [name for name in rest if _plain(name) not in IDS.split()]
-    columns = Columns(path, choose(given.label, labels, "label"), split, group)
+    columns = Columns(path, choose(given.label, labels, "label", faults), split, group)
+    flagged = flagged_split(split)
     unusual = [
         f"the {what} from the column {_quoted(column)}"
+        + (f" ({flagged} or train)" if what == "split" and flagged else "")
         for what, column in columns._asdict().items()
         if column is not None and column != what
     ]
@@ -99,10 +103,21 @@ def _find_paths(table: Table) -> list[str]:
 
 
 def _find_split(table: Table) -> str | None:
-    """Return the column called split, or the only other one that has the name and the values of splits."""
+    """Return the column called split, or the only other one with the name and the values of splits or flags."""
     found = _called(table, SPLITS[:1])
     found = found or [name for name in _called(table, SPLITS[1:]) if _has_splits(table.rows, name)]
+    found = found or [name for name in _called(table, tuple(FLAGS)) if _has_flags(table.rows, name)]
     return found[0] if len(found) == 1 else None
+
+
+def flagged_split(column: str | None) -> str | None:
+    """Return the split of which a column such as is_valid says yes or no; None for another column."""
+    return FLAGS.get(_plain(column or ""))
+
+
+def _has_flags(rows: Sequence[Row], column: str) -> bool:
+    values = {str(row.values.get(column)).strip().casefold() for row in rows} - {"", "none"}
+    return bool(values) and values <= {*YES, *NO}
 
 
 def _has_splits(rows: Sequence[Row], column: str) -> bool:

@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Unpack
 
 import numpy as np
 
 from keras_sepnets.base.errors import SepnetsError
-from keras_sepnets.base.text import counted, did_you_mean, printable
+from keras_sepnets.base.text import did_you_mean, printable
 from keras_sepnets.data.batches.caches import memory_budget
 from keras_sepnets.data.batches.stores import FileStore
 from keras_sepnets.data.pictures.decoding import decode_picture
@@ -30,36 +30,22 @@ from keras_sepnets.data.pictures.formats import has_suffix
 from keras_sepnets.data.pictures.headers import header_of, read_header
 from keras_sepnets.data.pictures.rules import PixelRules
 from keras_sepnets.data.pictures.sixteen_bit import sample_values
-from keras_sepnets.data.sources.class_names import composed, describe_names
+from keras_sepnets.data.sources.class_names import describe_names
+from keras_sepnets.data.sources.listing import (
+    UNCLEAR,
+    Faults,
+    LabelledFile,
+    Opening,
+    describe_groups,
+    describe_pool,
+    pool_splits,
+    with_composed_names,
+)
 from keras_sepnets.data.sources.source import Index, Inspected, Part
 
 NAMED = 5  # missing classes that a note names
 MEASURED = 200  # pictures whose headers tell the size of all
 TYPICAL = 90  # percent of the pictures, which are at most as long as the size that is told
-
-
-class LabelledFile(NamedTuple):
-    """A picture file with its class."""
-
-    key: str  # its path within the data set, which is the same on every machine
-    path: str
-    label: str
-    group: str = ""  # pictures that belong together, of one patient for example; empty: on its own
-
-
-class Faults(list[str]):
-    """What is wrong with a data set, in sentences: the first one is raised, unless all are collected."""
-
-    def __init__(self, *, collect: bool = False) -> None:
-        """Start empty; `collect` opens as much as possible of a data set that cannot be used, to check it."""
-        super().__init__()
-        self.collect = collect
-
-    def add(self, sentence: str) -> None:
-        """Remember a fault; raise SepnetsError unless faults are collected."""
-        if not self.collect:
-            raise SepnetsError(sentence)
-        self.append(sentence)
 
 
 class FileSource:
@@ -70,44 +56,48 @@ class FileSource:
         name: str,
         files: dict[str, list[LabelledFile]],
         *,
-        skip_bad: bool = False,
-        pooled: bool = False,
         notes: Sequence[str] = (),
-        faults: Faults | None = None,
+        **opening: Unpack[Opening],
     ) -> None:
         """Check the classes and the first bytes of every file; decode nothing.
 
         Args:
             name: Opens the same files anywhere on this machine.
             files: The files of each split, in a fixed order.
-            skip_bad: Whether to leave out files that cannot be read; otherwise one is an error.
-            pooled: Whether to make one split, train, of the pictures of all splits.
             notes: Remarks for the plan of a run.
-            faults: Collects what is wrong, after the faults of the listing; None to stop at the first fault.
+            opening: See `Opening`; its faults may have those of the listing already.
 
         Raises:
-            SepnetsError: There are fewer than two classes, a split has a class that train lacks, or a file is not
-                a picture.
+            SepnetsError: There are no files, or a file is not a picture; for training, there are fewer than two
+                classes, or a split has a class that train lacks.
         """
-        notes = [*notes, *describe_names({file.label for found in files.values() for file in found})]
-        files = {split: _with_composed_names(found) for split, found in files.items()}
-        notes = [*notes, *_describe_groups(files, pooled=pooled)]
+        pooled, skip_bad = opening.get("pooled", False), opening.get("skip_bad", False)
+        to_train = "known" not in opening
+        if not opening.get("as_written"):
+            notes = [*notes, *describe_names({file.label for found in files.values() for file in found})]
+            files = {split: with_composed_names(found) for split, found in files.items()}
+        notes = [*notes, *describe_groups(files, pooled=pooled)]
         if pooled:
-            notes = [*notes, *_describe_pool(files)]
-            files = _pool(files)
+            notes = [*notes, *describe_pool(files)]
+            files = pool_splits(files)
         self.name = name
         self.splits = tuple(split for split in ("train", "validation", "test") if files.get(split))
-        self.class_names = tuple(sorted({file.label for file in files.get("train", ())}))
+        labelled = files.get("train", ()) if to_train else itertools.chain(*files.values())
+        self.class_names = tuple(sorted({file.label for file in labelled}))
         self.bad = BadPictures(skip=skip_bad)
-        self.faults = Faults() if faults is None else faults
+        self.faults = opening.get("faults", Faults())
         self._files = files
-        self._check_classes()
+        self._check_classes(to_train=to_train)
         self.notes = [*notes, *self._missing_classes()]
         unreadable = list(check_signatures(file.path for file in itertools.chain(*files.values())))
         if unreadable and not skip_bad:
-            raise SepnetsError(f"{list_faults(unreadable)} sepnets train --on-bad-picture skip leaves them out.")
+            raise SepnetsError(
+                f"{list_faults(unreadable)} --on-bad-picture skip (--set data.on_bad_picture=skip) leaves them "
+                "out."
+            )
         self.bad |= {fault.path: fault.reason for fault in unreadable}
-        self._check_remaining_classes()
+        if to_train:
+            self._check_remaining_classes()
         if unreadable:
             self.notes.append(f"left out: {list_faults(unreadable)}")
 
@@ -171,19 +161,19 @@ class FileSource:
                 yield future.result()
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a source lives as long as its run
-    def deep_values(self) -> np.ndarray | None:
+    def deep_values(self, rules: PixelRules) -> np.ndarray | None:
         """Return values of some 16-bit training pictures; see `Source`."""
-        return sample_values([os.fsdecode(path) for path in self.paths("train")])
+        return sample_values([os.fsdecode(path) for path in self.paths("train")], rules)
 
     def _paths_and_labels(self, part: Part) -> Iterator[tuple[bytes, int]]:
         keep = slice(None) if part.chosen is None else part.chosen
         return zip(self.paths(part.split)[keep], self.index(part.split).labels[keep], strict=True)
 
-    def _check_classes(self) -> None:
+    def _check_classes(self, *, to_train: bool) -> None:
         received = f"Received: {printable(self.name)}"
-        if "train" not in self.splits:
-            self.faults.add(f"There are no training pictures. {received}")
-        elif len(self.class_names) < 2:
+        if not self.splits or (to_train and "train" not in self.splits):
+            self.faults.add(f"There are no {'training ' if to_train else ''}pictures. {received}")
+        elif to_train and len(self.class_names) < 2 and self.class_names != (UNCLEAR,):
             names = ", ".join(map(printable, self.class_names))
             self.faults.add(
                 f"A classifier needs training pictures of at least two classes. {received} with {names}"
@@ -196,10 +186,11 @@ class FileSource:
             for label in sorted({file.label for file in self._files[split]}.difference(self.class_names)):
                 unknown.add(label)
                 near = did_you_mean(label, self.class_names)
-                self.faults.add(
-                    f'The {split} pictures have the class "{printable(label)}", which train does not '
-                    f"have.{printable(near)} {received}"
-                )
+                if "train" in self.splits:
+                    self.faults.add(
+                        f'The {split} pictures have the class "{printable(label)}", which train does not '
+                        f"have.{printable(near)} {received}"
+                    )
         self.class_names = tuple(sorted({*self.class_names, *unknown}))  # of a check, which goes on
 
     def _check_remaining_classes(self) -> None:
@@ -230,42 +221,6 @@ def _is_utf8(name: str) -> bool:
         return bool(name.encode())
     except UnicodeEncodeError:
         return False
-
-
-def _with_composed_names(files: Sequence[LabelledFile]) -> list[LabelledFile]:
-    spellings = {name: composed(name) for file in files for name in (file.label, file.group)}
-    if all(name == spelling for name, spelling in spellings.items()):
-        return list(files)
-    return [file._replace(label=spellings[file.label], group=spellings[file.group]) for file in files]
-
-
-def _pool(files: Mapping[str, Sequence[LabelledFile]]) -> dict[str, list[LabelledFile]]:
-    return {"train": sorted(itertools.chain(*files.values()), key=lambda file: (file.label, file.key))}
-
-
-def _describe_pool(files: Mapping[str, Sequence[LabelledFile]]) -> list[str]:
-    splits = [split for split, found in files.items() if found]
-    return [f"the pictures of {', '.join(splits)} are pooled"] if len(splits) > 1 else []
-
-
-def _describe_groups(files: Mapping[str, Sequence[LabelledFile]], *, pooled: bool) -> list[str]:
-    """Say how many groups there are, and whether some of them are on both sides of the given splits."""
-    splits: dict[str, set[str]] = {}
-    for split, found in files.items():
-        for file in found:
-            if file.group:
-                splits.setdefault(file.group, set()).add(split)
-    if not splits:
-        return []
-    notes = [f"{counted(len(splits), 'group')}, held out only as a whole"]
-    divided = sorted(group for group, places in splits.items() if len(places) > 1)
-    if divided and not pooled:
-        shared = ", ".join(sorted(splits[divided[0]]))
-        notes.append(
-            f"{counted(len(divided), 'group')} in more than one split, such as {printable(divided[0])} in "
-            f"{shared}: accuracies may be too high"
-        )
-    return notes
 
 
 def _inspect(rules: PixelRules, role: str, path: str, label: int) -> Inspected:

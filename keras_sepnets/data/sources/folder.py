@@ -2,46 +2,47 @@
 
 import os
 from pathlib import Path
+from typing import Unpack
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.pictures.formats import KINDS
-from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
+from keras_sepnets.data.sources.files import FileSource
 from keras_sepnets.data.sources.layout import LAYOUT, ClassFolder, understand_layout
+from keras_sepnets.data.sources.listing import Faults, LabelledFile, Opening
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.data.sources.walking import Walk
+from keras_sepnets.data.sources.walking import Walk, list_folder
 
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")  # suffixes of what may be a list of pictures
 
 
-def open_folder(
-    path: str, *, skip_bad: bool = False, pooled: bool = False, faults: Faults | None = None
-) -> FileSource:
+def open_folder(path: str, **opening: Unpack[Opening]) -> FileSource:
     """List the pictures of a folder.
 
     Args:
         path: The folder; `layout` says which of its folders are classes and splits, `walking` what is in them.
-        skip_bad: Whether to leave out files that cannot be read.
-        pooled: Whether to make one split, train, of the pictures of all splits.
-        faults: Collects what is wrong, where as much as possible shall be opened; None to stop at the first fault.
+        opening: See `Opening`.
 
     Raises:
-        SepnetsError: The folder does not exist or has no class folders with pictures; it has fewer than two
-            classes, a split has a class that train lacks, a class has no pictures, or a file is not a picture.
+        SepnetsError: The folder does not exist or has no class folders with pictures, its folders may be
+            understood in several ways, a class has no pictures, or `FileSource` refuses the files.
     """
-    root = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  never raises
+    root = whole_path(path)
     name = str(DatasetName("folder", str(root)))
     if not root.is_dir():
         hint = f'; did you mean "manifest:{printable(root)}"?' if root.is_file() else "."
         raise SepnetsError(f"The picture folder does not exist{hint} Received: {printable(name)}")
-    faults = Faults() if faults is None else faults
+    faults, known = opening.setdefault("faults", Faults()), opening.get("known")
     walk = Walk(str(root))
     files: dict[str, list[LabelledFile]] = {}
     try:
-        classes, notes = understand_layout(str(root), walk)
+        classes, notes = understand_layout(str(root), walk, faults, known=known)
         for folder in classes:
             pictures = _list_pictures(str(root), folder, walk)
-            if not pictures:
+            if not pictures and known is not None:
+                notes.append(f'no {folder.split} picture of "{printable(folder.label)}": its folder is empty')
+            elif not pictures:
                 faults.add(
                     f'The {folder.split} folder of the class "{printable(folder.label)}" has no pictures '
                     f"({KINDS}); add some, or remove it. Received: {printable(name)}"
@@ -50,21 +51,30 @@ def open_folder(
     except OSError as error:
         raise SepnetsError(f"The picture folder cannot be read: {error}. Received: {printable(name)}") from error
     labels = sorted({file.label for file in files.get("train", ())})
-    if len(labels) < 2 and not (faults.collect and any(files.values())):
-        suggested = "" if any(files.values()) else _suggest_list(root)
+    if not any(files.values()) or (len(labels) < 2 and known is None and not faults.collect):
+        number = "at least two class folders" if known is None else "class folders"
+        suggested = _suggest_classes(classes) if any(files.values()) else _suggest_list(root)
         raise SepnetsError(
-            f"A picture folder needs at least two class folders with pictures; {LAYOUT}{suggested}. "
+            f"A picture folder needs {number} with pictures; {LAYOUT}{suggested}. "
             f"Received: {printable(name)} with {', '.join(map(printable, labels)) or 'no class folder'}"
         )
     notes += walk.notes()
     if walk.links:
         notes += _leave_out_repetitions(files)
-    return FileSource(name, files, skip_bad=skip_bad, pooled=pooled, notes=notes, faults=faults)
+    return FileSource(name, files, notes=notes, **opening)
 
 
 def _list_pictures(root: str, folder: ClassFolder, walk: Walk) -> list[LabelledFile]:
     pictures = sorted(walk.pictures(folder.path))
     return [LabelledFile(path[len(root.rstrip("/")) + 1 :], path, folder.label) for path in pictures]
+
+
+def _suggest_classes(classes: list[ClassFolder]) -> str:
+    """Name the folder of a single class if the folders in it may be the classes."""
+    label, path = classes[0].label, classes[0].path
+    if len(classes) > 1 or not list_folder(path).folders:
+        return ""
+    return f'; or, if the folders in "{printable(label)}" are the classes, name it: "folder:{printable(path)}"'
 
 
 def _suggest_list(root: Path) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import counted, printable
 from keras_sepnets.data.pictures.formats import SUFFIXES, has_suffix
 from keras_sepnets.data.sources.class_names import composed
+from keras_sepnets.data.sources.listing import Faults
 from keras_sepnets.data.sources.split_names import split_of
 from keras_sepnets.data.sources.walking import list_folder
 
@@ -26,7 +26,7 @@ class Located(NamedTuple):
     notes: list[str]
 
 
-def locate_pictures(file: Path, keys: Sequence[str]) -> Located:
+def locate_pictures(file: Path, keys: Sequence[str], faults: Faults) -> Located:
     """Find the pictures of a list.
 
     A path means a file relative to the list's folder. If there is none of that name, it may differ in the slashes,
@@ -36,9 +36,7 @@ def locate_pictures(file: Path, keys: Sequence[str]) -> Located:
     Args:
         file: The list.
         keys: The paths as they are written.
-
-    Raises:
-        SepnetsError: Pictures of the same names lie in several folders.
+        faults: Gets pictures of the same name in several folders; the first is then taken.
     """
     folder = file.parent
     written = [os.path.join(folder, key) for key in keys]  # noqa: PTH118  fast
@@ -48,7 +46,7 @@ def locate_pictures(file: Path, keys: Sequence[str]) -> Located:
     finder = _Finder()
     found = {place: path for place in missing if (path := finder.find(str(folder), _slashes(keys[place])))}
     if not found and len(missing) == len(keys):
-        found = _without_start(finder, folder, keys) or _in_folders(finder, file, keys)
+        found = _without_start(finder, folder, keys) or _in_folders(finder, file, keys, faults)
     if not found:
         return Located(written, [])
     first = min(found)
@@ -102,7 +100,7 @@ def _without_start(finder: _Finder, folder: Path, keys: Sequence[str]) -> dict[i
     return {}
 
 
-def _in_folders(finder: _Finder, file: Path, keys: Sequence[str]) -> dict[int, str]:
+def _in_folders(finder: _Finder, file: Path, keys: Sequence[str], faults: Faults) -> dict[int, str]:
     """Find pictures in the folders beside a list: in the one that has all, or each in the only one that has it."""
     tried = [_slashes(key) for key in keys[:: -(-len(keys) // TRIED)]]
     places = {
@@ -117,11 +115,11 @@ def _in_folders(finder: _Finder, file: Path, keys: Sequence[str]) -> dict[int, s
     for hits in (complete or places).values():
         for number, path in hits.items():
             if number in found:
-                raise SepnetsError(
+                faults.add(
                     f'The picture "{printable(keys[number])}" of the list may be {printable(found[number])} or '
                     f"{printable(path)}; write its folder into the list. Received: {printable(file)}"
                 )
-            found[number] = path
+            found.setdefault(number, path)
     return found
 
 

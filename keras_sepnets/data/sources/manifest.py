@@ -4,14 +4,17 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 from keras_sepnets.base.errors import SepnetsError
+from keras_sepnets.base.files import whole_path
 from keras_sepnets.base.text import printable
-from keras_sepnets.data.sources.columns import Columns, find_columns
-from keras_sepnets.data.sources.files import Faults, FileSource, LabelledFile
+from keras_sepnets.data.sources.columns import Columns, find_columns, flagged_split
+from keras_sepnets.data.sources.files import FileSource
+from keras_sepnets.data.sources.listing import UNCLEAR, Faults, LabelledFile, Opening
 from keras_sepnets.data.sources.locating import locate_pictures
 from keras_sepnets.data.sources.name import DatasetName
-from keras_sepnets.data.sources.split_names import UNLABELLED, understand_splits
+from keras_sepnets.data.sources.split_names import UNLABELLED, YES, understand_splits
 from keras_sepnets.data.sources.table import FORM, Row, read_table
 
 
@@ -19,9 +22,7 @@ def open_manifest(
     path: str,
     *,
     columns: Columns = Columns(),  # noqa: B008  immutable
-    skip_bad: bool = False,
-    pooled: bool = False,
-    faults: Faults | None = None,
+    **opening: Unpack[Opening],
 ) -> FileSource:
     """List the pictures of a manifest.
 
@@ -31,23 +32,21 @@ def open_manifest(
             split belongs to train. Pictures with the same group, of one patient for example, are only held out
             together; a row without a group is a group of its own. Other columns are ignored.
         columns: The columns of the path and the label, if the user names them; otherwise see `columns`.
-        skip_bad: Whether to leave out files that are missing or cannot be read.
-        pooled: Whether to make one split, train, of the pictures of all splits.
-        faults: Collects what is wrong, where as much as possible shall be opened; None to stop at the first fault.
+        opening: See `Opening`; a file that is missing counts as one that cannot be read.
 
     Raises:
         SepnetsError: The manifest cannot be read, a row lacks a path or a label, has an unknown split or repeats a
             picture; or `FileSource` refuses the files.
     """
-    file = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111  never raises
+    file = whole_path(path)
     name = str(DatasetName("manifest", str(file)))
-    faults = Faults() if faults is None else faults
+    faults = opening.setdefault("faults", Faults())
     table = read_table(file)
     if not table.rows:
         raise SepnetsError(f"The manifest lists no pictures; {FORM}. Received: {printable(name)}")
-    found, understood = find_columns(table, columns, name)
+    found, understood = find_columns(table, columns, name, faults)
     listed = dict(_read_rows(table.rows, found, file, faults))  # line -> picture and split
-    located = locate_pictures(file, [picture.key for picture, _ in listed.values()])
+    located = locate_pictures(file, [picture.key for picture, _ in listed.values()], faults)
     notes = [*table.notes, *understood, *located.notes]
     files: dict[str, list[LabelledFile]] = {split: [] for split in ("train", "validation", "test")}
     lines: dict[str, int] = {}  # path -> its line
@@ -61,10 +60,10 @@ def open_manifest(
             continue
         lines[place] = line
         files[split].append(picture._replace(path=place))
-    if not skip_bad:
+    if not opening.get("skip_bad"):
         _check_existence(lines, name)
     ordered = {split: sorted(rows, key=lambda row: (row.label, row.key)) for split, rows in files.items()}
-    return FileSource(name, ordered, skip_bad=skip_bad, pooled=pooled, notes=notes, faults=faults)
+    return FileSource(name, ordered, notes=notes, **opening)
 
 
 def _read_rows(
@@ -77,7 +76,8 @@ def _read_rows(
         try:
             if row.fault:
                 raise SepnetsError(f"A row of the manifest cannot be used: {row.fault}. Received: {where}")
-            key, label = _text(row, columns.path, "path", where), _text(row, columns.label, "label", where)
+            key = _text(row, columns.path, "path", where)
+            label = _text(row, columns.label, "label", where) if columns.label is not None else UNCLEAR
             group = row.values.get(columns.group)
             grouped = group is not None and str(group).strip()
             split = splits.get(_split(row, columns))
@@ -95,7 +95,10 @@ def _read_rows(
 
 
 def _split(row: Row, columns: Columns) -> str:
-    return str(row.values.get(columns.split) or "train").strip()
+    value = str(row.values.get(columns.split) or "train").strip()
+    if flagged := flagged_split(columns.split):
+        return flagged if value.casefold() in YES else "train"
+    return value
 
 
 def _text(row: Row, column: str | None, what: str, where: str) -> str:

@@ -1,10 +1,11 @@
 """The name of a data set: `folder:PATH`, `manifest:FILE` or a TFDS name. Only this module takes it apart."""
 
 import contextlib
-import os
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from keras_sepnets.base.files import whole_path
 
 
 def kind_of_path(path: str) -> tuple[str, str] | None:
@@ -59,7 +60,7 @@ class DatasetName(NamedTuple):
         """Return the name with an absolute path, if it has a path."""
         if not self.is_own_pictures:
             return self
-        return self._replace(place=str(Path(os.path.expanduser(self.place)).resolve()))  # noqa: PTH111  never raises
+        return self._replace(place=str(whole_path(self.place)))
 
     def __str__(self) -> str:
         """Return the name in one piece."""

@@ -1,10 +1,12 @@
 """From the name of a data set to its source."""
 
+from typing import Unpack
+
 from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.base.text import printable
 from keras_sepnets.data.sources.columns import Columns, columns_of
-from keras_sepnets.data.sources.files import Faults
 from keras_sepnets.data.sources.folder import open_folder
+from keras_sepnets.data.sources.listing import Faults, Opening
 from keras_sepnets.data.sources.manifest import open_manifest
 from keras_sepnets.data.sources.name import DatasetName
 from keras_sepnets.data.sources.source import Source
@@ -12,23 +14,20 @@ from keras_sepnets.data.sources.tfds import TfdsSource
 from keras_sepnets.settings.schema import DataConfig
 
 
-def open_data(config: DataConfig, *, download: bool = False) -> Source:
-    """Open the data set of a run as its settings say; see `open_source`."""
-    return open_source(
-        config.dataset,
-        columns=columns_of(config),
-        download=download,
-        skip_bad=config.on_bad_picture == "skip",
-        pooled=config.folds > 0,
-    )
+def open_data(config: DataConfig, *, download: bool = False, **opening: Unpack[Opening]) -> Source:
+    """Open the data set of a run as its settings say, except where `opening` says otherwise; see `open_source`."""
+    merged: Opening = {
+        "skip_bad": config.on_bad_picture == "skip",
+        "pooled": config.folds > 0,
+        "as_written": config.class_names == "as_written",
+    }
+    merged.update(opening)
+    return open_source(config.dataset, columns=columns_of(config), download=download, **merged)
 
 
 def open_to_check(config: DataConfig) -> Source:
     """Open as much as possible of a data set; picture files that could not be used are named in its `faults`."""
-    faults = Faults(collect=True)
-    return open_source(
-        config.dataset, columns=columns_of(config), skip_bad=True, pooled=config.folds > 0, faults=faults
-    )
+    return open_data(config, skip_bad=True, faults=Faults(collect=True))
 
 
 def open_source(
@@ -36,9 +35,7 @@ def open_source(
     *,
     columns: Columns = Columns(),  # noqa: B008  immutable
     download: bool = False,
-    skip_bad: bool = False,
-    pooled: bool = False,
-    faults: Faults | None = None,
+    **opening: Unpack[Opening],
 ) -> Source:
     """Open a data set by name.
 
@@ -46,11 +43,7 @@ def open_source(
         dataset: `folder:PATH`, `manifest:FILE` or a TFDS name.
         columns: The columns of a manifest that the user names.
         download: Whether a TFDS data set may be downloaded.
-        skip_bad: Whether to leave out picture files that cannot be read.
-        pooled: Whether to pool picture files of all splits in train, for a cross-validation; TFDS data sets keep
-            their splits.
-        faults: Collects what is wrong with picture files, where as much as possible shall be opened; None to stop
-            at the first fault.
+        opening: See `Opening`; TFDS data sets keep their splits and names.
 
     Raises:
         SepnetsError: The data set does not exist or cannot be used.
@@ -62,10 +55,10 @@ def open_source(
             f"Received: {printable(dataset)}"
         )
     if name.kind == "folder":
-        return open_folder(name.place, skip_bad=skip_bad, pooled=pooled, faults=faults)
+        return open_folder(name.place, **opening)
     if name.kind == "manifest":
-        return open_manifest(name.place, columns=columns, skip_bad=skip_bad, pooled=pooled, faults=faults)
+        return open_manifest(name.place, columns=columns, **opening)
     source = TfdsSource(name.place, download=download)
-    if pooled:
+    if opening.get("pooled"):
         source.notes.append("the folds are cut from the train split alone; a test split is not used")
     return source

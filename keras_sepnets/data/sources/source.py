@@ -97,5 +97,9 @@ class Source(Protocol):
             rules: What decides about the pixels besides the files.
         """
 
-    def deep_values(self) -> np.ndarray | None:
-        """Return values of some 16-bit training pictures, float32 (n,); None if there are no such pictures."""
+    def deep_values(self, rules: PixelRules, /) -> np.ndarray | None:
+        """Return values of some 16-bit training pictures, float32 (n,); None if there are no such pictures.
+
+        Args:
+            rules: Have the limit of the size of a picture.
+        """

@@ -26,6 +26,9 @@ SPLIT_WORDS = {
     "unlabeled": UNLABELLED,
     "unknown": UNLABELLED,
 }
+# Columns of a list that say of each picture whether it is in this split; the others are in train.
+FLAGS = {"isvalid": "validation", "isvalidation": "validation", "isval": "validation", "istest": "test"}
+YES, NO = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no")
 # What people add to these words; numbers, such as years and sizes, do not count either.
 ADDED = (
     "set sets data dataset split subset folder dir files new final original image images img imgs picture "

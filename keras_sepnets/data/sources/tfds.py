@@ -173,7 +173,7 @@ class TfdsSource:
                 )
 
     @functools.lru_cache(maxsize=1)  # noqa: B019
-    def deep_values(self) -> np.ndarray | None:
+    def deep_values(self, _rules: PixelRules) -> np.ndarray | None:
         """Return values of some 16-bit training pictures; see `Source`."""
         if self._image_feature.dtype != np.uint16:
             return None

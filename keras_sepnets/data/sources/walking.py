@@ -27,7 +27,7 @@ class Listing(NamedTuple):
 
     folders: list[str]  # paths, in the order of their names
     pictures: list[str]  # paths of the files that are named, or without a suffix begin, like pictures
-    others: int  # number of other files
+    others: list[str]  # paths of other files
     left_alone: list[str]  # paths of hidden files and folders, and of litter
     links: list[str]  # paths of links that are followed, to folders and to pictures
     loops: list[str]  # links to this folder, or to one above it
@@ -39,8 +39,7 @@ def list_folder(folder: str) -> Listing:
     Raises:
         OSError: The folder cannot be read.
     """
-    listing = Listing([], [], 0, [], [], [])
-    others = 0
+    listing = Listing([], [], [], [], [], [])
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             is_link = entry.is_symlink()
@@ -53,8 +52,8 @@ def list_folder(folder: str) -> Listing:
                 (listing.folders if is_folder else listing.pictures).append(entry.path)
                 listing.links.extend([entry.path] if is_link else [])
             else:
-                others += 1
-    return listing._replace(others=others)
+                listing.others.append(entry.path)
+    return listing
 
 
 class Walk:
@@ -68,7 +67,7 @@ class Walk:
         """Start with nothing seen; paths are named from `root` on."""
         self.links: list[str] = []  # those that were followed
         self._root = root
-        self._others = 0
+        self._others: list[str] = []
         self._left_alone: list[str] = []
         self._loops: list[str] = []
         self._repeated: list[str] = []
@@ -114,14 +113,13 @@ class Walk:
             ("followed: {}", "link", "links", self.links),
             ("not followed: {} back to a folder above", "link", "links", self._loops),
             ("entered once: {} with several links", "folder", "folders", self._repeated),
+            ("ignored: {} without the suffix of a picture", "file", "files", self._others),
         )
-        notes = [
+        return [
             f"{form.format(counted(len(paths), singular, plural))}, such as {self._name(min(paths))}"
             for form, singular, plural, paths in found
             if paths
         ]
-        others = f"ignored: {counted(self._others, 'file')} without the suffix of a picture"
-        return [*notes, others] if self._others else notes
 
     def _name(self, path: str) -> str:
         return printable(os.path.relpath(path, self._root))

@@ -15,7 +15,7 @@ from keras_sepnets.base.temporary import temporary_folder
 from keras_sepnets.data.batches.roles import ROLES
 from keras_sepnets.inference.forward import BATCH_SIZE
 from keras_sepnets.settings.schema import RunConfig
-from keras_sepnets.training.choices import most_batches_for_statistics
+from keras_sepnets.training.choices import batches_for_precise
 from keras_sepnets.training.classifier import CLASSIFIER, MOST_WORK, most_fitted
 from keras_sepnets.training.clock import TimeLimit
 from keras_sepnets.training.phases import Phase
@@ -48,13 +48,17 @@ def epochs_within(limit: TimeLimit, trial: "Plan", config: RunConfig) -> int:
     train, held_out, test = map(trial.splits.num_examples, ROLES)
     work = Work(
         steps=trial.steps_per_epoch,
-        validation_batches=-(-held_out // BATCH_SIZE) + most_batches_for_statistics(config),
+        validation_batches=-(-held_out // BATCH_SIZE),
         test_batches=-(-test // BATCH_SIZE),
     )
     if config.transfer.weights and config.transfer.classifier in ("auto", "fitted"):
         work = work.with_fitted_classifier(trial.network.get_layer(CLASSIFIER).kernel.shape, train)
     left = limit.left
-    fitting = speed.epochs_that_fit(left, work)
+    asked, fitting = config.training.epochs, speed.epochs_that_fit(left, work)
+    epochs = fitting if asked == "auto" else min(asked, fitting)
+    if more := batches_for_precise(config, epochs * work.steps, work.steps):
+        work = work._replace(validation_batches=work.validation_batches + more)
+        fitting = speed.epochs_that_fit(left, work)
     if not fitting:
         needed = limit.seconds - left + speed.seconds_of(work)
         raise SepnetsError(

@@ -20,6 +20,7 @@ from keras_sepnets.base.intervals import compare_rounds
 from keras_sepnets.base.machine import describe_machine
 from keras_sepnets.settings.schema import RunConfig, TrainingConfig
 from keras_sepnets.training.tuning.turns import least_seconds, measure_steps
+from keras_sepnets.training.tuning.workers import WorkerTimeoutError
 
 OPEN = {  # setting -> what "auto" may become
     "accelerate": ("off", "on"),
@@ -63,7 +64,7 @@ def choose_form(
 
     The forms take turns, each in its own process. The default form (accelerated on CPUs, compiled by XLA on GPUs)
     wins unless another one is faster in every round. The result is cached in the user's cache folder by machine,
-    versions, network, picture size and batch size.
+    versions, network, picture size and batch size, also if a whole minute was not enough.
 
     Args:
         config: The settings; the picture size is final.
@@ -96,7 +97,7 @@ def choose_form(
     seconds = MOST_SECONDS if max_seconds is None else min(MOST_SECONDS, SHARE * max_seconds)
     if seconds < FEWEST_SECONDS:
         return Form(
-            forms[default], f"default; {seconds:.0f} s, a tenth of the time limit, are too little for a trial"
+            forms[default], f"default; {seconds:.0f} s, a tenth of the time limit, is too little for a trial"
         )
     on_progress(
         f"measuring which form of the network trains fastest here, for {seconds:.0f} s at most: {', '.join(forms)}"
@@ -105,7 +106,10 @@ def choose_form(
     try:
         speeds = measure_steps(tasks, rounds=ROUNDS, max_seconds=seconds, on_progress=on_progress)
     except FailedRunError as error:
-        return _KNOWN.setdefault(cache, Form(forms[default], f"default; {error}"))
+        form = Form(forms[default], f"default; {error}")
+        if seconds == MOST_SECONDS and isinstance(error.__cause__, WorkerTimeoutError):
+            _write(cache, form)  # the next run would wait as long for nothing
+        return _KNOWN.setdefault(cache, form)
     chosen, why = _fastest(speeds.images_per_second, default)
     form = Form(forms[chosen], why)
     _write(cache, form)
@@ -197,11 +201,15 @@ def _make_task(config: RunConfig, *, batch_size: int, classes: int) -> dict[str,
 
 
 def _cache_file(task: dict[str, Any]) -> Path:
-    """Return the file of a trial's result; relative for a user without a home folder."""
+    """Return the file of a trial's result; relative, so that it is never written, for a user without a home."""
     threads = {name: value for name, value in os.environ.items() if name.startswith("TF_NUM_")}
     known = [describe_machine("keras-sepnets", "keras", "tensorflow"), threads, task]
     key = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
-    return platformdirs.user_cache_path("sepnets") / "form-trials" / f"{key[:32]}.json"
+    try:
+        folder = platformdirs.user_cache_path("sepnets")
+    except RuntimeError:  # older versions of platformdirs return a relative path
+        folder = Path("sepnets")
+    return folder / "form-trials" / f"{key[:32]}.json"
 
 
 def _write(cache: Path, form: Form) -> None:

@@ -62,6 +62,7 @@ def test_orders_differ_between_epochs_and_seeds():
     assert not np.array_equal(first, np.arange(50))
 
 
+@pytest.mark.long
 def test_every_place_gets_every_example_about_equally_often():
     firsts = epochs(numbered(10), 10, 1, 3, count=2000)[:, 0]
     counts = np.bincount(firsts, minlength=10)
@@ -183,6 +184,7 @@ def test_a_picture_is_the_same_from_memory_files_and_disk_cache(folder_examples,
     assert np.array_equal(pictures_of(batches), pictures_from_memory)  # now from the cache
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(st.integers(2, 300), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([1, 2]), st.data())
 def test_a_resumed_epoch_has_the_rest_of_the_original_one(count, batch_size, seed, workers, data):
@@ -251,7 +253,7 @@ def strong_batches():
     return batches, list(batches.take(40).as_numpy_iterator())
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_a_restart_at_any_step_resumes_with_the_same_pictures(strong_batches, threads):
     batches, whole = strong_batches
     options = tf.data.Options()
@@ -282,7 +284,9 @@ def test_streamed_workers_read_different_records_through_tfds(streamed):
     assert not shares[0] & shares[1]
 
 
-@pytest.mark.parametrize("kept", ["files", "disk", "skip"])
+@pytest.mark.parametrize(
+    "kept", ["files", *(pytest.param(kept, marks=pytest.mark.long) for kept in ("disk", "skip"))]
+)
 def test_a_restart_resumes_with_the_same_pictures_from_files(picture_folder, tmp_path, kept):
     source = open_source(f"folder:{picture_folder}", skip_bad=kept == "skip")
     splits = Splits(

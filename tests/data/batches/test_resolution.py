@@ -18,7 +18,7 @@ class Deep:
     def __init__(self, *values):
         self.values = None if not values else np.array(values, np.float32)
 
-    def deep_values(self):
+    def deep_values(self, _rules):
         return self.values
 
 
@@ -99,3 +99,17 @@ def test_the_rule_is_measured_once_on_the_files_and_holds_for_all_of_them(tmp_pa
     assert np.mean(pixels["high"]) == pytest.approx(191, abs=8)
     assert np.mean(pixels["low"]) == pytest.approx(64, abs=8)
     assert resolve_data(data, source, default_size=20) == data
+
+
+def test_pictures_above_the_usual_limit_are_measured_where_a_higher_one_is_set(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_sepnets.data.pictures.headers.MAXIMUM_PIXELS", 100)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            values = np.random.default_rng(number).integers(300, 4096, (20, 20)).astype(np.uint16)
+            Image.fromarray(values).save(tmp_path / name / f"{number}.png")
+    source = open_source(f"folder:{tmp_path}")
+    higher = resolve_data(DataConfig(max_megapixels=1.0), source, default_size=20)
+    assert higher.sixteen_bit == "stretch"
+    assert higher.sixteen_bit_black == pytest.approx(300, abs=50)
+    assert resolve_data(DataConfig(), source, default_size=20).sixteen_bit == "high_byte"  # none may be read

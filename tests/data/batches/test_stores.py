@@ -23,6 +23,7 @@ from keras_sepnets.settings.schema import DataConfig
 def photos(tmp_path, monkeypatch):
     """A TFDS data set of JPEG records."""
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     tiny_builder.TinyPhotos(data_dir=str(tmp_path / "tfds")).download_and_prepare()
     return open_source("tiny_photos")
 

@@ -87,6 +87,62 @@ def test_everything_in_a_list_is_reported_missing_files_apart(folder):
     assert "unreadable" not in found
 
 
+@pytest.mark.parametrize(
+    ("moves", "sentence"),
+    [
+        ({"green": "train/green", "red": "train/red", "blue": "bus"}, "has train and also bus"),
+        ({"green": "train_1/green", "red": "train_2/red", "blue": "train_1/blue"}, "two folders for train"),
+        ({"green": "test/green", "red": "test/red", "blue": "test/blue"}, "has test and no train folder"),
+        ({"green": "train/train/green", "red": "train/test/red", "blue": "train/train/blue"}, "names of splits"),
+        ({"green": "cats/2020", "red": "cats/2021", "blue": "cats/2022"}, "at least two classes"),
+    ],
+)
+def test_folders_that_are_not_understood_are_reported_with_all_else(folder, tmp_path, moves, sentence):
+    (folder / "red" / "00.jpg").write_text("words")
+    for name, place in moves.items():
+        (tmp_path / "new" / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).rename(tmp_path / "new" / place)
+    found = issues(tmp_path / "new")
+    assert sentence in " ".join(found["unusable"].examples)
+    assert len(found["unreadable"].examples) == 1
+
+
+def test_a_list_whose_labels_are_not_clear_is_checked_without_them(folder):
+    rows = [f"red/{number:02d}.jpg,{number},{number % 3}" for number in range(18, 22)]
+    (folder / "list.csv").write_text("\n".join(["path,a,b", *rows]))
+    found = issues(f"manifest:{folder}/list.csv")
+    assert {"unusable", "missing"} <= found.keys()
+    assert 'may have the label in "a" or "b"' in found["unusable"].examples[0]
+    assert len(found["unusable"].examples) == 1
+    assert [path.rpartition("/")[2] for path in found["missing"].examples] == ["20.jpg", "21.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("folder:nowhere", "does not exist"),
+        ("folder:empty", "at least two class folders"),
+        ("manifest:nowhere.csv", "cannot be read"),
+        ("manifest:words.csv", "lists no pictures"),
+        ("manifest:two.csv", 'may have the path in "left" or "right"'),
+    ],
+)
+def test_where_nothing_can_be_opened_the_report_says_why(tmp_path, monkeypatch, name, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words.csv").write_text("path,label\n")
+    (tmp_path / "two.csv").write_text("left,right,label\n1.jpg,2.jpg,a\n")
+    printed = run("check", name, "--json")
+    assert (printed.exit_code, printed.stderr) == (2, "")
+    (issue,) = json.loads(printed.stdout)["issues"]
+    assert (issue["kind"], issue["severity"], issue["count"]) == ("unusable", "error", 1)
+    assert sentence in issue["examples"][0]
+    shown = run("check", name)
+    assert (shown.exit_code, shown.stderr) == (2, "")
+    assert shown.stdout.startswith("0 pictures\nerror: unusable (1): training would be refused\n    ")
+    assert run("check", "cifr10").stderr.startswith("Error: ")
+
+
 def test_a_single_class_is_reported_and_its_pictures_are_checked(folder):
     shutil.rmtree(folder / "red")
     shutil.rmtree(folder / "blue")
@@ -276,8 +332,9 @@ def test_settings_name_the_columns_of_a_list(folder):
     rows = [f"{path.relative_to(folder)},{path.stem},{path.parent.name}" for path in sorted(folder.rglob("*.jpg"))]
     (folder / "list.csv").write_text("\n".join(["path,a,b", *rows]))
     result = run("check", f"manifest:{folder}/list.csv")
-    assert result.exit_code == 2
-    assert "data.label_column=NAME" in result.stderr
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "data.label_column=NAME" in result.stdout
+    assert "60 pictures" in result.stdout
     named = run("check", f"manifest:{folder}/list.csv", "--set", "data.label_column=b")
     assert named.exit_code == 0, named.output
     assert 'note: understood: the label from the column "b"' in named.output

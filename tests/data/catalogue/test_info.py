@@ -15,6 +15,7 @@ from keras_sepnets.data.catalogue.offline import prepare_from_folder
 def data_dir(tmp_path, monkeypatch):
     """A data folder for each test, and no internet access."""
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
     def refuse(_socket, address):
         raise AssertionError(f"tried to use the network: {address}")

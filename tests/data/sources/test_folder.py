@@ -73,7 +73,7 @@ def test_files_without_the_suffix_of_a_picture_are_counted(picture_folder, tmp_p
     shutil.copytree(picture_folder, tmp_path / "set")
     (tmp_path / "set" / "red" / "notes.txt").write_text("x")
     source = open_source(f"folder:{tmp_path / 'set'}")
-    assert source.notes == ["ignored: 1 file without the suffix of a picture"]
+    assert source.notes == ["ignored: 1 file without the suffix of a picture, such as red/notes.txt"]
     assert source.num_examples("train") == 60
 
 
@@ -278,6 +278,41 @@ def test_what_was_understood_is_said_and_plain_names_need_no_word(tmp_path):
         "not used: 2 pictures in my_pred, which has no class folders; sepnets predict classifies them",
         "ignored: docs, which has no pictures",
         "ignored: 1 picture outside the class folders: my_test/my_test/0.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("places", "classes"),
+    [
+        ("flowers/rose flowers/tulip", {"rose", "tulip"}),
+        ("pets/rose pets/tulip", {"rose", "tulip"}),
+        ("pets/flowers/rose pets/flowers/tulip", {"rose", "tulip"}),
+        ("flowers/0 flowers/1 flowers/2", {"0", "1", "2"}),
+        ("cats/2020 cats/2021", None),
+        ("cats/2020-05-01 cats/2020-06-12", None),
+        ("cats/1.jpg cats/indoors cats/outdoors", None),
+    ],
+)
+def test_a_single_folder_is_an_archives_or_a_class_but_never_in_silence(tmp_path, places, classes):
+    make(tmp_path / "pets", *(place if place.endswith(".jpg") else f"{place}/1.jpg" for place in places.split()))
+    name = f"folder:{tmp_path / 'pets'}"
+    if classes is None:
+        sentence = rf'if the folders in "cats" are the classes, name it: "{name}/cats"\. Received: .* with cats$'
+        with pytest.raises(SepnetsError, match=sentence):
+            open_source(name)
+        return
+    source = open_source(name)
+    assert set(source.class_names) == classes
+    if places.startswith("pets/") and "flowers" not in places:
+        assert source.notes == ["the pictures are in pets"]
+    else:
+        assert 'as nothing lies beside it; if "flowers" is itself a class' in source.notes[0]
+
+
+def test_a_single_folder_inside_a_split_is_said(tmp_path):
+    make(tmp_path, *(f"train/cats/{name}/1.jpg" for name in ("indoors", "outdoors")))
+    assert open_source(f"folder:{tmp_path}").notes == [
+        "understood: train/cats is train (its folders are the classes)"
     ]
 
 

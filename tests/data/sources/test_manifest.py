@@ -194,6 +194,25 @@ def test_splits_are_understood_in_every_column_that_has_only_splits(tmp_path, pi
     assert open_manifest(str(file)).splits == ("train", "validation", "test")
 
 
+@pytest.mark.parametrize(("column", "split"), [("is_valid", "validation"), ("IsTest", "test")])
+def test_a_column_of_yes_and_no_is_a_split(tmp_path, picture_folder, column, split):
+    """As in fastai's lists of pictures."""
+    flags = dict(zip(IDS.split(), ("False", "True", "", "true"), strict=True))
+    file = Path(write_variant(tmp_path, f"path,label,{column}", "train/{0}.jpg,{1},{0}", picture_folder))
+    head, *rows = file.read_text().splitlines()
+    flagged = [f"{row.rpartition(',')[0]},{flags[row.rpartition(',')[2]]}" for row in rows]
+    file.write_text("\n".join([head, *flagged]))
+    source = open_manifest(str(file))
+    assert source.splits == ("train", split)
+    assert f'understood: the split from the column "{column}" ({split} or train)' in source.notes
+    lines = [
+        {"path": f"train/{name}.jpg", "label": "a" if k < 2 else "b", column: k % 2 == 1}
+        for k, name in enumerate(flags)
+    ]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert open_manifest(str(tmp_path / "list.jsonl")).num_examples(split) == 2
+
+
 def test_pictures_of_the_same_name_in_two_folders_are_not_guessed(tmp_path, picture_folder):
     file = write_variant(tmp_path, "id,label", "{0},{1}", picture_folder)
     shutil.copytree(tmp_path / "train", tmp_path / "test")

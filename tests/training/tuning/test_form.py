@@ -11,6 +11,7 @@ from keras_sepnets.training.plan import make_plan
 from keras_sepnets.training.tuning import form as form_trial
 from keras_sepnets.training.tuning.form import choose_form, form_name, warn_of_slow_products
 from keras_sepnets.training.tuning.turns import StepSpeeds
+from keras_sepnets.training.tuning.workers import WorkerError, WorkerTimeoutError
 
 LONG = 10_000  # steps
 
@@ -206,7 +207,7 @@ def test_a_trial_takes_a_minute_or_a_tenth_of_the_time_limit_or_is_skipped(trial
     short = choose(config(batch_size=7), max_seconds=90.0)
     assert len(asked) == 3
     assert short.settings == {"accelerate": "on", "jit_compile": "off"}
-    assert short.why == "default; 9 s, a tenth of the time limit, are too little for a trial"
+    assert short.why == "default; 9 s, a tenth of the time limit, is too little for a trial"
 
 
 def test_a_trial_that_is_not_done_in_time_is_given_up(monkeypatch):
@@ -219,6 +220,30 @@ def test_a_trial_that_is_not_done_in_time_is_given_up(monkeypatch):
     assert form.why == "default; not accelerated could not be measured: not done after 0.2 s"
 
 
+@pytest.mark.parametrize(
+    ("cause", "limit", "measured"),
+    [
+        (WorkerTimeoutError("not done after 60 s"), None, 1),
+        (WorkerTimeoutError("not done after 30 s"), 300.0, 2),  # of a short run; a longer one may be done in time
+        (WorkerError(1, "no memory"), None, 2),
+    ],
+)
+def test_a_trial_that_used_its_whole_minute_is_not_repeated(monkeypatch, cause, limit, measured):
+    asked = []
+
+    def measure_steps(*_, **__):
+        asked.append(1)
+        raise FailedRunError(f"accelerated could not be measured: {cause}") from cause
+
+    monkeypatch.setattr(form_trial, "measure_steps", measure_steps)
+    first = choose(config(), max_seconds=limit)
+    form_trial._KNOWN.clear()  # as in the next process
+    again = choose(config(), max_seconds=limit)
+    assert len(asked) == measured
+    assert again.settings == first.settings
+    assert again.why.startswith(first.why)
+
+
 def test_nothing_is_measured_where_no_run_follows(trials):
     asked = trials(BOTH)
     assert choose(config(), measure=False).why.startswith("default; a run measures")
@@ -227,11 +252,17 @@ def test_nothing_is_measured_where_no_run_follows(trials):
     assert choose(config(), measure=False).settings == measured.settings
 
 
-@pytest.mark.parametrize("place", ["/proc/none", "/dev/null", "~/.cache"])
+@pytest.mark.parametrize("place", ["/proc/none", "/dev/null", "~/.cache", None])
 def test_a_cache_that_cannot_be_written_does_not_matter(trials, tmp_path, monkeypatch, place):
-    """The last one is that of a user without a home folder."""
+    """The last two are those of a user without a home folder, in older and newer versions of platformdirs."""
+
+    def user_cache_path(_name):
+        if place is None:
+            raise RuntimeError("could not determine the home directory")
+        return Path(place)
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda _name: Path(place))
+    monkeypatch.setattr("platformdirs.user_cache_path", user_cache_path)
     asked = trials(BOTH)
     first = choose(config())
     assert first.settings["accelerate"] == "on"

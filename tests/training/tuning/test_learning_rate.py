@@ -96,6 +96,7 @@ def found(plan):
     return find_learning_rate(plan, steps=30)
 
 
+@pytest.mark.long
 def test_the_same_plan_gives_the_same_curve_and_keeps_its_weights(plan, found):
     before = [variable.numpy().copy() for variable in plan.network.variables]
     seen = []

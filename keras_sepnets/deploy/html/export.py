@@ -106,7 +106,8 @@ def export_html(
     )
     content = render_page(packed, about).encode()
     if verification:
-        _reject(verification, max_drop, output, content)
+        advice = "try --quantize float16" if quantize == "int8" else "allow more with --max-drop"
+        _reject(verification, max_drop, output, content, advice)
     write_file(output, content)
     return HtmlExport(
         file=str(output),
@@ -170,10 +171,9 @@ def _classify(
         return classify_in_node(file, pictures(), classes)
 
 
-def _reject(verification: Verification, max_drop: float, output: Path, content: bytes) -> None:
+def _reject(verification: Verification, max_drop: float, output: Path, content: bytes, advice: str) -> None:
     """Keep a page that lost too much accuracy under another name, and raise FailedRunError."""
     rejected = output.with_name(f"{output.name}.rejected")
     if verification.keras_top1 - verification.top1 > max_drop:
         write_file(rejected, content)
-    advice = "try --quantize float16, or allow more with --max-drop"
     check_drop(verification, max_drop, rejected=str(rejected), advice=advice)

@@ -109,7 +109,8 @@ def test_the_map_can_be_switched_on_with_the_keyboard(finished, page, tmp_path):
     choose(page, write_pictures(finished, tmp_path)[:1])
     drawn = """() => {
       const overlay = document.querySelector("#overlay");
-      return overlay.getContext("2d").getImageData(0, 0, overlay.width, overlay.height).data.some((value) => value);
+      const { data } = overlay.getContext("2d").getImageData(0, 0, overlay.width, overlay.height);
+      return data.some((value) => value);
     }"""
     assert not page.evaluate(drawn)
     page.locator("#map").focus()

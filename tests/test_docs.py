@@ -32,7 +32,8 @@ PAGES = [README, *sorted(DOCS.glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("experiments/*/report.md"))]
 # Commands that take long; other tests run smaller forms of them.
 EXPENSIVE = (
-    "tune", "train", "ablate", "sweep", "benchmark", "data prepare", "data show", "data forecast", "cost --grid",
+    "tune", "train", "export", "ablate", "sweep", "benchmark", "data prepare", "data show", "data forecast",
+    "cost --grid",
 )  # fmt: skip
 
 
@@ -350,6 +351,7 @@ def test_json_is_as_documented(finished, tmp_path):
         "train --dry-run": ["train", "--alpha", "0.0625", "--image-size", "32", "--dry-run"],
         "evaluate": ["evaluate", run],
         "predict": ["predict", run, str(tmp_path / "a.png")],
+        "export": ["export", run, "--format", "html"],
         "runs": ["runs", str(tmp_path)],
         "runs --diff": ["runs", "--diff", run, run],
         "recipes": ["recipes"],

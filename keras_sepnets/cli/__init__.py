@@ -8,6 +8,7 @@ from keras_sepnets.cli.benchmark import benchmark
 from keras_sepnets.cli.cost import cost
 from keras_sepnets.cli.data import data
 from keras_sepnets.cli.evaluate import evaluate
+from keras_sepnets.cli.export import export
 from keras_sepnets.cli.models import models
 from keras_sepnets.cli.predict import predict
 from keras_sepnets.cli.recipes import recipes
@@ -26,6 +27,7 @@ def main() -> None:
     sepnets train --model mobilenet --alpha 0.5      train on the built-in digits
     sepnets evaluate runs/mobilenet-digits-1         accuracy and confusion matrix
     sepnets predict runs/mobilenet-digits-1 a.png    classes of pictures
+    sepnets export RUN --format html                 a classifier in one file for any browser
     sepnets tune --learning-rate                     a learning rate that fits network and data
     sepnets runs                                     runs so far: state, accuracy, cost
     sepnets recipes                                  sets of settings, with their sources
@@ -42,5 +44,7 @@ def main() -> None:
     """
 
 
-for command in (train, tune, evaluate, predict, runs, recipes, ablate, sweep, cost, models, data, benchmark):
+for command in (
+    train, tune, evaluate, predict, export, runs, recipes, ablate, sweep, cost, models, data, benchmark,
+):  # fmt: skip
     main.add_command(command)

@@ -21,6 +21,7 @@ from keras_sepnets.cost.counting import Cost
 from keras_sepnets.cost.papers import Comparison, GridPoint
 from keras_sepnets.data.catalogue.checking import Check
 from keras_sepnets.data.catalogue.info import DataSetDescription, ListedDataSet
+from keras_sepnets.deploy.html.export import HtmlExport
 from keras_sepnets.inference.evaluation import EvaluatedRun, Evaluation
 from keras_sepnets.inference.prediction import Prediction
 from keras_sepnets.lab.growth import Forecast
@@ -63,6 +64,7 @@ RESULTS: dict[str, Any] = {
     "tune": _joined(LearningRateRange, Picture),
     "evaluate": _joined(EvaluatedRun, Evaluation),
     "predict": list[Prediction],
+    "export": HtmlExport,
     "runs": list[RunSummary],
     "runs --diff": RunsDifference,
     "recipes": list[Recipe],

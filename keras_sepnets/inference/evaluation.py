@@ -140,7 +140,7 @@ def evaluate(
         check_classes(run, splits)
     splits = pictures.splits
     with splits.translated_failures():
-        probabilities, labels = _classify_split(model, splits, split)
+        probabilities, labels = classify_split(model, splits, split)
     if pictures.other and splits.bad_pictures:
         left_out = counted(len(splits.bad_pictures), "unreadable file")
         warnings.warn(f"left out: {left_out}; sepnets data check names them", stacklevel=2)
@@ -216,8 +216,8 @@ def _find_mistakes(
     return tuple(Mistake(pictures[k], names[labels[k]], names[predicted[k]], float(surest[k])) for k in first)
 
 
-def _classify_split(model: keras.Model, splits: Splits, role: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities (examples, classes) and labels (examples,) of a role."""
+def classify_split(model: keras.Model, splits: Splits, role: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities (examples, classes) and labels (examples,) of a role; see `classify_batches`."""
     results = list(classify_batches(model, splits.evaluation_batches(role, BATCH_SIZE)))
     if not results:
         raise FailedRunError(NOTHING_READ)

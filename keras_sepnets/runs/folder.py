@@ -38,6 +38,7 @@ class Run:
     training.json       time and speed, written when the training is finished
     learning_curve.png  and validation_predictions.png: pictures with the network's predictions
     events/             for TensorBoard, if it is installed
+    export.*            the network for other devices, after an export
     evaluation-SPLIT.json, predictions-SPLIT.csv, confusion-SPLIT.csv and .png, after an evaluation
     """
 
@@ -141,7 +142,7 @@ class Run:
         # In this order, a kill in between leaves a run that was stopped at its very end.
         (self.path / "training.json").unlink()
         self.write_json("config.json", config.model_dump(mode="json"))
-        for pattern in ("evaluation-*", "predictions-*", "confusion-*", "final.keras"):
+        for pattern in ("evaluation-*", "predictions-*", "confusion-*", "export.*", "final.keras"):
             for result in self.path.glob(pattern):
                 result.unlink(missing_ok=True)
 

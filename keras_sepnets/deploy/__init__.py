@@ -1,0 +1,1 @@
+"""From a run to a device: files that classify pictures elsewhere, each verified by its own runtime."""

@@ -1,0 +1,1 @@
+"""A classifier in one HTML file: the network as operations, the page, its interpreter, and its verification."""

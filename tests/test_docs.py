@@ -9,12 +9,15 @@ from pathlib import Path
 
 import click
 import generate_docs
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from invented import three_arms
 from PIL import Image
 from pydantic import TypeAdapter
 
 from keras_sepnets import Run, RunConfig, build_mobilenet, load_config
+from keras_sepnets.base.learning_curves import learn_curve
 from keras_sepnets.benchmarks.input import InputBenchmark
 from keras_sepnets.benchmarks.steps import TrainingBenchmark
 from keras_sepnets.cli import main
@@ -22,7 +25,9 @@ from keras_sepnets.cli.models import describe_network
 from keras_sepnets.cli.results import RESULTS
 from keras_sepnets.cli.tune import Picture
 from keras_sepnets.cost.papers import GridPoint
+from keras_sepnets.lab.growth import Forecast, MeasuredShare, describe_growth
 from keras_sepnets.lab.pooling import CrossValidation, FoldResult
+from keras_sepnets.lab.sweep import Pick, SweepPoint, SweepResult
 from keras_sepnets.training.tuning.learning_rate import LearningRateRange
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +53,11 @@ def blocks(page, language):
 def shown_commands(page):
     """Return the arguments of every `sepnets` command in the shell blocks of a page."""
     lines = "\n".join(blocks(page, "sh")).splitlines()
-    return [found[1].strip() for line in lines if (found := re.search(r"(?:^|&& )sepnets ([^>|&]*)", line))]
+    return [
+        found[1].strip()
+        for line in lines
+        if (found := re.search(r"(?:^|&& )sepnets ((?:\"[^\"]*\"|[^>|&\"])*)", line))
+    ]
 
 
 SHOWN = sorted({command for page in PAGES for command in shown_commands(page)})
@@ -374,6 +383,20 @@ def test_json_is_as_documented(finished, tmp_path):
         folds=[fold, fold], class_names=["a", "b"], confusion=[[2, 0], [0, 2]], final=None,
     ).to_json())  # fmt: skip
     check_documented("models", [describe_network("mobilenet").to_json()])
+    check_documented("ablate", three_arms().to_json())
+    point = SweepPoint(
+        settings={}, val_top1=0.5, val_top1_interval=None, parameters=1, multiply_adds=1, on_front=True
+    )
+    pick = Pick(settings={}, conditions="", val_top1=0.5, test_top1=0.5, command="")
+    check_documented("sweep", SweepResult(
+        experiment="", dataset="", seeds=[0], points=[point], pick=pick
+    ).to_json())  # fmt: skip
+    curve = learn_curve([20, 40, 80], np.random.default_rng(0).random((2, 3, 50)) < 0.3)
+    check_documented("data forecast", Forecast(
+        output=tmp_path, dataset="", method="trainings", tested_on="", seeds=2,
+        shares=[MeasuredShare(share=1.0, num_examples=80, top1=[0.5, 0.5], mean=0.5)],
+        overall=describe_growth(curve, 80, 0.9, None), classes=[describe_growth(curve, 80, None, "a")],
+    ).to_json())  # fmt: skip
     for file in ROOT.glob("experiments/*/results.json"):
         if "comparisons" in (results := json.loads(file.read_text())):
             check_documented("ablate", results)
@@ -405,6 +428,8 @@ def test_json_is_as_documented(finished, tmp_path):
         "train --smoke",
         "models",
         "ablate",
+        "sweep",
+        "data forecast",
         "cost --grid",
         "benchmark input",
         "benchmark train",

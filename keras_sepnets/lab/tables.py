@@ -208,6 +208,8 @@ def _limits(result: "ExperimentResult") -> Iterator[str]:
         f"One data set ({code(result.dataset)}), {counted(len(result.seeds), 'seed')}, {_epochs(result)}; a test "
         f"picture is {100 / result.num_test_examples:.2g} points."
     )
+    if missing := [code(arm.name) for arm in result.arms if len(arm.runs) < len(result.seeds)]:
+        yield f"Some runs of {listed(missing)} are missing, so they have fewer pairs."
     if result.fixed:
         fixed = listed([VARYING.get(source, source) for source in result.fixed])
         yield f"The seeds do not vary {fixed}, so the intervals do not cover them."

@@ -240,6 +240,15 @@ def test_added_seeds_and_claims_of_equivalence_are_said(tmp_path, undrawn):
     assert "| Holm's p of equivalence |" in said_of(tmp_path, invented.three_arms(claim="equivalence"))
 
 
+def test_missing_runs_are_said(tmp_path, undrawn):
+    result = invented.three_arms()
+    first, *others = result.arms
+    result = result.model_copy(update={"arms": [first.model_copy(update={"runs": first.runs[:5]}), *others]})
+    said = said_of(tmp_path, result)
+    assert "Some runs of `none` are missing" in said
+    assert re.search(r"\| `none` \|( [\d.]+% \|){5}( - \|){3}", said)
+
+
 def test_many_comparisons_are_counted(tmp_path, undrawn):
     said = said_of(tmp_path, invented.strange_names(all_pairs=True))
     verdicts = [

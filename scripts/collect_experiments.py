@@ -7,7 +7,6 @@ page says outside its generated part stays.
 """
 
 import json
-import tomllib
 from pathlib import Path
 
 from keras_sepnets.base.files import write_file
@@ -15,12 +14,14 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.lab.drawing import Drawing, drawn_with
 from keras_sepnets.lab.forest import Group, draw_forest
 from keras_sepnets.lab.markdown import code, marked, plain, replace_parts, table
+from keras_sepnets.lab.report import read_base
 from keras_sepnets.lab.results_models import ExperimentResult
 from keras_sepnets.lab.wording import accuracies, interval, margin_in_points, points
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS, PAGE = ROOT / "experiments", ROOT / "docs" / "experiments.md"
 FIGURE = ROOT / "docs" / "figures" / "experiments"  # .svg and .png
+SCALE = {"model.name": "{}", "model.alpha": "alpha {}", "data.image_size": "{} px"}
 LONGEST_QUESTION = 100  # letters in the figure
 NEW_PAGE = """# Experiments
 
@@ -63,16 +64,18 @@ def render_page(page: bytes, results: dict[str, ExperimentResult], experiments: 
 
 def describe_scale(result: ExperimentResult, folder: Path) -> str:
     """Return at what scale an experiment was run."""
-    base = tomllib.loads((folder / "experiment.toml").read_text(encoding="utf-8"))["base"]
-    network, data = base.get("model", {}), base.get("data", {})
-    words = [network.get("name", ""), f"alpha {network['alpha']:g}" if "alpha" in network else ""]
-    words += [f"{data['image_size']} px" if "image_size" in data else "", code(result.dataset)]
+    base = read_base(folder)
+    words = []
+    for key, form in SCALE.items():
+        found = dict.fromkeys(str((base | arm.settings | arm.point).get(key, "")) for arm in result.arms)
+        if values := " / ".join(filter(None, found)):
+            words.append(form.format(values))
     epochs = max(len(run.history) for arm in result.arms for run in arm.runs)
+    words += [code(result.dataset), counted(result.num_test_examples, "test picture")]
     words += [counted(epochs, "epoch"), counted(len(result.seeds), "seed")]
-    words += [counted(result.num_test_examples, "test picture")]
     if result.margin:
         words.append(f"margin {margin_in_points(result.margin)}")
-    return ", ".join(filter(None, words))
+    return ", ".join(words)
 
 
 def draw_all(results: dict[str, ExperimentResult]) -> Drawing | None:

@@ -124,7 +124,7 @@ def test_a_persons_words_stay_to_the_byte(tmp_path, undrawn):
     write_reports(invented.three_arms(), tmp_path)
     file = tmp_path / "report.md"
     parts = file.read_bytes().split(b"## Reading")
-    ours = b"\r\nThe paper saw *more*.\r\n\xff\t \n<!-- a note -->\n| a |\n|---|\n| <i>1</i> |\n\n"
+    ours = b"\r\nThe paper saw *more*.\r\n\xff\t \n<!-- a note --> kept\n\n| a |\n|---|\n| <i>1</i> |\n\n"
     file.write_bytes(
         b"Before it all\n" + parts[0] + b"## Reading" + ours + parts[1] + b"The end, without a newline"
     )
@@ -139,6 +139,7 @@ def test_a_persons_words_stay_to_the_byte(tmp_path, undrawn):
     assert "em" in [tag for tag, _ in page.tags]
     assert "<i>1</i>" in page.text
     assert "a note" not in page.text
+    assert "kept" in page.text
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ SCALE = {"model.name": "{}", "model.alpha": "alpha {}", "data.image_size": "{} p
 LONGEST_QUESTION = 100  # letters in the figure
 NEW_PAGE = """# Experiments
 
-Each row is a paired comparison over the seeds of one experiment; its report has the rest. Grey bands are the
-margins within which two arms count as the same, as each experiment states them.
+Each row is a paired comparison of one experiment, whose report has the rest: the difference in test accuracy, with
+95 % intervals over the seeds, and over seeds and test pictures together. Grey bands are the margins within which
+two arms count as the same, as each experiment states them.
 
 """
 
@@ -43,7 +44,16 @@ def read_results(folder: Path = EXPERIMENTS) -> dict[str, ExperimentResult]:
 
 def render_page(page: bytes, results: dict[str, ExperimentResult], experiments: Path = EXPERIMENTS) -> bytes:
     """Return the page with today's table; of an empty page, a new one."""
-    head = ["question", "the source", "what we compared", "points", "95 % interval", "verdict", "scale"]
+    head = [
+        "question",
+        "the source",
+        "what we compared",
+        "points",
+        "over seeds",
+        "and pictures",
+        "verdict",
+        "scale",
+    ]
     rows = []
     for name, result in results.items():
         first = [f"[{plain(result.question)}](../experiments/{name}/report.md)", plain(result.source)]
@@ -53,10 +63,11 @@ def render_page(page: bytes, results: dict[str, ExperimentResult], experiments: 
                 f"{code(found.arm)} - {code(found.reference)}",
                 points(found.difference),
                 interval(found.interval),
+                interval(found.bootstrap_interval),
             ]
             rows.append([*first, *shown, found.verdict, scale])
             first, scale = ["", ""], ""
-    content = table(head, rows, left=(0, 1, 2, 5, 6))
+    content = table(head, rows, left=(0, 1, 2, 6, 7))
     picture = "![Differences in test accuracy of all experiments, with 95 % intervals](figures/experiments.svg)"
     parts = {"experiments": f"{picture}\n\n{content}"}
     return replace_parts(page or f"{NEW_PAGE}{marked('experiments', '')}\n".encode(), parts, PAGE)

@@ -193,6 +193,9 @@ def test_the_report_says_what_a_reviewer_asks(tmp_path, undrawn):
     result = invented.three_arms()
     said = said_of(tmp_path, result)
     relu, elu = (found for found in result.comparisons if found.metric == "top1")
+    over_seeds, over_both = (
+        f"{100 * low:+.2f} to {100 * high:+.2f}" for low, high in (relu.interval, relu.bootstrap_interval)
+    )
     for words in (
         "```sh\nsepnets ablate experiments/xception_intermediate_activation\n```",
         "2,000 test pictures; each run is tested once; always naming the most frequent class gives 10.00%",
@@ -206,7 +209,7 @@ def test_the_report_says_what_a_reviewer_asks(tmp_path, undrawn):
         "24 trainings of 40 minutes 11 seconds in all; the last one began 2026-11-27",
         "cpu cores 2, memory 24.0 GB; versions: python 3.11.7, keras 3.15.1, tensorflow 2.21.0",
         f"- `relu` against `none`: **worse**, {100 * relu.difference:+.2f} points (95 % interval "
-        f"{100 * relu.interval[0]:+.2f} to {100 * relu.interval[1]:+.2f})",
+        f"{over_seeds} over seeds, {over_both} over seeds and pictures)",
         "5 of 8 runs of `relu` never reached a validation accuracy of 70.5%",
         "would take more seeds for 2 comparisons, up to 9",
         "a test picture is 0.05 points",

@@ -7,7 +7,6 @@ page says outside its generated part stays.
 """
 
 import json
-import tomllib
 from pathlib import Path
 
 from keras_sepnets.base.files import write_file
@@ -15,17 +14,20 @@ from keras_sepnets.base.text import counted
 from keras_sepnets.lab.drawing import Drawing, drawn_with
 from keras_sepnets.lab.forest import Group, draw_forest
 from keras_sepnets.lab.markdown import code, marked, plain, replace_parts, table
+from keras_sepnets.lab.report import read_base
 from keras_sepnets.lab.results_models import ExperimentResult
 from keras_sepnets.lab.wording import accuracies, interval, margin_in_points, points
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS, PAGE = ROOT / "experiments", ROOT / "docs" / "experiments.md"
 FIGURE = ROOT / "docs" / "figures" / "experiments"  # .svg and .png
+SCALE = {"model.name": "{}", "model.alpha": "alpha {}", "data.image_size": "{} px"}
 LONGEST_QUESTION = 100  # letters in the figure
 NEW_PAGE = """# Experiments
 
-Each row is a paired comparison over the seeds of one experiment; its report has the rest. Grey bands are the
-margins within which two arms count as the same, as each experiment states them.
+Each row is a paired comparison of one experiment, whose report has the rest: the difference in test accuracy, with
+95 % intervals over the seeds, and over seeds and test pictures together. Grey bands are the margins within which
+two arms count as the same, as each experiment states them.
 
 """
 
@@ -42,7 +44,16 @@ def read_results(folder: Path = EXPERIMENTS) -> dict[str, ExperimentResult]:
 
 def render_page(page: bytes, results: dict[str, ExperimentResult], experiments: Path = EXPERIMENTS) -> bytes:
     """Return the page with today's table; of an empty page, a new one."""
-    head = ["question", "the source", "what we compared", "points", "95 % interval", "verdict", "scale"]
+    head = [
+        "question",
+        "the source",
+        "what we compared",
+        "points",
+        "over seeds",
+        "and pictures",
+        "verdict",
+        "scale",
+    ]
     rows = []
     for name, result in results.items():
         first = [f"[{plain(result.question)}](../experiments/{name}/report.md)", plain(result.source)]
@@ -52,10 +63,11 @@ def render_page(page: bytes, results: dict[str, ExperimentResult], experiments: 
                 f"{code(found.arm)} - {code(found.reference)}",
                 points(found.difference),
                 interval(found.interval),
+                interval(found.bootstrap_interval),
             ]
             rows.append([*first, *shown, found.verdict, scale])
             first, scale = ["", ""], ""
-    content = table(head, rows, left=(0, 1, 2, 5, 6))
+    content = table(head, rows, left=(0, 1, 2, 6, 7))
     picture = "![Differences in test accuracy of all experiments, with 95 % intervals](figures/experiments.svg)"
     parts = {"experiments": f"{picture}\n\n{content}"}
     return replace_parts(page or f"{NEW_PAGE}{marked('experiments', '')}\n".encode(), parts, PAGE)
@@ -63,16 +75,18 @@ def render_page(page: bytes, results: dict[str, ExperimentResult], experiments: 
 
 def describe_scale(result: ExperimentResult, folder: Path) -> str:
     """Return at what scale an experiment was run."""
-    base = tomllib.loads((folder / "experiment.toml").read_text(encoding="utf-8"))["base"]
-    network, data = base.get("model", {}), base.get("data", {})
-    words = [network.get("name", ""), f"alpha {network['alpha']:g}" if "alpha" in network else ""]
-    words += [f"{data['image_size']} px" if "image_size" in data else "", code(result.dataset)]
+    base = read_base(folder)
+    words = []
+    for key, form in SCALE.items():
+        found = dict.fromkeys(str((base | arm.settings | arm.point).get(key, "")) for arm in result.arms)
+        if values := " / ".join(filter(None, found)):
+            words.append(form.format(values))
     epochs = max(len(run.history) for arm in result.arms for run in arm.runs)
+    words += [code(result.dataset), counted(result.num_test_examples, "test picture")]
     words += [counted(epochs, "epoch"), counted(len(result.seeds), "seed")]
-    words += [counted(result.num_test_examples, "test picture")]
     if result.margin:
         words.append(f"margin {margin_in_points(result.margin)}")
-    return ", ".join(filter(None, words))
+    return ", ".join(words)
 
 
 def draw_all(results: dict[str, ExperimentResult]) -> Drawing | None:

@@ -11,7 +11,7 @@ from keras_sepnets.base.errors import SepnetsError
 from keras_sepnets.lab.forest import describe
 from keras_sepnets.lab.wording import accuracies
 
-BASE = '[base]\nmodel = {name = "xception", alpha = 0.25}\ndata.image_size = 32\n'
+BASE = '[base]\nmodel = {name = "xception", alpha = 0.25}\n"data.image_size" = 32\n'
 
 
 @pytest.fixture
@@ -48,9 +48,10 @@ def test_every_comparison_has_a_row(experiments):
     question = "[Should there be a ReLU between the depthwise and the pointwise step?](../experiments/a/report.md)"
     assert rows[0].startswith(f"| {question} | Xception, arXiv:1610.02357, Figure 10: no ")
     assert rows[0].endswith(
-        "| xception, alpha 0.25, 32 px, `folder:cifar10-jpeg`, 15 epochs, 8 seeds, 2,000 test pictures, "
+        "| xception, alpha 0.25, 32 px, `folder:cifar10-jpeg`, 2,000 test pictures, 15 epochs, 8 seeds, "
         "margin ±0.5 points |"
     )
+    assert "xception, alpha 0.25 / 0.5 / 0.75 / 1.0, 32 px" in rows[2]
     assert r"[What \| does width buy?]" in rows[2]
 
 

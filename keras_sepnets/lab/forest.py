@@ -108,8 +108,9 @@ def _draw_row(axes: Axes, y: float, found: "ArmComparison") -> None:
 
 
 def describe(found: "ArmComparison") -> str:
-    """Return a difference in points, with its interval and verdict."""
-    ends = f" ({interval(found.interval)})" if found.interval else ""
+    """Return a difference in points, with its widest interval and its verdict."""
+    widest = found.bootstrap_interval or found.interval
+    ends = f" ({interval(widest)})" if widest else ""
     return f"{points(found.difference)}{ends}, {found.verdict.removesuffix(' points')}"
 
 

@@ -16,6 +16,7 @@ from keras_sepnets.lab.drawing import Drawing
 from keras_sepnets.lab.markdown import MARKER
 
 TEMPLATES = Path(__file__).with_name("templates")
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 ID = re.compile(r'(\bid="|url\(#|href="#)')
 
 
@@ -50,8 +51,7 @@ def _show_text(tokens: Sequence[Token], place: int, *_: Any) -> str:
 
 
 def _show_html(tokens: Sequence[Token], place: int, *_: Any) -> str:
-    content = tokens[place].content
-    return "" if content.strip().startswith("<!--") else escape(content)
+    return escape(COMMENT.sub("", tokens[place].content))
 
 
 def _unwrap_figures(figures: Mapping[str, Drawing], state: Any) -> None:

@@ -36,7 +36,7 @@ def write_reports(result: "ExperimentResult", folder: Path) -> None:
     parts = {
         "question": write_question(result),
         "source": write_source(result),
-        "setting": write_setting(result, _read_base(folder)),
+        "setting": write_setting(result, read_base(folder)),
         "results": write_results(result, captions),
         "limits": write_limits(result),
     }
@@ -63,8 +63,8 @@ def _begin(folder: Path, parts: dict[str, str]) -> bytes:
     return ("\n\n".join(sections) + "\n").encode()
 
 
-def _read_base(folder: Path) -> dict[str, Any]:
-    """Return the settings of all arms from experiment.toml; none if there is no such file, as in older folders."""
+def read_base(folder: Path) -> dict[str, Any]:
+    """Return the settings of all arms by dotted key, from experiment.toml; none without such a file."""
     try:
         return flatten(tomllib.loads((folder / "experiment.toml").read_text(encoding="utf-8")).get("base", {}))
     except (OSError, ValueError):

@@ -87,7 +87,11 @@ def _differences(result: "ExperimentResult") -> str:
             "verdict": lambda pair: pair.verdict,
         },
     )
-    legend = "" if "bootstrap" not in columns else "; *bootstrap*: over seeds and test pictures, drawn together"
+    legend = (
+        ""
+        if "bootstrap" not in columns
+        else "; *bootstrap*: over seeds and test pictures, drawn together; the verdict looks at both"
+    )
     return f"Differences in points, with 95 % intervals; *{over_seeds}*: over the seeds{legend}.\n\n{rows}"
 
 
@@ -107,7 +111,7 @@ def _pairs(result: "ExperimentResult") -> str:
         "beats it": "the chance that the first arm does better than the second with a new seed",
         "correlation": "of the accuracies of the pairs",
         "variance": "of the differences, relative to that of arms with different seeds",
-        "seeds needed": f"for a 95 % interval within {margin_in_points(result.margin or 0)}, at the spread found",
+        "seeds needed": f"for a t interval within {margin_in_points(result.margin or 0)}, at the spread found",
     }
     legend = "; ".join(f"*{name}*: {words}" for name, words in keys.items() if name in columns)
     return rows and f"What else the pairs tell; {legend}.\n\n{rows}"
@@ -208,6 +212,8 @@ def _limits(result: "ExperimentResult") -> Iterator[str]:
         f"One data set ({code(result.dataset)}), {counted(len(result.seeds), 'seed')}, {_epochs(result)}; a test "
         f"picture is {100 / result.num_test_examples:.2g} points."
     )
+    if missing := [code(arm.name) for arm in result.arms if len(arm.runs) < len(result.seeds)]:
+        yield f"Some runs of {listed(missing)} are missing, so they have fewer pairs."
     if result.fixed:
         fixed = listed([VARYING.get(source, source) for source in result.fixed])
         yield f"The seeds do not vary {fixed}, so the intervals do not cover them."
@@ -219,7 +225,7 @@ def _limits(result: "ExperimentResult") -> Iterator[str]:
     if unsure and result.margin:
         most = max(found.seeds_for_margin or 0 for found in unsure)
         yield (
-            f"An interval within {margin_in_points(result.margin)} would take more seeds for "
+            f"A t interval within {margin_in_points(result.margin)} would take more seeds for "
             f"{counted(len(unsure), 'comparison')}, up to {most:,}."
         )
     for arm in result.arms:

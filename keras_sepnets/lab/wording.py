@@ -75,8 +75,13 @@ def seeds_of(seeds: Sequence[int]) -> str:
 
 
 def difference(found: "ArmComparison") -> str:
-    """Return a difference of accuracies with its interval, such as -0.53 points (95 % interval ...)."""
-    ends = f" (95 % interval {interval(found.interval)})" if found.interval else ""
+    """Return a difference of accuracies with its intervals, both of which the verdict looks at."""
+    ends = ""
+    if found.interval:
+        ends = f" (95 % interval {interval(found.interval)}"
+        if found.bootstrap_interval:
+            ends += f" over seeds, {interval(found.bootstrap_interval)} over seeds and pictures"
+        ends += ")"
     return f"{points(found.difference)} points{ends}"
 
 

@@ -124,7 +124,7 @@ def test_a_persons_words_stay_to_the_byte(tmp_path, undrawn):
     write_reports(invented.three_arms(), tmp_path)
     file = tmp_path / "report.md"
     parts = file.read_bytes().split(b"## Reading")
-    ours = b"\r\nThe paper saw *more*.\r\n\xff\t \n<!-- a note -->\n| a |\n|---|\n| <i>1</i> |\n\n"
+    ours = b"\r\nThe paper saw *more*.\r\n\xff\t \n<!-- a note --> kept\n\n| a |\n|---|\n| <i>1</i> |\n\n"
     file.write_bytes(
         b"Before it all\n" + parts[0] + b"## Reading" + ours + parts[1] + b"The end, without a newline"
     )
@@ -139,6 +139,7 @@ def test_a_persons_words_stay_to_the_byte(tmp_path, undrawn):
     assert "em" in [tag for tag, _ in page.tags]
     assert "<i>1</i>" in page.text
     assert "a note" not in page.text
+    assert "kept" in page.text
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,9 @@ def test_the_report_says_what_a_reviewer_asks(tmp_path, undrawn):
     result = invented.three_arms()
     said = said_of(tmp_path, result)
     relu, elu = (found for found in result.comparisons if found.metric == "top1")
+    over_seeds, over_both = (
+        f"{100 * low:+.2f} to {100 * high:+.2f}" for low, high in (relu.interval, relu.bootstrap_interval)
+    )
     for words in (
         "```sh\nsepnets ablate experiments/xception_intermediate_activation\n```",
         "2,000 test pictures; each run is tested once; always naming the most frequent class gives 10.00%",
@@ -205,7 +209,7 @@ def test_the_report_says_what_a_reviewer_asks(tmp_path, undrawn):
         "24 trainings of 40 minutes 11 seconds in all; the last one began 2026-11-27",
         "cpu cores 2, memory 24.0 GB; versions: python 3.11.7, keras 3.15.1, tensorflow 2.21.0",
         f"- `relu` against `none`: **worse**, {100 * relu.difference:+.2f} points (95 % interval "
-        f"{100 * relu.interval[0]:+.2f} to {100 * relu.interval[1]:+.2f})",
+        f"{over_seeds} over seeds, {over_both} over seeds and pictures)",
         "5 of 8 runs of `relu` never reached a validation accuracy of 70.5%",
         "would take more seeds for 2 comparisons, up to 9",
         "a test picture is 0.05 points",
@@ -238,6 +242,15 @@ def test_added_seeds_and_claims_of_equivalence_are_said(tmp_path, undrawn):
     assert "| always-valid interval |" in said
     (tmp_path / "report.md").unlink()
     assert "| Holm's p of equivalence |" in said_of(tmp_path, invented.three_arms(claim="equivalence"))
+
+
+def test_missing_runs_are_said(tmp_path, undrawn):
+    result = invented.three_arms()
+    first, *others = result.arms
+    result = result.model_copy(update={"arms": [first.model_copy(update={"runs": first.runs[:5]}), *others]})
+    said = said_of(tmp_path, result)
+    assert "Some runs of `none` are missing" in said
+    assert re.search(r"\| `none` \|( [\d.]+% \|){5}( - \|){3}", said)
 
 
 def test_many_comparisons_are_counted(tmp_path, undrawn):

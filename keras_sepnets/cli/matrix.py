@@ -170,7 +170,7 @@ def print_result(result: ExperimentResult, console: "Console") -> None:
 
 def describe_comparison(comparison: ArmComparison) -> str:
     """Return a line about a paired difference."""
-    scale, form = (100, "{:+.2f} points") if comparison.metric == "top1" else (1, "{:+.4f}")
+    scale, form = (100, "{:+z.2f} points") if comparison.metric == "top1" else (1, "{:+z.4f}")
     name = "test top-1" if comparison.metric == "top1" else "mean training loss"
     interval = ""
     if comparison.interval and comparison.verdict != TOO_FEW:

@@ -31,10 +31,10 @@ def is_sure(found: "ArmComparison") -> bool:
 
 def points(fraction: float) -> str:
     """Return a difference of accuracies in points, with its sign."""
-    return f"{100 * fraction:+.2f}"
+    return f"{100 * fraction:+z.2f}"
 
 
-def interval(ends: tuple[float, float] | None, form: str = "{:+.2f}", scale: float = 100) -> str:
+def interval(ends: tuple[float, float] | None, form: str = "{:+z.2f}", scale: float = 100) -> str:
     """Return an interval."""
     return NONE if ends is None else " to ".join(form.format(scale * end) for end in ends)
 

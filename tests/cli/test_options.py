@@ -24,7 +24,7 @@ def printed(*arguments):
 
 
 def test_weights_of_a_run_bring_its_network_but_not_its_momentum(weights):
-    model = printed("--weights", weights, "--recipe", "small-data")["model"]
+    model = printed("--weights", weights, "--recipe", "small-data", "--set", "model.dropout=0.2")["model"]
     assert (model["name"], model["alpha"], model["dropout"]) == ("xception", 0.25, 0.2)
     assert "bn_momentum" not in model
     assert printed("--weights", weights, "--alpha", "0.5")["model"]["alpha"] == 0.5

@@ -138,7 +138,7 @@ def test_a_result_that_cannot_be_kept_is_still_shown(run, monkeypatch):
         labels = splits.source.index(splits.parts[role].split).labels
         return np.eye(10)[labels], labels
 
-    monkeypatch.setattr("keras_sepnets.inference.evaluation._classify_split", classify)
+    monkeypatch.setattr("keras_sepnets.inference.evaluation.classify_split", classify)
     monkeypatch.setattr(Run, "write_bytes", refuse)
     with pytest.warns(UserWarning, match="not kept, because the run folder cannot be written: .*Read-only"):
         result = evaluate(run)

@@ -77,6 +77,7 @@ def test_a_change_of_the_loss_leaves_only_the_test_to_compare(trainer, tmp_path)
     assert result.comparisons[1].verdict.startswith("not comparable")
 
 
+@pytest.mark.long
 def test_several_comparisons_share_the_error(trainer, tmp_path):
     variants = [{"name": f"a{alpha}", "settings": {"model.alpha": alpha}} for alpha in (0.25, 0.5, 1.0)]
     result = ablate(experiment(variants=variants, seeds=6), output=tmp_path / "x")
@@ -281,6 +282,7 @@ def test_seeds_are_added_until_the_interval_decides(trainer, tmp_path):
     assert (top1.p, top1.p_holm, top1.bootstrap_interval) == (None, None, None)
 
 
+@pytest.mark.long
 def test_seeds_end_where_nothing_is_decided(trainer, tmp_path):
     variants = [{"name": "a"}, {"name": "b", "settings": {"training.weight_decay": 0.0}}]
     result = ablate(experiment(until_decided=True, seeds=7, variants=variants), output=tmp_path / "x")
@@ -297,6 +299,7 @@ def test_a_budget_takes_as_many_seeds_as_fit(trainer, tmp_path):
     assert said == ["4 seeds of 8 fit into 1 min, about 1 min"]
 
 
+@pytest.mark.long
 def test_a_budget_that_is_too_small_for_five_seeds_takes_fewer_epochs(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_sepnets.lab.ablation.measure", lambda *_: Duration(once=1.0, epoch=10.0))
     said = []

@@ -61,6 +61,7 @@ def test_classifiers_are_fitted_to_the_features_of_given_weights(picture_folder,
     assert "The output folder is not empty" in refused.stderr
 
 
+@pytest.mark.long
 def test_trainings_of_shares_take_the_same_steps_and_continue_where_they_stopped(picture_folder, tmp_path):
     titles, plans = [], []
     pictures = shutil.copytree(picture_folder, tmp_path / "pictures")

@@ -55,6 +55,7 @@ def test_bad_conditions_are_refused(text, sentence):
         parse_conditions(text)
 
 
+@pytest.mark.long
 def test_the_cheapest_point_that_is_accurate_enough_is_picked_on_validation(tmp_path, monkeypatch):
     pretend_trainings(monkeypatch)
     grid = {"model.alpha": [0.25, 0.5, 1.0], "data.image_size": [32]}

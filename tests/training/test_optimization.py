@@ -99,6 +99,7 @@ def test_a_step_with_a_nan_loss_updates_nothing():
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
 
 
+@pytest.mark.long
 def test_the_average_of_the_weights_is_evaluated_and_the_weights_come_back_to_the_bit():
     model = small_model()
     compile_model(model, TrainingConfig(learning_rate=0.1, warmup_epochs=0, ema_momentum=0.9), steps_per_epoch=5)

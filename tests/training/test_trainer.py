@@ -43,7 +43,8 @@ def test_run_folder_explains_itself(finished):
     }
     assert open_settings == {  # None is a choice here
         "base_batch_size", "weights", "freeze", "sixteen_bit_black", "sixteen_bit_white", "max_megapixels",
-        "path_column", "label_column",
+        "path_column", "label_column", "weights_seed", "order_seed", "augmentation_seed", "dropout_seed",
+        "holdout_seed",
     }  # fmt: skip
     policy = config["data"].pop("augmentation")
     assert {key: value for key, value in policy.items() if value} == {
@@ -55,6 +56,7 @@ def test_run_folder_explains_itself(finished):
         "fit": "crop", "sixteen_bit": "high_byte", "sixteen_bit_black": None, "sixteen_bit_white": None,
         "max_megapixels": None, "path_column": None, "label_column": None, "class_names": "composed",
         "holdout_fraction": 0.1, "on_bad_picture": "stop", "overfit": 0, "folds": 0, "fold": 0,
+        "holdout_seed": None, "training_fraction": 1.0, "subset_seed": 0,
     }  # fmt: skip
     assert finished.run.class_names == tuple("0123456789")
     assert finished.run.is_finished
